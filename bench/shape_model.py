@@ -1,0 +1,265 @@
+"""Write a GGUF file of a real model's shape and vocabulary with random weights."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from qrt.formats.fields import metadata_strings
+from qrt.formats.gguf import open_gguf
+from qrt.formats.qtype import QType
+from qrt.formats.quants import QTYPES
+from qrt.formats.writer import TensorSource, write_gguf
+
+WEIGHT_STD = 0.02
+POOL_BYTES = 16 << 20
+UNUSED_TOKEN = 5
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The dimensions and metadata of a published model; `rope_factor` > 0 adds Llama 3 factors."""
+
+    arch: str
+    dim: int
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    head_dim: int
+    ffn_dim: int
+    n_vocab: int
+    n_ctx: int
+    rope_theta: float
+    norm_eps: float
+    tied: bool
+    qkv_bias: bool = False
+    rope_factor: float = 0.0
+
+
+LLAMA_1B = Shape(
+    arch="llama",
+    dim=2048,
+    n_layers=16,
+    n_heads=32,
+    n_kv_heads=8,
+    head_dim=64,
+    ffn_dim=8192,
+    n_vocab=128_256,
+    n_ctx=131_072,
+    rope_theta=500_000.0,
+    norm_eps=1e-5,
+    tied=True,
+    rope_factor=32.0,
+)
+SHAPES = {
+    "llama-1b": LLAMA_1B,
+    "llama-8b": replace(
+        LLAMA_1B,
+        dim=4096,
+        n_layers=32,
+        head_dim=128,
+        ffn_dim=14_336,
+        tied=False,
+        rope_factor=8.0,
+    ),
+    "qwen2-0.5b": Shape(
+        arch="qwen2",
+        dim=896,
+        n_layers=24,
+        n_heads=14,
+        n_kv_heads=2,
+        head_dim=64,
+        ffn_dim=4864,
+        n_vocab=151_936,
+        n_ctx=32_768,
+        rope_theta=1_000_000.0,
+        norm_eps=1e-6,
+        tied=True,
+        qkv_bias=True,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class RandomBlock:
+    """How random bytes become a block of sane values.
+
+    `scales` lists (byte offset of an f16 field, its multiple of the scale); the multiple of a
+    minimum or an offset makes the mean zero. `file_type` is the value of `general.file_type`.
+    """
+
+    file_type: int
+    scales: tuple[tuple[int, float], ...]
+
+
+BLOCKS = {
+    "Q4_0": RandomBlock(2, ((0, 1.0),)),
+    "Q4_1": RandomBlock(3, ((0, 1.0), (2, -7.5))),
+    "Q5_0": RandomBlock(8, ((0, 1.0),)),
+    "Q5_1": RandomBlock(9, ((0, 1.0), (2, -15.5))),
+    "Q8_0": RandomBlock(7, ((0, 1.0),)),
+    "Q2_K": RandomBlock(10, ((80, 1.0), (82, 1.5))),
+    "Q3_K": RandomBlock(12, ((108, 1.0),)),
+    "Q4_K": RandomBlock(15, ((0, 1.0), (2, 7.5))),
+    "Q5_K": RandomBlock(17, ((0, 1.0), (2, 15.5))),
+    "Q6_K": RandomBlock(18, ((208, 1.0),)),
+    "IQ4_NL": RandomBlock(25, ((0, 1.0),)),
+    "IQ4_XS": RandomBlock(30, ((0, 1.0),)),
+}
+FLOAT_FILE_TYPES = {"F32": 0, "F16": 1, "BF16": 32}
+
+
+def random_pool(qtype: QType, rng: np.random.Generator) -> np.ndarray:
+    """About POOL_BYTES of random weights as (n_blocks, block_bytes) uint8; n_blocks is prime.
+
+    A prime number of blocks keeps the rows of a matrix distinct when the pool is repeated.
+    """
+    n_blocks = largest_prime(POOL_BYTES // qtype.block_bytes)
+    if qtype.name in FLOAT_FILE_TYPES:
+        values = rng.standard_normal((n_blocks, 1), dtype=np.float32) * np.float32(WEIGHT_STD)
+        if qtype.name == "BF16":
+            return (values.view(np.uint32) >> 16).astype("<u2").view(np.uint8)
+        return values.astype("<f2" if qtype.name == "F16" else "<f4").view(np.uint8)
+    pool = rng.integers(0, 256, size=(n_blocks, qtype.block_bytes), dtype=np.uint8)
+    set_scales(pool, BLOCKS[qtype.name], 1.0)
+    unit_std = float(qtype.dequantize(pool[:4096]).std())
+    set_scales(pool, BLOCKS[qtype.name], WEIGHT_STD / unit_std)
+    return pool
+
+
+def set_scales(pool: np.ndarray, block: RandomBlock, scale: float) -> None:
+    """Overwrite the f16 fields of all blocks."""
+    for offset, multiple in block.scales:
+        pool[:, offset : offset + 2] = np.array([multiple * scale], dtype="<f2").view(np.uint8)
+
+
+def take(pool: np.ndarray, start: int, n_blocks: int) -> np.ndarray:
+    """The blocks start .. start + n_blocks of the endlessly repeated pool, as flat bytes."""
+    rolled = np.roll(pool, -start, axis=0)
+    return np.resize(rolled, (n_blocks, pool.shape[1])).reshape(-1)
+
+
+def largest_prime(limit: int) -> int:
+    """The largest prime number not above `limit`."""
+    return next(n for n in range(limit, 1, -1) if all(n % i for i in range(2, int(n**0.5) + 1)))
+
+
+def matrices(shape: Shape) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Names and (out, in) shapes of all matrices."""
+    q_dim, kv_dim = shape.n_heads * shape.head_dim, shape.n_kv_heads * shape.head_dim
+    yield "token_embd.weight", (shape.n_vocab, shape.dim)
+    if not shape.tied:
+        yield "output.weight", (shape.n_vocab, shape.dim)
+    for layer in range(shape.n_layers):
+        yield f"blk.{layer}.attn_q.weight", (q_dim, shape.dim)
+        yield f"blk.{layer}.attn_k.weight", (kv_dim, shape.dim)
+        yield f"blk.{layer}.attn_v.weight", (kv_dim, shape.dim)
+        yield f"blk.{layer}.attn_output.weight", (shape.dim, q_dim)
+        yield f"blk.{layer}.ffn_gate.weight", (shape.ffn_dim, shape.dim)
+        yield f"blk.{layer}.ffn_up.weight", (shape.ffn_dim, shape.dim)
+        yield f"blk.{layer}.ffn_down.weight", (shape.dim, shape.ffn_dim)
+
+
+def vectors(shape: Shape, rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray]]:
+    """Names and float32 values of all 1-D tensors."""
+    yield "output_norm.weight", np.ones(shape.dim, np.float32)
+    if shape.rope_factor:
+        yield "rope_freqs.weight", llama3_rope_factors(shape)
+    widths = {"q": shape.n_heads, "k": shape.n_kv_heads, "v": shape.n_kv_heads}
+    for layer in range(shape.n_layers):
+        yield f"blk.{layer}.attn_norm.weight", np.ones(shape.dim, np.float32)
+        yield f"blk.{layer}.ffn_norm.weight", np.ones(shape.dim, np.float32)
+        if shape.qkv_bias:
+            for name, n_heads in widths.items():
+                bias = rng.standard_normal(n_heads * shape.head_dim, dtype=np.float32)
+                yield f"blk.{layer}.attn_{name}.bias", bias * np.float32(WEIGHT_STD)
+
+
+def llama3_rope_factors(shape: Shape) -> np.ndarray:
+    """The frequency divisors of Llama 3.1 and later, float32 (head_dim / 2,)."""
+    low, high, n_ctx_old = 1.0, 4.0, 8192
+    wavelength = 2 * np.pi * shape.rope_theta ** (np.arange(0, shape.head_dim, 2) / shape.head_dim)
+    smooth = np.clip((n_ctx_old / wavelength - low) / (high - low), 0.0, 1.0)
+    return (1.0 / ((1.0 - smooth) / shape.rope_factor + smooth)).astype(np.float32)
+
+
+def architecture_metadata(name: str, shape: Shape, qtype: str) -> dict[str, object]:
+    """All GGUF metadata except the vocabulary."""
+    file_type = FLOAT_FILE_TYPES[qtype] if qtype in FLOAT_FILE_TYPES else BLOCKS[qtype].file_type
+    arch = shape.arch
+    return {
+        "general.architecture": arch,
+        "general.name": f"random {name} {qtype}",
+        "general.file_type": file_type,
+        "general.quantization_version": 2,
+        f"{arch}.block_count": shape.n_layers,
+        f"{arch}.context_length": shape.n_ctx,
+        f"{arch}.embedding_length": shape.dim,
+        f"{arch}.feed_forward_length": shape.ffn_dim,
+        f"{arch}.attention.head_count": shape.n_heads,
+        f"{arch}.attention.head_count_kv": shape.n_kv_heads,
+        f"{arch}.attention.layer_norm_rms_epsilon": shape.norm_eps,
+        f"{arch}.rope.dimension_count": shape.head_dim,
+        f"{arch}.rope.freq_base": shape.rope_theta,
+        f"{arch}.vocab_size": shape.n_vocab,
+    }
+
+
+def vocabulary(path: Path, n_vocab: int) -> dict[str, object]:
+    """The tokenizer's metadata of a GGUF file, its lists padded to `n_vocab` unused tokens."""
+    with open_gguf(path) as file:
+        meta = {key: file.metadata[key] for key in file.metadata if key.startswith("tokenizer.")}
+        tokens = metadata_strings(file.metadata, "tokenizer.ggml.tokens")
+    n_missing = n_vocab - len(tokens)
+    if n_missing < 0:
+        raise SystemExit(f"{path}: {len(tokens)} tokens, the shape has room for {n_vocab}")
+    if n_missing:
+        padding = [f"[PAD{n_vocab - n_missing + i}]" for i in range(n_missing)]
+        meta["tokenizer.ggml.tokens"] = tokens.to_list() + padding
+        for key, value in {"token_type": UNUSED_TOKEN, "scores": 0.0}.items():
+            values = meta.get(f"tokenizer.ggml.{key}")
+            if isinstance(values, np.ndarray):
+                tail = np.full(n_missing, value, values.dtype)
+                meta[f"tokenizer.ggml.{key}"] = np.concatenate((values, tail))
+    return meta
+
+
+def write_model(name: str, qtype_name: str, out: Path, vocab: Path, seed: int) -> None:
+    """Write the whole file; raises SystemExit where rows are not whole blocks."""
+    shape, qtype = SHAPES[name], QTYPES[qtype_name]
+    rng = np.random.default_rng(seed)
+    pool = random_pool(qtype, rng)
+    tensors: list[TensorSource] = []
+    start = 0
+    for tensor, dims in matrices(shape):
+        if dims[1] % qtype.block_size:
+            blocks = f"{qtype.name} blocks of {qtype.block_size}"
+            raise SystemExit(f"{name}: rows of {dims[1]} are not whole {blocks}: {tensor}")
+        n_blocks = math.prod(dims) // qtype.block_size
+        tensors.append((tensor, qtype, dims, partial(take, pool, start, n_blocks)))
+        start = (start + n_blocks) % len(pool)
+    for tensor, values in vectors(shape, rng):
+        tensors.append((tensor, QTYPES["F32"], values.shape, values))
+    metadata = architecture_metadata(name, shape, qtype_name) | vocabulary(vocab, shape.n_vocab)
+    write_gguf(out, metadata, tensors)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("shape", choices=SHAPES)
+    parser.add_argument("qtype", choices=[*FLOAT_FILE_TYPES, *BLOCKS])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--vocab", type=Path, required=True, help="GGUF file with the vocabulary")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    write_model(args.shape, args.qtype, args.out, args.vocab, args.seed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""qrt: quantized language models at the speed of memory.
+
+    import qrt
+    with qrt.load("model.gguf") as model:
+        print(model.generate("def fibonacci(n):", max_tokens=64).text)
+
+Names are imported when they are first used, so `import qrt` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from qrt.errors import (
+    ArchError,
+    BackendError,
+    ContextFullError,
+    GGUFError,
+    InputError,
+    ModelError,
+    QrtError,
+    TemplateError,
+    VocabError,
+)
+
+if TYPE_CHECKING:
+    from qrt.api import (
+        Completion,
+        Model,
+        ModelInfo,
+        SamplingParams,
+        Session,
+        Stream,
+        Timings,
+        TokenRecord,
+        load,
+        load_tokenizer,
+    )
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ArchError",
+    "BackendError",
+    "Completion",
+    "ContextFullError",
+    "GGUFError",
+    "InputError",
+    "Model",
+    "ModelError",
+    "ModelInfo",
+    "QrtError",
+    "SamplingParams",
+    "Session",
+    "Stream",
+    "TemplateError",
+    "Timings",
+    "TokenRecord",
+    "VocabError",
+    "__version__",
+    "load",
+    "load_tokenizer",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module 'qrt' has no attribute {name!r}")
+    value: object = getattr(importlib.import_module("qrt.api"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

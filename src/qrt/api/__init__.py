@@ -1,0 +1,22 @@
+"""What a program that embeds qrt calls: `load`, the `Model` it gives, the records of a stream."""
+
+from qrt.api.completion import Completion
+from qrt.api.info import ModelInfo
+from qrt.api.loading import load, load_tokenizer
+from qrt.api.model import Model, Session
+from qrt.runtime.generate import Stream
+from qrt.runtime.records import Timings, TokenRecord
+from qrt.runtime.sampler import SamplingParams
+
+__all__ = [
+    "Completion",
+    "Model",
+    "ModelInfo",
+    "SamplingParams",
+    "Session",
+    "Stream",
+    "Timings",
+    "TokenRecord",
+    "load",
+    "load_tokenizer",
+]

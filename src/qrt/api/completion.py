@@ -1,0 +1,40 @@
+"""A finished generation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qrt.runtime.generate import Stream
+from qrt.runtime.records import FinishReason, Timings
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """Everything a stream gave, put together."""
+
+    text: str
+    tokens: tuple[int, ...]
+    """Every sampled token, the one that ended the answer included."""
+    logprobs: tuple[float, ...]
+    """Natural log of each token's probability under the model's own logits."""
+    finish_reason: FinishReason
+    seed: int
+    """With the same prompt and options, it gives the same tokens again."""
+    n_prompt_tokens: int
+    timings: Timings
+
+
+def collect(stream: Stream) -> Completion:
+    """Runs a stream to its end."""
+    with stream:
+        records = list(stream)
+    finish = records[-1].finish_reason if records else None
+    return Completion(
+        text="".join(record.text for record in records),
+        tokens=tuple(record.token for record in records),
+        logprobs=tuple(record.logprob for record in records),
+        finish_reason=finish or "cancelled",
+        seed=stream.seed,
+        n_prompt_tokens=stream.n_prompt_tokens,
+        timings=stream.timings,
+    )

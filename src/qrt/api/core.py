@@ -1,0 +1,103 @@
+"""What a model and its sessions share: engine, tokenizer, chat template; prompts into streams."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from collections.abc import Sequence as Items
+from typing import Any
+
+from qrt.errors import InputError
+from qrt.runtime.checks import check_tokens
+from qrt.runtime.engine import Engine
+from qrt.runtime.generate import Stream
+from qrt.runtime.kv import Sequence
+from qrt.runtime.loader import Loaded
+from qrt.runtime.options import GenerateOptions
+from qrt.runtime.sampler import Breakers, SamplingParams, breaker_table
+from qrt.text import ChatTemplate, Tokenizer, choose_template
+
+Message = Mapping[str, Any]
+"""A chat message: "role" and "content", and what else the template of the model understands."""
+
+
+class Core:
+    """A loaded model with its engine. `close` frees it; later use raises InputError."""
+
+    def __init__(self, loaded: Loaded, seed: int | None) -> None:
+        self.loaded = loaded
+        self.engine = Engine(loaded.executor, loaded.n_ctx)
+        self._seed = seed
+        self._template: ChatTemplate | None = None
+        self._breakers: tuple[tuple[str, ...], Breakers] | None = None
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer; waits for it. Raises VocabError if the file's vocabulary is unusable."""
+        self.engine.check_open()
+        return self.loaded.tokenizer.result()
+
+    @property
+    def n_vocab(self) -> int:
+        """Token ids run from 0 to n_vocab - 1."""
+        return self.loaded.graph.n_vocab
+
+    def prompt_tokens(self, prompt: str | Iterable[int]) -> list[int]:
+        """The tokens of a prompt: text is tokenized, ids are checked."""
+        if not isinstance(prompt, str):
+            return check_tokens("prompt", prompt, self.n_vocab)
+        if not prompt:
+            raise InputError("the prompt is empty; give at least one character")
+        return self.tokenizer.encode(prompt, add_special=True)
+
+    def chat_tokens(self, messages: Items[Message]) -> list[int]:
+        """The tokens of a conversation in the model's chat template, up to where it answers."""
+        tokenizer = self.tokenizer
+        if self._template is None:
+            self._template = choose_template(self.loaded.file.metadata, tokenizer)
+        spans = self._template.render(messages, add_generation_prompt=True)
+        tokens = tokenizer.encode_spans(spans, add_special=False)
+        bos = tokenizer.bos_id
+        if tokenizer.add_bos and bos is not None and tokens[:1] != [bos]:
+            tokens.insert(0, bos)  # some templates write it themselves
+        return tokens
+
+    def start(self, tokens: Items[int], options: GenerateOptions, seq: Sequence | None) -> Stream:
+        """A stream for these prompt tokens, on `seq` or on a sequence of its own."""
+        if options.seed is None:
+            options = dataclasses.replace(options, seed=self._seed)
+        return Stream(
+            self.engine,
+            self.tokenizer,
+            tokens,
+            options,
+            n_vocab=self.n_vocab,
+            weight_bytes=self.loaded.weight_bytes,
+            breakers=self._dry_breakers(options.sampling),
+            seq=seq,
+        )
+
+    def close(self) -> None:
+        """Frees weights, pages and the file; a second time does nothing."""
+        self.engine.close()
+        self.loaded.file.close()
+
+    def _dry_breakers(self, params: SamplingParams) -> Breakers | None:
+        """The table for DRY's sequence breakers; the last one made is kept."""
+        if params.dry_multiplier == 0:
+            return None
+        strings = tuple(params.dry_sequence_breakers)
+        cached = self._breakers
+        if cached is None or cached[0] != strings:
+            tokenizer = self.tokenizer
+            pieces = (
+                tokenizer.decode([token], special=True, continued=True)
+                for token in range(tokenizer.n_vocab)
+            )
+
+            def tokenize(text: str) -> list[int]:
+                return tokenizer.encode(text, add_special=False)
+
+            cached = strings, breaker_table(pieces, tokenize, strings)
+            self._breakers = cached
+        return cached[1]

@@ -1,0 +1,57 @@
+"""What is known about a loaded model."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from qrt.runtime.loader import Loaded
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A model's size and how it is set up to run."""
+
+    path: str
+    arch: str
+    name: str
+    """general.name, or the file's name."""
+    n_params: int
+    file_bytes: int
+    weight_bytes: int
+    """Bytes of weights that one decoded token reads."""
+    qtypes: Mapping[str, int]
+    """Tensors of each type."""
+    n_layers: int
+    dim: int
+    n_vocab: int
+    n_ctx: int
+    n_ctx_train: int
+    backend: str
+    n_threads: int
+    kv_type: str
+
+
+def model_info(loaded: Loaded) -> ModelInfo:
+    """The info of a model, gathered once when it is loaded."""
+    file, graph, settings = loaded.file, loaded.graph, loaded.executor.settings
+    name = file.metadata.get("general.name")
+    return ModelInfo(
+        path=str(file.path),
+        arch=graph.arch,
+        name=name if isinstance(name, str) and name else file.path.stem,
+        n_params=sum(math.prod(tensor.shape) for tensor in file.tensors.values()),
+        file_bytes=file.file_bytes,
+        weight_bytes=loaded.weight_bytes,
+        qtypes=dict(Counter(tensor.qtype.name for tensor in file.tensors.values())),
+        n_layers=graph.n_layers,
+        dim=graph.dim,
+        n_vocab=graph.n_vocab,
+        n_ctx=loaded.n_ctx,
+        n_ctx_train=graph.n_ctx_train,
+        backend=loaded.backend,
+        n_threads=settings.n_threads,
+        kv_type=settings.kv_type,
+    )

@@ -1,0 +1,74 @@
+"""`load` and `load_tokenizer`: from a path to something to work with."""
+
+from __future__ import annotations
+
+import os
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from qrt import text
+from qrt.api.core import Core
+from qrt.api.model import Model
+from qrt.backends.base import Progress
+from qrt.errors import InputError, ModelError
+from qrt.formats.gguf import open_gguf
+from qrt.runtime import loader
+from qrt.runtime.checks import check_int, shown
+from qrt.runtime.rng import MAX_SEED
+
+if TYPE_CHECKING:
+    from qrt.text import Tokenizer
+
+_EMBEDDED = ("data", "pydoc.gguf")
+
+
+def load(
+    path: str | os.PathLike[str] | None = None,
+    *,
+    n_ctx: int | None = None,
+    n_threads: int | None = None,
+    seed: int | None = None,
+    kv_type: str = "f16",
+    backend: str = "auto",
+    progress: Progress = loader.no_progress,
+) -> Model:
+    """Loads a GGUF file, ready to run; without a path, the small model inside this package.
+
+    n_ctx: tokens of prompt and answer together; None: what the model was trained for, at most 4096.
+    n_threads: None: QRT_THREADS, or one per CPU that this process may use.
+    seed: the seed of every generation that names none; None: a fresh one each.
+    kv_type: "f16" or "f32", the type of stored keys and values.
+    backend: "auto", "cpu" or "reference" (NumPy, slow, for comparison).
+    progress: called as progress(what, done, total) while kernels compile and weights are packed.
+
+    Raises InputError for an argument, GGUFError or ArchError for the file, BackendError if this
+    machine cannot run it. An unusable vocabulary raises VocabError when text is first needed.
+    """
+    if seed is not None:
+        check_int("seed", seed, 0, MAX_SEED)
+    options = loader.LoadOptions(n_ctx=n_ctx, n_threads=n_threads, kv_type=kv_type, backend=backend)
+    if path is not None:
+        return Model(Core(loader.load(_checked(path), options, progress), seed))
+    embedded = resources.files("qrt").joinpath(*_EMBEDDED)
+    if not embedded.is_file():
+        raise ModelError(
+            "the model embedded in qrt is missing from this installation; "
+            "give the path of a GGUF file"
+        )
+    with resources.as_file(embedded) as unpacked:
+        return Model(Core(loader.load(unpacked, options, progress), seed))
+
+
+def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
+    """The tokenizer of a GGUF file, which may hold a vocabulary and nothing else.
+
+    Raises GGUFError or VocabError.
+    """
+    with open_gguf(_checked(path)) as file:
+        return text.load_tokenizer(file.metadata, str(path))
+
+
+def _checked(path: str | os.PathLike[str]) -> str | os.PathLike[str]:
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"path must be a string or a path, got {shown(path)}")
+    return path

@@ -1,0 +1,178 @@
+"""`Model` and `Session`: generate, stream and chat, on a loaded model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from collections.abc import Sequence as Items
+from types import TracebackType
+from typing import Self, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qrt.api.completion import Completion, collect
+from qrt.api.core import Core, Message
+from qrt.api.info import ModelInfo, model_info
+from qrt.errors import InputError
+from qrt.graph.batch import Phase
+from qrt.runtime.checks import check_int, check_tokens, shown
+from qrt.runtime.generate import Stream
+from qrt.runtime.kv import Sequence
+from qrt.runtime.options import GenerateKeywords, options_from
+
+_PHASES = ("prefill", "decode")
+
+
+class _Generates:
+    """The four ways to generate. `options` are those of `GenerateKeywords`."""
+
+    def __init__(self, core: Core, seq: Sequence | None) -> None:
+        self._core = core
+        self._seq = seq
+
+    def stream(self, prompt: str | Iterable[int], **options: Unpack[GenerateKeywords]) -> Stream:
+        """Yields one TokenRecord per token that continues `prompt`, text or token ids.
+
+        A text prompt is tokenized with the special tokens the model starts with; special tokens
+        written in it are plain text. Arguments are checked at once: InputError, ContextFullError.
+        """
+        checked = options_from(options)
+        return self._core.start(self._core.prompt_tokens(prompt), checked, self._seq)
+
+    def generate(
+        self, prompt: str | Iterable[int], **options: Unpack[GenerateKeywords]
+    ) -> Completion:
+        """Continues `prompt` and returns when done; the arguments and errors are `stream`'s."""
+        return collect(self.stream(prompt, **options))
+
+    def stream_chat(self, messages: Items[Message], **options: Unpack[GenerateKeywords]) -> Stream:
+        """Yields one TokenRecord per token of the answer to `messages`.
+
+        A message is a mapping with "role" and "content"; the whole conversation is given each time
+        and is put in the model's chat template. Raises TemplateError, and what `stream` raises.
+        """
+        checked = options_from(options)
+        return self._core.start(self._core.chat_tokens(messages), checked, self._seq)
+
+    def chat(self, messages: Items[Message], **options: Unpack[GenerateKeywords]) -> Completion:
+        """Answers `messages` and returns when done; see `stream_chat`."""
+        return collect(self.stream_chat(messages, **options))
+
+
+class Model(_Generates):
+    """A loaded model, made by `qrt.load`; a context manager.
+
+    Thread-safe: generations of several threads take turns step by step. Closing it, or letting go
+    of it, frees its memory; a closed model raises InputError.
+    """
+
+    def __init__(self, core: Core) -> None:
+        super().__init__(core, None)
+        self.info: ModelInfo = model_info(core.loaded)
+
+    @property
+    def metadata(self) -> Mapping[str, object]:
+        """The key-value pairs of the GGUF file."""
+        self._core.engine.check_open()
+        return self._core.loaded.file.metadata
+
+    def tokenize(
+        self, text: str, *, add_special: bool = True, parse_special: bool = False
+    ) -> list[int]:
+        """The token ids of `text`.
+
+        add_special: with the BOS and EOS that the model asks for; parse_special: special tokens
+        written in the text become themselves instead of plain text.
+        """
+        if not isinstance(text, str):
+            raise InputError(f"the text to tokenize must be a string, got {shown(text)}")
+        return self._core.tokenizer.encode(
+            text, add_special=add_special, parse_special=parse_special
+        )
+
+    def detokenize(self, tokens: Iterable[int], *, special: bool = False) -> str:
+        """The text of token ids; special tokens are left out unless `special`."""
+        ids = check_tokens("tokens", tokens, self._core.n_vocab)
+        return self._core.tokenizer.decode(ids, special=special)
+
+    def logits(
+        self, tokens: Iterable[int], *, chunk: int | None = None, phase: Phase = "prefill"
+    ) -> NDArray[np.float32]:
+        """Logits (n_tokens, n_vocab) float32 from an empty cache; row i follows tokens 0 .. i.
+
+        chunk: rows in one step, by default as many as fit in one, when decoding one; phase: the
+        kernels that run. Raises InputError for no tokens or an id outside the vocabulary, and
+        ContextFullError if they exceed n_ctx.
+        """
+        engine = self._core.engine
+        engine.check_open()
+        ids = check_tokens("tokens", tokens, self._core.n_vocab)
+        if not ids:
+            raise InputError("there are no tokens to compute logits for")
+        if phase not in _PHASES:
+            raise InputError(f"phase must be one of {', '.join(_PHASES)}, got {shown(phase)}")
+        if chunk is None:
+            chunk = engine.max_rows if phase == "prefill" else 1
+        check_int("chunk", chunk, 1, engine.max_rows)
+        seq = engine.open()
+        try:
+            engine.acquire(seq, self, ids)
+            return engine.prefill(seq, ids, wanted="all", chunk=chunk, phase=phase)
+        finally:
+            engine.release(seq)
+
+    def session(self) -> Session:
+        """A session: generations in a row that need not compute again what they share."""
+        return Session(self._core)
+
+    def placement(self) -> list[tuple[str, str]]:
+        """(op, where and how it runs), in order."""
+        self._core.engine.check_open()
+        return self._core.loaded.executor.placement()
+
+    def close(self) -> None:
+        """Frees weights, KV pages and the file; a second time does nothing."""
+        self._core.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        info = self.info
+        return f"<qrt.Model {info.name!r} {info.arch} on {info.backend}, n_ctx {info.n_ctx}>"
+
+
+class Session(_Generates):
+    """One conversation on a model, made by `model.session()`; a context manager.
+
+    What a prompt shares with the tokens of the turn before stays stored and is not computed again:
+    a chat that grows pays only for what is new. One generation at a time; it may be closed early,
+    and a new turn may start anywhere, since each gives its whole prompt.
+    """
+
+    def __init__(self, core: Core) -> None:
+        super().__init__(core, core.engine.open())
+
+    def close(self) -> None:
+        """Frees the session's KV pages; a second time does nothing."""
+        if self._seq is not None:
+            self._core.engine.release(self._seq)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,16 @@
+"""llama: Llama 1 to 3.x, Mistral, TinyLlama, SmolLM2, Yi."""
+
+from __future__ import annotations
+
+from qrt.arch.decoder import Decoder
+
+
+class Llama(Decoder):
+    """Touvron et al. 2023; Llama 3 stretches its context by a divisor per rotary frequency."""
+
+    rope_style = "norm"
+    rope_factors = "rope_freqs.weight"
+    optional_biases = (
+        *("attn_q", "attn_k", "attn_v", "attn_output"),
+        *("ffn_gate", "ffn_up", "ffn_down"),
+    )

@@ -1,0 +1,90 @@
+"""Rotary frequencies: linear, YaRN and per-frequency scaling folded into one RopeSpec."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qrt.arch.source import Source
+from qrt.graph.ir import RopeSpec
+
+SCALINGS = ("none", "linear", "yarn")
+
+
+def read_rope(
+    source: Source,
+    style: Literal["norm", "neox"],
+    head_dim: int,
+    n_ctx_train: int,
+    factors_tensor: str | None = None,
+) -> RopeSpec:
+    """Reads the `rope.*` keys, and the divisors of Llama 3 in `factors_tensor` (rope_dim / 2,).
+
+    Keys, defaults and arithmetic are those of the GGUF convention. Raises ArchError.
+    """
+    dim = source.count("rope.dimension_count", head_dim)
+    if dim % 2 or dim > head_dim:
+        key = source.key("rope.dimension_count")
+        raise source.wrong(key, f"an even number up to the head size, {head_dim}", dim)
+    theta = source.real("rope.freq_base", 10000.0)
+    inv_freq = theta ** (-np.arange(0, dim, 2, dtype=np.float64) / dim)  # (dim / 2,)
+    if factors_tensor is not None:
+        inv_freq /= _read_factors(source, factors_tensor, dim // 2)
+
+    scaling = source.choice("rope.scaling.type", SCALINGS, "linear")
+    factor = source.real("rope.scaling.factor", source.real("rope.scale_linear", 1.0))
+    if scaling == "none":
+        factor = 1.0
+    mix = source.real("rope.scaling.yarn_ext_factor", -1.0)
+    if mix < 0:
+        mix = 1.0 if scaling == "yarn" else 0.0
+    kept = mix * yarn_kept(
+        dim,
+        theta,
+        source.count("rope.scaling.original_context_length", n_ctx_train),
+        source.real("rope.scaling.yarn_beta_fast", 32.0),
+        source.real("rope.scaling.yarn_beta_slow", 1.0),
+    )
+    inv_freq *= kept + (1.0 - kept) / factor
+
+    if mix == 0.0:
+        mscale = source.real("rope.scaling.yarn_attn_factor", 1.0)
+    else:
+        mscale = yarn_mscale(factor, 1.0)
+        mscale /= yarn_mscale(factor, source.real("rope.scaling.yarn_log_multiplier", 0.0))
+    mscale *= source.real("rope.scaling.attn_factor", 1.0)
+    return RopeSpec(style, dim, tuple(inv_freq.tolist()), mscale)
+
+
+def yarn_kept(
+    dim: int, theta: float, n_ctx: int, beta_fast: float, beta_slow: float
+) -> NDArray[np.float64]:
+    """How much of each frequency YaRN (Peng et al. 2023) leaves unscaled, (dim / 2,) from 1 to 0.
+
+    Pairs that turn more than `beta_fast` times within `n_ctx` positions stay as they are, those
+    that turn less than `beta_slow` times are interpolated, with a linear ramp between.
+    """
+
+    def pair_turning(turns: float) -> float:
+        return dim * math.log(n_ctx / (turns * 2 * math.pi)) / (2 * math.log(theta))
+
+    low = max(0, math.floor(pair_turning(beta_fast)))
+    high = min(dim - 1, math.ceil(pair_turning(beta_slow)))
+    ramp = (np.arange(dim // 2, dtype=np.float64) - low) / max(0.001, high - low)
+    return 1.0 - np.clip(ramp, 0.0, 1.0)
+
+
+def yarn_mscale(factor: float, multiplier: float) -> float:
+    """YaRN's attention factor for a context stretched by `factor`."""
+    return 1.0 if factor <= 1.0 else 1.0 + 0.1 * multiplier * math.log(factor)
+
+
+def _read_factors(source: Source, name: str, length: int) -> NDArray[np.float64]:
+    factors = source.vector(name, length)
+    if not np.all(np.isfinite(factors) & (factors >= 1e-3)):
+        expected = "finite factors of at least 0.001"
+        raise source.wrong(f"tensor {name!r}", expected, float(factors.min()))
+    return factors

@@ -1,0 +1,146 @@
+"""What an architecture may read from a file: typed, bounded hyperparameters and tensors."""
+
+from __future__ import annotations
+
+import re
+import reprlib
+from collections.abc import Mapping, Sized
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qrt.errors import ArchError
+from qrt.formats.qtensor import QTensor
+from qrt.formats.qtype import QType
+from qrt.formats.quants import WEIGHT_TYPES
+from qrt.formats.quants.bf16 import BF16
+from qrt.formats.quants.f16 import F16
+from qrt.formats.quants.f32 import F32
+
+COUNTS: dict[str, tuple[int, int]] = {
+    "attention.head_count": (1, 4096),
+    "attention.head_count_kv": (1, 4096),
+    "attention.key_length": (1, 4096),
+    "attention.value_length": (1, 4096),
+    "block_count": (1, 512),
+    "context_length": (1, 1 << 28),
+    "embedding_length": (1, 1 << 18),
+    "expert_count": (0, 1024),
+    "feed_forward_length": (1, 1 << 20),
+    "rope.dimension_count": (2, 4096),
+    "rope.scaling.original_context_length": (1, 1 << 28),
+    "vocab_size": (1, 1 << 24),
+}
+"""Whole-number hyperparameters and their least and greatest value."""
+
+REALS: dict[str, tuple[float, float]] = {
+    "attention.layer_norm_rms_epsilon": (1e-12, 1.0),
+    "rope.freq_base": (1.5, 1e15),
+    "rope.scale_linear": (1e-3, 1e6),
+    "rope.scaling.attn_factor": (1e-3, 1e3),
+    "rope.scaling.factor": (1e-3, 1e6),
+    "rope.scaling.yarn_attn_factor": (1e-3, 1e3),
+    "rope.scaling.yarn_beta_fast": (1e-3, 1e6),
+    "rope.scaling.yarn_beta_slow": (1e-3, 1e6),
+    "rope.scaling.yarn_ext_factor": (-1.0, 1.0),
+    "rope.scaling.yarn_log_multiplier": (0.0, 10.0),
+}
+"""Real hyperparameters and their least and greatest value; NaN and infinities are outside."""
+
+VECTOR_TYPES: tuple[QType, ...] = (F32, F16, BF16)
+"""Formats a one-dimensional weight may be in."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file as seen by one architecture. Keys are without the architecture's prefix."""
+
+    arch: str
+    metadata: Mapping[str, object]
+    tensors: Mapping[str, QTensor]
+    where: str
+
+    def count(self, key: str, default: int | None = None) -> int:
+        """A whole number within COUNTS[key]. Raises ArchError when absent without a default."""
+        lo, hi = COUNTS[key]
+        value = self._read(key, default)
+        if type(value) is not int or not lo <= value <= hi:
+            raise self.wrong(self.key(key), f"a whole number from {lo} to {hi}", value)
+        return value
+
+    def real(self, key: str, default: float | None = None) -> float:
+        """A float within REALS[key]. Raises ArchError when absent without a default."""
+        lo, hi = REALS[key]
+        value = self._read(key, default)
+        if type(value) is not float or not lo <= value <= hi:
+            raise self.wrong(self.key(key), f"a number from {lo:g} to {hi:g}", value)
+        return value
+
+    def choice(self, key: str, options: tuple[str, ...], default: str) -> str:
+        """One of `options`. Raises ArchError."""
+        value = self._read(key, default)
+        if not isinstance(value, str) or value not in options:
+            raise self.wrong(self.key(key), f"one of {', '.join(options)}", value)
+        return value
+
+    def vector(self, name: str, length: int) -> NDArray[np.float64]:
+        """The values of a one-dimensional tensor, (length,). Raises ArchError."""
+        self.check_tensor(name, (length,))
+        return self.tensors[name].dequantize().astype(np.float64)
+
+    def n_vocab(self) -> int:
+        """Rows of the embedding, one for each token of the vocabulary. Raises ArchError."""
+        name = "token_embd.weight"
+        if name not in self.tensors:
+            raise ArchError(f"{self.where}: tensor {name!r} is missing")
+        shape = self.tensors[name].shape
+        if len(shape) != 2:
+            raise self.wrong(f"tensor {name!r}", "two dimensions", shape)
+        rows = shape[0]
+        tokens = self.metadata.get("tokenizer.ggml.tokens")
+        if tokens is None:
+            n_tokens = self.count("vocab_size")
+        elif isinstance(tokens, Sized) and not isinstance(tokens, str):
+            n_tokens = len(tokens)
+        else:
+            raise self.wrong("key 'tokenizer.ggml.tokens'", "a list of tokens", tokens)
+        if rows != n_tokens:
+            expected = f"as many rows as the vocabulary has tokens, {n_tokens}"
+            raise self.wrong(f"tensor {name!r}", expected, rows)
+        return rows
+
+    def check_tensor(self, name: str, shape: tuple[int, ...]) -> None:
+        """Raises ArchError unless the tensor is there, in exactly this shape and a fit format."""
+        if name not in self.tensors:
+            raise ArchError(f"{self.where}: tensor {name!r} is missing; expected shape {shape}")
+        tensor = self.tensors[name]
+        if tuple(tensor.shape) != shape:
+            raise self.wrong(f"tensor {name!r}", f"shape {shape}", tuple(tensor.shape))
+        fit = VECTOR_TYPES if len(shape) == 1 else WEIGHT_TYPES
+        if tensor.qtype not in fit:
+            expected = f"one of {', '.join(qtype.name for qtype in fit)}"
+            raise self.wrong(f"tensor {name!r}", expected, tensor.qtype.name)
+
+    @cached_property
+    def stems(self) -> frozenset[str]:
+        """Names of the tensors, `blk.N.` taken off."""
+        return frozenset(re.sub(r"^blk\.\d+\.", "", name) for name in self.tensors)
+
+    def key(self, key: str) -> str:
+        """The key as it stands in the file, for a message."""
+        return f"key '{self.arch}.{key}'"
+
+    def wrong(self, what: str, expected: str, got: object) -> ArchError:
+        """An error in one line: file, what, expected, got."""
+        if got is None:
+            shown = "nothing"
+        elif isinstance(got, str | int | float | tuple):
+            shown = reprlib.repr(got)
+        else:
+            shown = f"a value of type {type(got).__name__}"
+        return ArchError(f"{self.where}: {what}: expected {expected}, got {shown}")
+
+    def _read(self, key: str, default: object) -> object:
+        return self.metadata.get(f"{self.arch}.{key}", default)

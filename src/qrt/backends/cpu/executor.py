@@ -1,0 +1,154 @@
+"""Prepares a model for the CPU and runs its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qrt.backends.base import Cancelled, Progress, Settings
+from qrt.backends.cpu.kv import reserve_pages
+from qrt.backends.cpu.memory import address, reserve
+from qrt.backends.cpu.recorder import FORM_BYTES, Recorder, form_for, kernel_of
+from qrt.backends.cpu.weights import load_weights, matrix_names
+from qrt.config import cache_dir, default_threads, read_env
+from qrt.formats.qtensor import QTensor
+from qrt.graph.batch import PAGE_LEN, Batch, Phase
+from qrt.graph.ir import Graph, Linear, Rope, RopeSpec
+from qrt.graph.lower import Plan, lower
+from qrt.kernels.isa import Tier, choose
+from qrt.kernels.layout import PAGE, ROW_TILE, SCRATCH, STEP
+from qrt.kernels.objects import load_kernels
+from qrt.kernels.team import TEAM_KERNELS, Team, aligned
+
+assert PAGE == PAGE_LEN
+
+TILES: dict[Phase, int] = {"prefill": ROW_TILE, "decode": 1}
+
+
+def prepare(
+    graph: Graph, tensors: Mapping[str, QTensor], settings: Settings, progress: Progress
+) -> CpuExecutor:
+    """Compiles or loads the kernels, packs the weights, records the tapes.
+
+    Raises BackendError where this CPU cannot run the tier asked for, or kernels cannot be kept.
+    """
+    env = read_env()
+    tier = choose(env.isa)
+    qtypes = {name: tensors[name].qtype.name for name in matrix_names(graph)}
+    plan = lower(graph, lambda weight: form_for(qtypes[weight]), FORM_BYTES)
+    needed = {
+        kernel_of(task, qtypes, settings.kv_type, tile)
+        for task in plan.tasks
+        for tile in TILES.values()
+    }
+    names = sorted({*TEAM_KERNELS, "pack", *needed})
+    library = load_kernels(names, tier, cache_dir(env), default_threads(), progress)
+    team = Team(settings.n_threads, library)
+    weights = load_weights(graph, tensors, library, team, progress)
+    max_rows = -(-settings.max_rows // ROW_TILE) * ROW_TILE
+    specs = [op.spec for op in graph.ops if isinstance(op, Rope)]
+    recorder = Recorder(
+        graph,
+        plan,
+        weights,
+        reserve_pages(graph, settings.n_pages, settings.kv_type),
+        settings.kv_type,
+        reserve(plan.row_bytes * max_rows, huge=True),
+        max_rows,
+        rope_tables(specs),
+        library,
+    )
+    return CpuExecutor(settings, tier, recorder, team)
+
+
+def rope_tables(specs: list[RopeSpec]) -> dict[object, int]:
+    """For every different RopeSpec the bytes per row of the tables before its own."""
+    offsets: dict[object, int] = {}
+    at = 0
+    for spec in dict.fromkeys(specs):
+        offsets[spec] = at
+        at += 4 * spec.dim
+    return offsets
+
+
+class CpuExecutor:
+    """A model ready to run; see `qrt.backends.base.Executor`."""
+
+    def __init__(self, settings: Settings, tier: Tier, recorder: Recorder, team: Team) -> None:
+        self.settings = settings
+        self._tier = tier
+        self._recorder = recorder
+        self._team = team
+        self._tapes = {phase: recorder.tape(tile) for phase, tile in TILES.items()}
+        self._scratch = aligned(SCRATCH * settings.n_threads)
+        self._step = aligned(STEP.size)
+        self._words = self._step.view(np.int64)
+        self._logits = np.empty(0, np.float32)
+
+    def _set(self, field: str, value: int) -> None:
+        self._words[getattr(STEP, field) // 8] = value
+
+    def step(self, batch: Batch, phase: Phase) -> NDArray[np.float32]:
+        """Runs one step; logits (n_logits, n_vocab) float32, valid until the next step."""
+        assert len(batch.tokens) <= self._recorder.max_rows
+        n_logits, n_vocab = len(batch.logit_rows), self._recorder.graph.n_vocab
+        if self._logits.size < n_logits * n_vocab:
+            self._logits = np.empty(n_logits * n_vocab, np.float32)
+        tokens, positions, logit_rows = (
+            np.ascontiguousarray(a, np.int32)
+            for a in (batch.tokens, batch.positions, batch.logit_rows)
+        )
+        page_tables = [np.ascontiguousarray(t, np.int32) for t in batch.page_tables]
+        tables = np.array([address(t) for t in page_tables], np.int64)[batch.table_of]
+        rope = self._rope(batch.positions)
+        for field, value in (
+            ("cancel", 0),
+            ("n_rows", len(tokens)),
+            ("n_logits", n_logits),
+            ("tokens", address(tokens)),
+            ("positions", address(positions)),
+            ("tables", address(tables)),
+            ("logit_rows", address(logit_rows)),
+            ("logits", address(self._logits)),
+            ("rope", address(rope)),
+            ("scratch", address(self._scratch)),
+        ):
+            self._set(field, value)
+        tape = self._tapes[phase].records
+        self._team.run(tape, address(self._step), interruptible=phase == "prefill")
+        if self._words[STEP.cancel // 8]:
+            raise Cancelled
+        return self._logits[: n_logits * n_vocab].reshape(n_logits, n_vocab)
+
+    def _rope(self, positions: NDArray[np.int32]) -> NDArray[np.float32]:
+        """cos and sin of every spec, row and pair: (n_specs, n_rows, 2, rope_dim / 2) float32."""
+        parts = []
+        for spec in self._recorder.rope_tables:
+            assert isinstance(spec, RopeSpec)
+            angles = positions[:, None] * np.array(spec.inv_freq)  # (n_rows, rope_dim / 2)
+            both = np.stack([np.cos(angles), np.sin(angles)], axis=1) * spec.mscale
+            parts.append(both.astype(np.float32).ravel())
+        return np.concatenate(parts) if parts else np.empty(0, np.float32)
+
+    def cancel(self) -> None:
+        """Stops the step under way, from any thread."""
+        self._set("cancel", 1)
+
+    def placement(self) -> list[tuple[str, str]]:
+        """(op, kernel) in order."""
+        plan: Plan = self._recorder.plan
+        qtypes = {name: weight.qtype for name, weight in self._recorder.weights.items()}
+        rows = []
+        for task in plan.tasks:
+            op = task.op
+            name = op.weight if isinstance(op, Linear) else getattr(op, "out", "")
+            kernel = kernel_of(task, qtypes, self._recorder.kv_type, TILES["decode"])
+            rows.append((f"{type(op).__name__} {name}".strip(), f"cpu/{self._tier.name} {kernel}"))
+        return rows
+
+    def close(self) -> None:
+        """Ends the threads and lets go of weights and pages."""
+        self._team.close()
+        del self._recorder, self._tapes

@@ -1,0 +1,38 @@
+"""The KV pages of all layers in one reservation of memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qrt.backends.cpu.memory import address, reserve
+from qrt.graph.ir import Attention, Graph
+from qrt.kernels.layout import PAGE
+
+ELEMENT_BYTES = {"f16": 2, "f32": 4}
+
+
+@dataclass(frozen=True, slots=True)
+class KVPages:
+    """`addresses[layer]` is where the layer's page 0 lies, `page_bytes[layer]` the size of one."""
+
+    memory: NDArray[np.uint8]
+    addresses: dict[int, int]
+    page_bytes: dict[int, int]
+
+
+def reserve_pages(graph: Graph, n_pages: int, kv_type: str) -> KVPages:
+    """Pages for every attention layer; memory is used only as they are written."""
+    page_bytes = {
+        op.layer: op.n_kv_heads * 2 * PAGE * (-(-op.head_dim // 32) * 32) * ELEMENT_BYTES[kv_type]
+        for op in graph.ops
+        if isinstance(op, Attention)
+    }
+    memory = reserve(n_pages * sum(page_bytes.values()))
+    addresses, at = {}, address(memory)
+    for layer, size in page_bytes.items():
+        addresses[layer] = at
+        at += n_pages * size
+    return KVPages(memory, addresses, page_bytes)

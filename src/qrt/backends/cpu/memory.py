@@ -1,0 +1,23 @@
+"""Memory that kernels read and write: aligned, on huge pages where asked, never moved."""
+
+from __future__ import annotations
+
+import mmap
+
+import numpy as np
+from numpy.typing import NDArray
+
+HUGE = 2 * 1024 * 1024
+
+
+def reserve(n_bytes: int, *, huge: bool = False) -> NDArray[np.uint8]:
+    """Zeroed bytes, aligned to a page, that take up memory only once they are touched."""
+    mapping = mmap.mmap(-1, max(n_bytes, 1))
+    if huge and n_bytes >= HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
+        mapping.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(mapping, np.uint8)[:n_bytes]
+
+
+def address(array: NDArray[np.generic]) -> int:
+    """Where an array's first byte lies."""
+    return int(array.ctypes.data)

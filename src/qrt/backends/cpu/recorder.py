@@ -1,0 +1,210 @@
+"""Turns a plan into a tape: for every task the kernel that does it and the record of its arguments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qrt.backends.cpu.kv import KVPages
+from qrt.backends.cpu.memory import address
+from qrt.backends.cpu.weights import Weight
+from qrt.graph.ir import Add, Attention, Embed, Glu, Graph, Linear, Norm, Rope, Select
+from qrt.graph.lower import F32, HandOver, Plan, StoreKV, Task
+from qrt.kernels import layout
+from qrt.kernels.objects import Library
+from qrt.kernels.panels import PANEL_FORMATS
+
+LINES, LANES = "lines", "lanes"
+"""Forms of activations: quantized lines for quantized weights, float32 tiles for the others."""
+
+FORM_BYTES = {F32: 4.0, LINES: layout.LINE / 32, LANES: 4.0}
+
+NORM_KINDS = {"rms": 1, "layer": 2}
+
+
+def form_for(qtype: str) -> str:
+    """The form in which weights of `qtype` want their input."""
+    return LINES if PANEL_FORMATS[qtype].quantized else LANES
+
+
+def kernel_of(task: Task, qtypes: dict[str, str], kv_type: str, tile: int) -> str:
+    """The name of the kernel that does a task."""
+    match task.op:
+        case Embed(table=table):
+            return f"embed.{qtypes[table]}"
+        case Norm() | HandOver():
+            return "norm"
+        case Linear(weight=weight):
+            return f"matmul.{qtypes[weight]}.{tile}"
+        case Rope():
+            return "rope"
+        case StoreKV():
+            return f"store_kv.{kv_type}"
+        case Attention(n_heads=n_heads, n_kv_heads=n_kv_heads):
+            shared = n_heads // n_kv_heads
+            return f"attention.{kv_type}.{shared if shared < 3 else 4}"
+        case Glu():
+            return "glu"
+        case Add():
+            return "add"
+        case Select():
+            return "select"
+
+
+def bits(value: float) -> int:
+    """A float32 as the integer that a record holds."""
+    return int(np.float32(value).view(np.int32))
+
+
+@dataclass(frozen=True, slots=True)
+class Tape:
+    """`records` (n_records, 3) int64 as in TAPE; `args` keeps the argument records alive."""
+
+    records: NDArray[np.int64]
+    args: tuple[NDArray[np.int64], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorder:
+    """All that the arguments of a model's kernels refer to."""
+
+    graph: Graph
+    plan: Plan
+    weights: dict[str, Weight]
+    kv: KVPages
+    kv_type: str
+    arena: NDArray[np.uint8]  # (plan.row_bytes * max_rows,)
+    max_rows: int
+    rope_tables: dict[object, int]  # RopeSpec -> bytes per row before its table
+    library: Library
+
+    def tape(self, tile: int) -> Tape:
+        """The tape for tiles of `tile` rows of activations."""
+        qtypes = {name: weight.qtype for name, weight in self.weights.items()}
+        args, records = [], []
+        for task in self.plan.tasks:
+            record, values = self._arguments(task, tile)
+            array = np.array(list(layout.fill(record, values)), np.int64)
+            kernel = self.library.address(kernel_of(task, qtypes, self.kv_type, tile))
+            fields = {"kernel": kernel, "args": address(array), "barrier": int(task.barrier)}
+            records.append(list(layout.fill(layout.TAPE, fields)))
+            args.append(array)
+        return Tape(np.array(records, np.int64), tuple(args))
+
+    def _at(self, value: str, form: str = F32) -> int:
+        """Where a value lies; 0 for the logits, whose place the step knows."""
+        if value == self.graph.output:
+            return 0
+        return address(self.arena) + self.plan.slots[value, form] * self.max_rows
+
+    def _weight(self, name: str | None) -> int:
+        return self.weights[name].address if name else 0
+
+    def _forms(self, task: Task, value: str, tile: int) -> dict[str, int]:
+        return {
+            "lines": self._at(value, LINES) if LINES in task.forms else 0,
+            "lanes": self._at(value, LANES) if LANES in task.forms else 0,
+            "tile": tile,
+        }
+
+    def _arguments(self, task: Task, tile: int) -> tuple[object, dict[str, int]]:
+        width = self.graph.widths
+        match task.op:
+            case Embed() as op:
+                return layout.EMBED, {
+                    "weights": self._weight(op.table),
+                    "n_in": width[op.out],
+                    "out": self._at(op.out),
+                    "scale": bits(op.scale),
+                }
+            case Norm() as op:
+                return layout.NORM, {
+                    "x": self._at(op.x),
+                    "weight": self._weight(op.weight),
+                    "bias": self._weight(op.bias),
+                    "n_in": width[op.x],
+                    "group": op.group,
+                    "eps": bits(op.eps),
+                    "kind": NORM_KINDS[op.kind],
+                    "rows_of": int(task.of_logits),
+                    "out": self._at(op.out),
+                    **self._forms(task, op.out, tile),
+                }
+            case HandOver() as op:
+                unused = dict.fromkeys(("weight", "bias", "group", "eps", "kind", "out"), 0)
+                return layout.NORM, {
+                    "x": self._at(op.x),
+                    "n_in": width[op.x],
+                    "rows_of": int(task.of_logits),
+                    **unused,
+                    **self._forms(task, op.x, tile),
+                }
+            case Linear() as op:
+                weight = self.weights[op.weight]
+                return layout.MATMUL, {
+                    "weights": weight.address,
+                    "x": self._at(op.x, form_for(weight.qtype)),
+                    "out": self._at(op.out),
+                    "stride": weight.shape[0],
+                    "bias": self._weight(op.bias),
+                    "residual": self._at(task.residual) if task.residual else 0,
+                    "n_in": weight.shape[1],
+                    "n_out": weight.shape[0],
+                    "rows_of": int(task.of_logits),
+                }
+            case Rope() as op:
+                return layout.ROPE, {
+                    "x": self._at(op.x),
+                    "out": self._at(op.out),
+                    "n_heads": width[op.x] // op.head_dim,
+                    "head_dim": op.head_dim,
+                    "rope_dim": op.spec.dim,
+                    "neox": int(op.spec.style == "neox"),
+                    "table": self.rope_tables[op.spec],
+                }
+            case StoreKV() as op:
+                return layout.STORE_KV, {
+                    "k": self._at(op.k),
+                    "v": self._at(op.v),
+                    "pages": self.kv.addresses[op.layer],
+                    "n_kv_heads": op.n_kv_heads,
+                    "head_dim": op.head_dim,
+                    "page_bytes": self.kv.page_bytes[op.layer],
+                }
+            case Attention() as op:
+                return layout.ATTENTION, {
+                    "q": self._at(op.q),
+                    "out": self._at(op.out),
+                    "pages": self.kv.addresses[op.layer],
+                    "n_heads": op.n_heads,
+                    "n_kv_heads": op.n_kv_heads,
+                    "head_dim": op.head_dim,
+                    "page_bytes": self.kv.page_bytes[op.layer],
+                    "scale": bits(op.scale),
+                    "window": op.window or 0,
+                    "softcap": bits(op.softcap or 0.0),
+                }
+            case Glu() as op:
+                return layout.GLU, {
+                    "gate": self._at(op.gate),
+                    "up": self._at(op.up),
+                    "n_in": width[op.out],
+                    "out": self._at(op.out),
+                    "gelu": int(op.act == "gelu"),
+                    **self._forms(task, op.out, tile),
+                }
+            case Add() as op:
+                return layout.ADD, {
+                    "a": self._at(op.a),
+                    "b": self._at(op.b),
+                    "out": self._at(op.out),
+                    "n_in": width[op.out],
+                }
+            case Select() as op:
+                return layout.SELECT, {
+                    "x": self._at(op.x),
+                    "out": self._at(op.out),
+                    "n_in": width[op.out],
+                }

@@ -1,0 +1,86 @@
+"""Runs a graph op by op in NumPy: slow, obvious, the measure of every other backend."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qrt.backends.base import Cancelled, Progress, Settings
+from qrt.backends.reference.ops import OPS, Array, Pages, Step
+from qrt.errors import InputError
+from qrt.formats.qtensor import QTensor
+from qrt.graph.batch import PAGE_LEN, Batch, Phase
+from qrt.graph.ir import Attention, Graph
+
+KV_TYPES: dict[str, type[np.floating]] = {"f16": np.float16, "f32": np.float32}
+
+
+class ReferenceExecutor:
+    """A prepared model: weights in float64, pages in the type of the cache."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        weights: Mapping[str, Array],
+        pages: Mapping[int, Pages],
+        settings: Settings,
+    ) -> None:
+        self.settings = settings
+        self._graph = graph
+        self._weights = weights
+        self._pages = pages
+        self._cancelled = threading.Event()
+
+    def step(self, batch: Batch, phase: Phase) -> NDArray[np.float32]:  # noqa: ARG002
+        """Logits (n_logits, n_vocab), not finite where weights are not; both phases run alike.
+
+        Raises Cancelled.
+        """
+        self._cancelled.clear()
+        step = Step(batch, self._weights, self._pages, {})
+        with np.errstate(over="ignore", invalid="ignore"):
+            for op in self._graph.ops:
+                if self._cancelled.is_set():
+                    raise Cancelled
+                step.values[op.out] = OPS[type(op)](step, op)
+            return step.values[self._graph.output].astype(np.float32)
+
+    def cancel(self) -> None:
+        """Stops the step under way before its next op."""
+        self._cancelled.set()
+
+    def placement(self) -> list[tuple[str, str]]:
+        """Every op runs here."""
+        return [(op.out, "reference: NumPy, float64") for op in self._graph.ops]
+
+    def close(self) -> None:
+        """Frees weights and pages."""
+        self._weights, self._pages = {}, {}
+
+
+def prepare(
+    graph: Graph, tensors: Mapping[str, QTensor], settings: Settings, progress: Progress
+) -> ReferenceExecutor:
+    """Dequantizes all weights and allocates `settings.n_pages` pages per layer.
+
+    Raises InputError for an unknown `settings.kv_type`.
+    """
+    if settings.kv_type not in KV_TYPES:
+        known = ", ".join(KV_TYPES)
+        raise InputError(f"kv_type: expected one of {known}, got {settings.kv_type!r}")
+    weights = {}
+    for done, name in enumerate(graph.weights):
+        progress("dequantize weights", done, len(graph.weights))
+        weights[name] = tensors[name].dequantize().astype(np.float64)
+    progress("dequantize weights", len(graph.weights), len(graph.weights))
+
+    pages = {}
+    for op in graph.ops:
+        if isinstance(op, Attention):
+            shape = (settings.n_pages, PAGE_LEN, op.n_kv_heads, op.head_dim)
+            dtype = KV_TYPES[settings.kv_type]
+            pages[op.layer] = Pages(np.zeros(shape, dtype), np.zeros(shape, dtype))
+    return ReferenceExecutor(graph, weights, pages, settings)

@@ -1,0 +1,192 @@
+"""Environment variables, default threads and the cache directory: what the machine is asked for."""
+
+from __future__ import annotations
+
+import os
+import re
+import reprlib
+import stat
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qrt.errors import BackendError, InputError
+
+ISA_TIERS = (
+    "generic",
+    "avx2",
+    "avxvnni",
+    "avx512vnni",
+    "amx",
+    "neon",
+    "neon_dotprod",
+    "neon_i8mm",
+)
+"""Instruction tiers that QRT_ISA may force."""
+
+MAX_THREADS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Env:
+    """What the environment asks for; None where it says nothing."""
+
+    isa: str | None = None
+    cache_dir: Path | None = None
+    n_threads: int | None = None
+
+
+def _isa(text: str) -> str:
+    if text not in ISA_TIERS:
+        raise ValueError(f"one of {', '.join(ISA_TIERS)}")
+    return text
+
+
+def _path(text: str) -> Path:
+    path = Path(text)
+    if not path.is_absolute():
+        raise ValueError("an absolute path")
+    return path
+
+
+def _threads(text: str) -> int:
+    if not (re.fullmatch("[0-9]{1,4}", text) and 1 <= int(text) <= MAX_THREADS):
+        raise ValueError(f"a whole number from 1 to {MAX_THREADS}")
+    return int(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """One environment variable: `parse` raises ValueError saying what it expected."""
+
+    variable: str
+    field: str
+    parse: Callable[[str], object]
+    help: str
+
+
+KNOBS = (
+    Knob("QRT_ISA", "isa", _isa, "instruction tier to compile for, instead of the best one"),
+    Knob("QRT_CACHE_DIR", "cache_dir", _path, "directory for compiled kernels"),
+    Knob("QRT_THREADS", "n_threads", _threads, "threads to use when none are asked for"),
+)
+
+
+def read_env(environ: Mapping[str, str] = os.environ) -> Env:
+    """The knobs that are set; an empty variable counts as unset. Raises InputError naming one."""
+    found: dict[str, Any] = {}
+    for knob in KNOBS:
+        text = environ.get(knob.variable, "")
+        if not text:
+            continue
+        try:
+            found[knob.field] = knob.parse(text)
+        except ValueError as expected:
+            got = reprlib.repr(text)
+            raise InputError(f"{knob.variable}: expected {expected}, got {got}") from None
+    return Env(**found)
+
+
+def default_threads(env: Env | None = None) -> int:
+    """Threads to use when none are asked for: QRT_THREADS, else the CPUs this process may use.
+
+    Counts the CPUs of the affinity mask, at most the whole CPUs in the cgroup quota, at least 1.
+    """
+    env = env or read_env()
+    if env.n_threads is not None:
+        return env.n_threads
+    if sys.platform == "linux":
+        n_cpus = len(os.sched_getaffinity(0))
+        quota = cgroup_cpus()
+    else:
+        n_cpus, quota = os.cpu_count() or 1, None
+    return max(1, n_cpus if quota is None else min(n_cpus, int(quota)))
+
+
+def cgroup_cpus(root: Path = Path("/")) -> float | None:
+    """CPUs that the cgroup of this process and its ancestors grant (v2 and v1), None: unlimited."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return None
+    quotas: list[float] = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        mount = root / "sys/fs/cgroup" / ("cpu" if controllers else "")
+        parts = Path(path).parts[1:]
+        for depth in range(len(parts) + 1):
+            quota = _quota(mount.joinpath(*parts[:depth]))
+            quotas += [] if quota is None else [quota]
+    return min(quotas, default=None)
+
+
+def _quota(group: Path) -> float | None:
+    try:
+        if (group / "cpu.max").exists():
+            quota, period = (group / "cpu.max").read_text().split()
+        else:
+            quota = (group / "cpu.cfs_quota_us").read_text()
+            period = (group / "cpu.cfs_period_us").read_text()
+        return int(quota) / int(period) if int(quota) > 0 else None
+    except (OSError, ValueError):  # no such file, or "max"
+        return None
+
+
+def cache_dir(env: Env | None = None) -> Path:
+    """The directory for compiled kernels: 0700, ours alone.
+
+    QRT_CACHE_DIR, else the user's cache directory, else one under the temporary directory when
+    that cannot be written. Raises BackendError when it belongs to someone else or others may
+    write to it (code in it is executed), or when nothing is writable.
+    """
+    env = env or read_env()
+    candidates = [env.cache_dir] if env.cache_dir else [*_user_cache(), _temporary_cache()]
+    for path in candidates:
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError:
+            continue
+        _check_private(path)
+        if os.access(path, os.W_OK | os.X_OK):
+            return path
+    tried = " or ".join(str(path) for path in candidates)
+    raise BackendError(f"cannot write compiled kernels to {tried}: set QRT_CACHE_DIR")
+
+
+def _user_cache() -> list[Path]:
+    """Where the platform keeps caches; nowhere for a user without a home."""
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return []
+    if sys.platform == "win32":
+        return [Path(os.environ.get("LOCALAPPDATA") or home / "AppData/Local") / "qrt" / "cache"]
+    if sys.platform == "darwin":
+        return [home / "Library" / "Caches" / "qrt"]
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return [(base if base.is_absolute() else home / ".cache") / "qrt"]
+
+
+def _temporary_cache() -> Path:
+    name = "qrt" if sys.platform == "win32" else f"qrt-{os.geteuid()}"
+    return Path(tempfile.gettempdir()) / name
+
+
+def _check_private(path: Path) -> None:
+    if sys.platform == "win32":  # the profile directory carries its own access list
+        return
+    info = path.lstat()
+    if not stat.S_ISDIR(info.st_mode):
+        problem = "is a link or a file, not a directory"
+    elif info.st_uid != os.geteuid():
+        problem = "belongs to another user"
+    elif info.st_mode & 0o022:
+        problem = "may be written by others (chmod 700 it)"
+    else:
+        return
+    raise BackendError(f"cache directory {path} {problem}: set QRT_CACHE_DIR to one of your own")

@@ -1,0 +1,1 @@
+"""Model files: the GGUF container and the block formats of its tensors."""

@@ -1,0 +1,46 @@
+"""Pieces that several block formats share."""
+
+from __future__ import annotations
+
+from qrt.kernels.intrinsics import concat, load_i32x64, lookup, to_f32
+from qrt.kernels.jit import inline
+
+IQ4_VALUES = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)
+
+lookup_iq4 = lookup(tuple(value + 128 for value in IQ4_VALUES))
+
+
+@inline
+def nibbles(p):
+    """32 codes: the low nibbles of 16 bytes a row, then the high ones."""
+    v = load_i32x64(p)
+    return concat(v & 0x0F0F0F0F, (v >> 4) & 0x0F0F0F0F)
+
+
+@inline
+def fifth_bits(spread):
+    """Bit 4 of 32 codes, from words whose bit 8 b + g belongs to element 4 g + b."""
+    ones = 0x10101010
+    low = concat(
+        concat((spread << 4) & ones, (spread << 3) & ones),
+        concat((spread << 2) & ones, (spread << 1) & ones),
+    )
+    high = concat(
+        concat(spread & ones, (spread >> 1) & ones),
+        concat((spread >> 2) & ones, (spread >> 3) & ones),
+    )
+    return concat(low, high)
+
+
+@inline
+def byte_f32(words, shift):
+    """One unsigned byte of each word as float."""
+    return to_f32((words >> shift) & 0xFF)
+
+
+@inline
+def k_scales(a, b, c):
+    """Q4_K's and Q5_K's 12 bytes: eight 6-bit scales, eight 6-bit mins, four to a word."""
+    scales_high = (c & 0x0F0F0F0F) | ((a >> 2) & 0x30303030)
+    mins_high = ((c >> 4) & 0x0F0F0F0F) | ((b >> 2) & 0x30303030)
+    return a & 0x3F3F3F3F, scales_high, b & 0x3F3F3F3F, mins_high

@@ -1,0 +1,22 @@
+"""Every kernel by name, `family` or `family.parameter...`, and the function that builds it.
+
+Plain data: the builders are imported only where kernels are compiled.
+"""
+
+from __future__ import annotations
+
+FAMILIES: dict[str, tuple[str, str]] = {  # family -> (module, builder)
+    "run": ("tape", "build_run"),
+    "work": ("tape", "build_work"),
+    "pack": ("pack", "build"),
+    "embed": ("embed", "build"),  # .qtype
+    "matmul": ("matmul", "build"),  # .qtype.rows
+    "norm": ("norm", "build"),
+    "rope": ("rope", "build"),
+    "store_kv": ("attention", "build_store"),  # .kv_type
+    "attention": ("attention", "build"),  # .kv_type.heads
+    "glu": ("elementwise", "build_glu"),
+    "add": ("elementwise", "build_add"),
+    "select": ("elementwise", "build_select"),
+    "read": ("elementwise", "build_read"),
+}

@@ -1,0 +1,46 @@
+"""Compiles kernels to object code. Runs as a child process: `python -m qrt.kernels.compiler TIER`.
+
+Reads kernel names from standard input, a line each; answers each on standard output by a line
+`NAME SYMBOL SIZE` and SIZE bytes of object code, or `NAME ! MESSAGE`. The parent sets numba's CPU.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import numba
+
+from qrt.kernels import instructions
+from qrt.kernels.catalog import FAMILIES
+from qrt.kernels.jit import KERNEL, OPTIONS
+
+
+def compile_kernel(name: str) -> tuple[str, bytes]:
+    """The symbol and object code of kernel `name` for the selected tier."""
+    family, *parameters = name.split(".")
+    module, builder = FAMILIES[family]
+    function = getattr(importlib.import_module(f"qrt.kernels.{module}"), builder)(*parameters)
+    function.__name__ = function.__qualname__ = name.replace(".", "_")
+    compiled = numba.njit(KERNEL, **OPTIONS)(function).overloads[KERNEL.args]
+    library = compiled.library
+    return compiled.fndesc.llvm_func_name, library._codegen._tm.emit_object(library._final_module)
+
+
+def main() -> None:
+    instructions.select(sys.argv[1])
+    out = sys.stdout.buffer
+    for line in sys.stdin:
+        name = line.strip()
+        try:
+            symbol, code = compile_kernel(name)
+        except Exception as error:
+            message = " ".join(f"{type(error).__name__}: {error}".split())
+            out.write(f"{name} ! {message}\n".encode())
+        else:
+            out.write(f"{name} {symbol} {len(code)}\n".encode() + code)
+        out.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,356 @@
+"""The words that kernels are written in: loads, stores, conversions and dots on addresses.
+
+An address is an int64. Loads and stores are unaligned. `load_*` reads one value or vector;
+`each_*` reads one value into all lanes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from qrt.kernels.instructions import F32, I8, I16, I32, constant, emit, join, lanes_of, vector
+from qrt.kernels.vectors import LANES, F32x16, I32x16, Vector, as_lanes, splat
+
+I64 = ir.IntType(64)
+ADDRESS = types.int64
+
+
+def _read(builder: ir.IRBuilder, address: ir.Value, kind: ir.Type) -> ir.Value:
+    value = builder.load(builder.inttoptr(address, kind.as_pointer()))
+    value.align = 1
+    return value
+
+
+def _write(builder: ir.IRBuilder, address: ir.Value, value: ir.Value) -> None:
+    builder.store(value, builder.inttoptr(address, value.type.as_pointer())).align = 1
+
+
+def _reader(result: Any, emit_read: Any) -> Any:
+    """An intrinsic of one address."""
+
+    def read(typingctx: Any, address: Any) -> Any:  # noqa: ARG001
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # noqa: ARG001
+            return emit_read(builder, args[0])
+
+        return result(ADDRESS), codegen
+
+    return intrinsic(read)
+
+
+def _writer(value_type: Any, emit_write: Any) -> Any:
+    """An intrinsic of an address and a value; other numbers are converted to `value_type`."""
+
+    def write(typingctx: Any, address: Any, value: Any) -> Any:  # noqa: ARG001
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # noqa: ARG001
+            emit_write(builder, args[0], args[1])
+            return context.get_dummy_value()
+
+        return types.void(ADDRESS, value_type), codegen
+
+    return intrinsic(write)
+
+
+def _reads_i32(lanes: int) -> Any:
+    return _reader(Vector("i32", lanes), lambda b, a: _read(b, a, vector(I32, lanes)))
+
+
+load_i64 = _reader(types.int64, lambda b, a: _read(b, a, I64))
+load_i32 = _reader(types.int64, lambda b, a: b.sext(_read(b, a, I32), I64))
+load_u8 = _reader(types.int64, lambda b, a: b.zext(_read(b, a, I8), I64))
+load_f32 = _reader(types.float32, lambda b, a: _read(b, a, F32))
+load_i32x16 = _reads_i32(16)
+load_i32x64 = _reads_i32(64)
+load_i32x128 = _reads_i32(128)
+load_f32x16 = _reader(F32x16, lambda b, a: _read(b, a, vector(F32, LANES)))
+load_f16x16 = _reader(
+    F32x16, lambda b, a: emit("f16_to_f32", b, _read(b, a, vector(I16, LANES)))
+)
+load_bf16x16 = _reader(
+    F32x16,
+    lambda b, a: b.bitcast(
+        b.shl(
+            b.zext(_read(b, a, vector(I16, LANES)), vector(I32, LANES)), constant(I32, LANES, 16)
+        ),
+        vector(F32, LANES),
+    ),
+)
+load_u16 = _reader(types.int64, lambda b, a: b.zext(_read(b, a, I16), I64))
+load_u16x16 = _reader(I32x16, lambda b, a: b.zext(_read(b, a, vector(I16, LANES)), I32x16.llvm))
+each_f32 = _reader(F32x16, lambda b, a: splat(b, _read(b, a, F32), LANES))
+each_i32 = _reader(I32x16, lambda b, a: splat(b, _read(b, a, I32), LANES))
+
+store_i64 = _writer(types.int64, _write)
+store_i32 = _writer(types.int64, lambda b, a, v: _write(b, a, b.trunc(v, I32)))
+store_u8 = _writer(types.int64, lambda b, a, v: _write(b, a, b.trunc(v, I8)))
+store_u16 = _writer(types.int64, lambda b, a, v: _write(b, a, b.trunc(v, I16)))
+store_f32 = _writer(types.float32, _write)
+store_f32x16 = _writer(F32x16, _write)
+store_f16x16 = _writer(F32x16, lambda b, a, v: _write(b, a, emit("f32_to_f16", b, v)))
+store_i8x16 = _writer(I32x16, lambda b, a, v: _write(b, a, b.trunc(v, vector(I8, LANES))))
+prefetch = _writer(
+    types.int64,
+    lambda b, a, v: b.call(
+        cgutils.get_or_insert_function(
+            b.module,
+            ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I32, I32, I32]),
+            "llvm.prefetch.p0",
+        ),
+        [b.inttoptr(b.add(a, v), I8.as_pointer()), I32(0), I32(3), I32(1)],
+    ),
+)
+"""prefetch(address, ahead): asks for the cache line at address + ahead."""
+
+
+def _elementwise(result: Any, emit_value: Any) -> Any:
+    """An intrinsic of one vector whose result has as many lanes."""
+
+    def apply(typingctx: Any, value: Any) -> Any:  # noqa: ARG001
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # noqa: ARG001
+            return emit_value(builder, args[0])
+
+        return (Vector(result, value.lanes) if isinstance(result, str) else result)(value), codegen
+
+    return intrinsic(apply)
+
+
+def _reduce(op: str) -> Any:
+    def emit_reduce(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+        n = value.type.count
+        while n > 1:
+            n //= 2
+            low, high = lanes_of(builder, value, 0, n), lanes_of(builder, value, n, n)
+            if op == "sum":
+                value = builder.fadd(low, high)
+            else:
+                value = builder.select(builder.fcmp_ordered(">", low, high), low, high)
+        return builder.extract_element(value, I32(0))
+
+    return emit_reduce
+
+
+to_f32 = _elementwise("f32", lambda b, v: b.sitofp(v, vector(F32, v.type.count)))
+to_i32 = _elementwise("i32", lambda b, v: b.fptosi(v, vector(I32, v.type.count)))
+as_f32 = _elementwise("f32", lambda b, v: b.bitcast(v, vector(F32, v.type.count)))
+as_i32 = _elementwise("i32", lambda b, v: b.bitcast(v, vector(I32, v.type.count)))
+sign_byte = _elementwise(
+    "i32",
+    lambda b, v: b.ashr(
+        b.shl(v, constant(I32, v.type.count, 24)), constant(I32, v.type.count, 24)
+    ),
+)
+"""The lowest byte of each lane as a signed number."""
+sum_lanes = _elementwise(types.float32, _reduce("sum"))
+max_lanes = _elementwise(types.float32, _reduce("max"))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def splat_f32(typingctx: Any, value: Any) -> Any:  # noqa: ARG001
+    """A float in all 16 lanes."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # noqa: ARG001
+        return splat(builder, args[0], LANES)
+
+    return F32x16(types.float32), codegen
+
+
+def _lanewise(emit_value: Any) -> Any:
+    """An intrinsic of f32 vectors of one width, some of which may be plain numbers."""
+
+    def typing(args: tuple[Any, ...]) -> Any:
+        result = next(a for a in args if isinstance(a, Vector))
+        sig = result(*(a if a == result else types.float32 for a in args))
+
+        def codegen(context: Any, builder: Any, sig: Any, values: Any) -> Any:  # noqa: ARG001
+            return emit_value(builder, *(as_lanes(builder, v, result.lanes) for v in values))
+
+        return sig, codegen
+
+    return typing
+
+
+_larger = _lanewise(lambda b, x, y: b.select(b.fcmp_ordered(">", x, y), x, y))
+_smaller = _lanewise(lambda b, x, y: b.select(b.fcmp_ordered("<", x, y), x, y))
+_multiply_add = _lanewise(lambda b, x, y, z: emit("fma", b, x, y, z))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def vmax(typingctx: Any, a: Any, b: Any) -> Any:  # noqa: ARG001
+    """The larger of each pair of lanes."""
+    return _larger((a, b))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def vmin(typingctx: Any, a: Any, b: Any) -> Any:  # noqa: ARG001
+    """The smaller of each pair of lanes."""
+    return _smaller((a, b))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:  # noqa: ARG001
+    """a * b + c, rounded once where the CPU can."""
+    return _multiply_add((a, b, c))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def concat(typingctx: Any, low: Any, high: Any) -> Any:  # noqa: ARG001
+    """The lanes of low, then those of high."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # noqa: ARG001
+        return join(builder, list(args))
+
+    return Vector(low.kind, 2 * low.lanes)(low, high), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def lower_half(typingctx: Any, value: Any) -> Any:  # noqa: ARG001
+    """The first half of the lanes."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # noqa: ARG001
+        return lanes_of(builder, args[0], 0, value.lanes // 2)
+
+    return Vector(value.kind, value.lanes // 2)(value), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def upper_half(typingctx: Any, value: Any) -> Any:  # noqa: ARG001
+    """The second half of the lanes."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # noqa: ARG001
+        return lanes_of(builder, args[0], value.lanes // 2, value.lanes // 2)
+
+    return Vector(value.kind, value.lanes // 2)(value), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def lane(typingctx: Any, value: Any, index: Any) -> Any:  # noqa: ARG001
+    """One lane, chosen at run time: int64 of an i32 vector, float32 of an f32 one."""
+    result = types.float32 if value.kind == "f32" else types.int64
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # noqa: ARG001
+        picked = builder.extract_element(args[0], builder.trunc(args[1], I32))
+        return picked if value.kind == "f32" else builder.zext(picked, I64)
+
+    return result(value, types.int64), codegen
+
+
+def lookup(table: tuple[int, ...]) -> Any:
+    """An intrinsic that replaces every byte i (0..15) of an i32 vector by table[i]."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def replace(typingctx: Any, index: Any) -> Any:  # noqa: ARG001
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # noqa: ARG001
+            n = 4 * index.lanes
+            repeated = ir.Constant(vector(I8, n), [table[i % 16] for i in range(n)])
+            found = emit("lookup16", builder, repeated, builder.bitcast(args[0], vector(I8, n)))
+            return builder.bitcast(found, index.llvm)
+
+        return index(index), codegen
+
+    return replace
+
+
+def zeros(lanes: int) -> Any:
+    """An intrinsic without arguments: `lanes` float zeros."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def make(typingctx: Any) -> Any:  # noqa: ARG001
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # noqa: ARG001
+            return constant(F32, lanes, 0.0)
+
+        return Vector("f32", lanes)(), codegen
+
+    return make
+
+
+def load_wide(lanes: int) -> Any:
+    """An intrinsic of an address: `lanes` floats."""
+    return _reader(Vector("f32", lanes), lambda b, a: _read(b, a, vector(F32, lanes)))
+
+
+def each_of(kind: str, count: int, stride: int) -> Any:
+    """An intrinsic of an address: `count` values `stride` bytes apart, each in 16 lanes."""
+    element = {"f32": F32, "i32": I32}[kind]
+    return _reader(
+        Vector(kind, LANES * count),
+        lambda b, a: join(
+            b,
+            [
+                splat(b, _read(b, b.add(a, I64(i * stride)), element), LANES)
+                for i in range(count)
+            ],
+        ),
+    )
+
+
+def repeat(count: int) -> Any:
+    """An intrinsic of a vector: the vector `count` times over."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def again(typingctx: Any, value: Any) -> Any:  # noqa: ARG001
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # noqa: ARG001
+            return join(builder, [args[0]] * count)
+
+        return Vector(value.kind, value.lanes * count)(value), codegen
+
+    return again
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def within(typingctx: Any, base: Any, first: Any, last: Any, value: Any, other: Any) -> Any:  # noqa: ARG001
+    """Lane i of every 16 where first <= base + i <= last, `other` elsewhere."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # noqa: ARG001
+        n = value.lanes
+        low, high = (
+            splat(builder, builder.trunc(builder.sub(bound, args[0]), I32), n)
+            for bound in args[1:3]
+        )
+        index = ir.Constant(vector(I32, n), [i % LANES for i in range(n)])
+        inside = builder.and_(
+            builder.icmp_signed(">=", index, low), builder.icmp_signed("<=", index, high)
+        )
+        return builder.select(inside, args[3], splat(builder, args[4], n))
+
+    return value(types.int64, types.int64, types.int64, value, types.float32), codegen
+
+
+def dot(bits: int, stride: int) -> Any:
+    """An intrinsic dot(acc, codes, x): acc + codes . x for 16 weight rows and every row of x.
+
+    Codes of up to `bits` bits: 4 consecutive k of 16 weight rows per 16 lanes. x: the address of
+    int8 rows `stride` bytes apart. acc: 16 lanes for each row of x, one a weight row.
+    """
+    instruction = "dot4_u7i8" if bits < 8 else "dot4_u8i8"
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def multiply(typingctx: Any, acc: Any, codes: Any, x: Any) -> Any:  # noqa: ARG001
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # noqa: ARG001
+            rows = []
+            for row in range(acc.lanes // LANES):
+                total = lanes_of(builder, args[0], LANES * row, LANES)
+                for i in range(codes.lanes // LANES):
+                    at = builder.add(args[2], I64(stride * row + 4 * i))
+                    four = splat(builder, _read(builder, at, I32), LANES)
+                    group = lanes_of(builder, args[1], LANES * i, LANES)
+                    total = emit(instruction, builder, total, group, four)
+                rows.append(total)
+            return join(builder, rows)
+
+        return acc(acc, codes, ADDRESS), codegen
+
+    return multiply
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def store(typingctx: Any, address: Any, value: Any) -> Any:  # noqa: ARG001
+    """Stores a vector of any width."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # noqa: ARG001
+        _write(builder, *args)
+        return context.get_dummy_value()
+
+    return types.void(ADDRESS, value), codegen

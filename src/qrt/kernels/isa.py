@@ -1,0 +1,66 @@
+"""Instruction tiers, and which of them this CPU can run. Imports neither numba nor LLVM's IR."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+
+from qrt.errors import BackendError
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """A set of instructions that kernels are compiled for.
+
+    `needs` are LLVM feature names that the CPU must report; `llvm_cpu` and `llvm_features` are what
+    the compiler is told, so that a tier gives the same code on every machine.
+    """
+
+    name: str
+    machine: str  # "x86_64", "aarch64" or "any"
+    needs: frozenset[str]
+    llvm_cpu: str
+    llvm_features: str
+
+
+_AVX2 = frozenset({"avx2", "fma", "f16c", "bmi2"})
+_AVX512 = _AVX2 | {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"}
+
+TIERS: dict[str, Tier] = {
+    tier.name: tier
+    for tier in (  # weakest first
+        Tier("generic", "any", frozenset(), "generic", ""),
+        Tier("avx2", "x86_64", _AVX2, "x86-64-v3", ""),
+        Tier("avxvnni", "x86_64", _AVX2 | {"avxvnni"}, "x86-64-v3", "+avxvnni"),
+        Tier("avx512vnni", "x86_64", _AVX512 | {"avx512vnni"}, "x86-64-v4", "+avx512vnni"),
+    )
+}
+
+
+def host_features() -> frozenset[str]:
+    """The LLVM feature names that this CPU and operating system offer."""
+    import llvmlite.binding as llvm
+
+    return frozenset(name for name, present in llvm.get_host_cpu_features().items() if present)
+
+
+def missing(tier: Tier, features: frozenset[str]) -> str:
+    """Why a CPU with `features` cannot run `tier`; empty when it can."""
+    machine = {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
+    if tier.machine not in ("any", machine):
+        return f"needs {tier.machine}, this machine is {machine}"
+    lacking = sorted(tier.needs - features)
+    return f"this CPU lacks {', '.join(lacking)}" if lacking else ""
+
+
+def choose(wanted: str | None) -> Tier:
+    """The tier named `wanted`, or the best this CPU can run; BackendError when it cannot."""
+    features = host_features()
+    if wanted is None:
+        return [tier for tier in TIERS.values() if not missing(tier, features)][-1]
+    if wanted not in TIERS:
+        raise BackendError(f"QRT_ISA={wanted}: no such tier; choose from {', '.join(TIERS)}")
+    why = missing(TIERS[wanted], features)
+    if why:
+        raise BackendError(f"QRT_ISA={wanted}: {why}; leave QRT_ISA unset to use the best tier")
+    return TIERS[wanted]

@@ -1,0 +1,78 @@
+"""The memory layouts that kernels and the code that feeds them agree on. Plain data, no numba.
+
+A record is a named tuple of byte offsets, so a kernel reads `load_i64(args + MATMUL.x)`.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from collections.abc import Iterable
+from typing import Any
+
+ROW_TILE = 8
+"""Rows of activations that a prefill matmul takes at once."""
+
+LINE = 64
+"""One activation line: 32 quantized values of one row, their scale and sums; a cache line.
+
+Lines of a tile of R rows lie block by block: line (block b, row r) at (b * R + r) * LINE."""
+
+
+def record(name: str, fields: str) -> Any:
+    """A named tuple of the byte offsets of int64 fields, and `size` behind the last."""
+    names = fields.split()
+    return namedtuple(name, [*names, "size"])(*range(0, 8 * len(names) + 8, 8))  # noqa: PYI024
+
+
+def fill(layout: Any, values: dict[str, int]) -> Iterable[int]:
+    """The int64 values of a record in order; every field must be given, and no other."""
+    names = [name for name in layout._fields if name != "size"]
+    assert set(names) == set(values), (layout, set(names) ^ set(values))
+    return [values[name] for name in names]
+
+
+# one activation line; low and high are the two halves of 16
+Line = namedtuple("Line", "quants scale nsum nsum_low nsum_high fsum fsum_low fsum_high")
+LINE_AT = Line(0, 32, 36, 40, 44, 48, 52, 56)
+
+PAGE = 64
+"""Positions in one KV page."""
+
+STEP = record(
+    "Step",
+    "cancel n_rows n_logits tokens positions tables logit_rows logits rope scratch",
+)
+"""What changes between steps; kernels get its address.
+
+tokens, positions, logit_rows: int32 arrays; tables: address of each row's int32 page ids;
+rope: float32 cos and sin, (n_specs, n_rows, 2, rope_dim / 2) at the offset in the op's record;
+scratch: per-thread working memory, `SCRATCH` bytes each."""
+
+SCRATCH = 64 * 1024
+
+EMBED = record("Embed", "weights n_in out scale")
+NORM = record("Norm", "x weight bias n_in group eps kind rows_of out lines lanes tile")
+"""rows_of: 0 rows of the step, 1 its logit rows. kind: 0 no norm, 1 RMS, 2 layer. out: where the
+normed float32 rows go. lines, lanes: where the rows go for matmuls, quantized or as float32, in
+tiles of `tile` rows; 0 for neither."""
+MATMUL = record("Matmul", "weights x out stride bias residual n_in n_out rows_of")
+ROPE = record("Rope", "x out n_heads head_dim rope_dim neox table")
+STORE_KV = record("StoreKv", "k v pages n_kv_heads head_dim page_bytes")
+ATTENTION = record(
+    "Attention",
+    "q out pages n_heads n_kv_heads head_dim page_bytes scale window softcap",
+)
+GLU = record("Glu", "gate up n_in out lines lanes tile gelu")
+ADD = record("Add", "a b out n_in")
+SELECT = record("Select", "x out n_in")
+PACK = record("Pack", "source target n_rows row_bytes n_blocks block_bytes fields n_fields")
+PACK_FIELD = record("PackField", "offset count unit change")
+"""`count` units of 2 or 4 bytes at `offset` of a block; change: 0 none, 1 flip the top bits of
+bytes, 2 sort 32 bits so that bit 8 b + g is element 4 g + b."""
+
+TAPE = record("Tape", "kernel args barrier")
+TEAM = record(
+    "Team", "arrived pad1 pad2 pad3 pad4 pad5 pad6 pad7 phase stop pad8 pad9 pad10 pad11 pad12 pad13 "
+    "job tape n_records step n_threads yield_now pad14 pad15"
+)  # fmt: skip
+"""Words that threads share: `arrived`, `phase` and `job` on cache lines of their own."""

@@ -1,0 +1,49 @@
+"""exp and what follows from it, on vectors; relative error about 1e-7."""
+
+from __future__ import annotations
+
+from qrt.kernels.intrinsics import as_f32, fma, to_i32, vmax, vmin
+from qrt.kernels.jit import inline
+
+LOG2_E = 1.4426950408889634
+LN2_HIGH = 0.693359375
+LN2_LOW = -2.12194440054690583e-4
+TO_INTEGER = 12582912.0
+"""1.5 * 2**23: added and taken away again, it rounds to the nearest whole number."""
+
+EXP_TERMS = (1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0)
+"""Taylor's coefficients, which on |r| <= ln(2) / 2 leave 1.2e-7 of the value."""
+
+
+@inline
+def vexp(x):
+    """e**x lane by lane: 2**n * e**r with n whole; below -87 it is about 1e-38, above 88 2e38."""
+    x = vmin(vmax(x, -87.0), 88.0)
+    n = (x * LOG2_E + TO_INTEGER) - TO_INTEGER
+    r = fma(n, -LN2_LOW, fma(n, -LN2_HIGH, x))
+    y = fma(r, EXP_TERMS[0], EXP_TERMS[1])
+    y = fma(y, r, EXP_TERMS[2])
+    y = fma(y, r, EXP_TERMS[3])
+    y = fma(y, r, EXP_TERMS[4])
+    y = fma(y, r, EXP_TERMS[5])
+    y = fma(y, r, 1.0)
+    return y * as_f32((to_i32(n) + 127) << 23)
+
+
+@inline
+def silu(x):
+    """x * sigmoid(x)"""
+    return x / (1.0 + vexp(0.0 - x))
+
+
+@inline
+def gelu(x):
+    """The tanh form (Hendrycks and Gimpel 2016): x * sigmoid(2 sqrt(2 / pi) (x + 0.044715 x**3))."""
+    inner = 1.5957691216057308 * fma(0.044715 * x, x * x, x)
+    return x / (1.0 + vexp(0.0 - inner))
+
+
+@inline
+def vtanh(x):
+    """1 - 2 / (e**2x + 1)"""
+    return 1.0 - 2.0 / (vexp(x + x) + 1.0)

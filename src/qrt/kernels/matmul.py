@@ -1,0 +1,187 @@
+"""Matrix multiplication on packed panels: y[t, o] = sum_i x[t, i] * w[o, i] + bias[o] + residual[t, o].
+
+Threads take panels; a few panels of 16 outputs stay in cache while tiles of activation rows pass.
+Lanes are outputs, so there are no sums across lanes, and each output is summed by one thread in one
+order whatever the number of rows, tiles or threads. Accumulators of a tile of R rows are one vector
+of 16 R lanes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qrt.kernels.blocks import VISITS
+from qrt.kernels.intrinsics import (
+    dot,
+    each_of,
+    fma,
+    lane,
+    load_bf16x16,
+    load_f16x16,
+    load_f32x16,
+    load_i64,
+    lower_half,
+    prefetch,
+    repeat,
+    store,
+    store_f32,
+    to_f32,
+    upper_half,
+    zeros,
+)
+from qrt.kernels.jit import inline
+from qrt.kernels.layout import LINE, LINE_AT, MATMUL, SCRATCH, STEP
+from qrt.kernels.panels import PANEL_FORMATS, PanelFormat
+
+PANELS_AT_ONCE = 4
+"""Panels that meet one tile of rows while it is in the first-level cache."""
+
+AHEAD = 4096
+"""Bytes between the weights in use and those asked for from memory."""
+
+
+def _dots(fmt: PanelFormat, tile: int) -> Any:
+    """acc + the products of 32 codes and a tile of activation lines, without the mins."""
+    products = dot(fmt.bits, LINE)
+    each_sum, each_scale = each_of("i32", tile, LINE), each_of("f32", tile, LINE)
+    rows, zero = repeat(tile), fmt.zero
+
+    @inline
+    def one_scale(acc, codes, scales, x):
+        total = products(each_sum(x + LINE_AT.nsum) * zero, codes, x)
+        return fma(to_f32(total), rows(scales[0]) * each_scale(x + LINE_AT.scale), acc)
+
+    @inline
+    def two_scales(acc, codes, scales, x):
+        low = products(each_sum(x + LINE_AT.nsum_low) * zero, lower_half(codes), x)
+        high = products(each_sum(x + LINE_AT.nsum_high) * zero, upper_half(codes), x + 16)
+        scale = each_scale(x + LINE_AT.scale)
+        acc = fma(to_f32(low), rows(scales[0]) * scale, acc)
+        return fma(to_f32(high), rows(scales[1]) * scale, acc)
+
+    return one_scale if fmt.scales == 1 else two_scales
+
+
+def _mins(fmt: PanelFormat, tile: int) -> Any:
+    """acc minus the mins times the sums of the activations."""
+    each_sum, rows = each_of("f32", tile, LINE), repeat(tile)
+
+    @inline
+    def none(acc, mins, x):  # noqa: ARG001
+        return acc
+
+    @inline
+    def one(acc, mins, x):
+        return acc - rows(mins[0]) * each_sum(x + LINE_AT.fsum)
+
+    @inline
+    def two(acc, mins, x):
+        acc = acc - rows(mins[0]) * each_sum(x + LINE_AT.fsum_low)
+        return acc - rows(mins[1]) * each_sum(x + LINE_AT.fsum_high)
+
+    return (none, one, two)[fmt.mins]
+
+
+def _quantized_panel(fmt: PanelFormat, tile: int) -> Any:
+    """The accumulators of one panel and one tile of quantized rows."""
+    dots, minus = _dots(fmt, tile), _mins(fmt, tile)
+    size, values = 16 * fmt.block_bytes, fmt.block_size
+    ahead = AHEAD if tile == 1 else 0
+    x_step, x_block = tile * LINE, tile * LINE * (values // 32)
+
+    @inline
+    def update(acc, codes, scales, mins, x):
+        return minus(dots(acc, codes, scales, x), mins, x)
+
+    visit = VISITS[fmt.qtype](update)
+
+    @inline
+    def panel(acc, p, x, n_in):
+        for _ in range(n_in // values):
+            if ahead:
+                for at in range(0, size, 64):
+                    prefetch(p + at, ahead)
+            acc = visit(acc, p, x, x_step)
+            p += size
+            x += x_block
+        return acc
+
+    return panel
+
+
+def _float_panel(fmt: PanelFormat, tile: int) -> Any:
+    """The accumulators of one panel and one tile of float32 rows, x as (n_in, tile)."""
+    load = {"F32": load_f32x16, "F16": load_f16x16, "BF16": load_bf16x16}[fmt.qtype]
+    each_x, rows = each_of("f32", tile, 4), repeat(tile)
+    size, x_step = 16 * fmt.block_bytes, 4 * tile
+
+    @inline
+    def panel(acc, p, x, n_in):
+        """Even and odd k apart, to keep two sums under way."""
+        even, odd = acc, acc  # both zero
+        for _ in range(n_in >> 1):
+            prefetch(p, AHEAD)
+            even = fma(rows(load(p)), each_x(x), even)
+            odd = fma(rows(load(p + size)), each_x(x + x_step), odd)
+            p += 2 * size
+            x += 2 * x_step
+        if n_in & 1:
+            even = fma(rows(load(p)), each_x(x), even)
+        return even + odd
+
+    return panel
+
+
+@inline
+def finish(value, out, column, width, bias, residual):
+    """Adds bias and residual and stores `width` of 16 outputs; addresses 0 stand for none."""
+    if width == 16:
+        if bias:
+            value = value + load_f32x16(bias + 4 * column)
+        if residual:
+            value = value + load_f32x16(residual)
+        store(out, value)
+    else:
+        for i in range(width):
+            y = lane(value, i)
+            if bias:
+                y += lane(load_f32x16(bias + 4 * column), i)
+            if residual:
+                y += lane(load_f32x16(residual), i)
+            store_f32(out + 4 * i, y)
+
+
+def build(qtype: str, tile_rows: str) -> Any:
+    """The kernel for weights of `qtype` and tiles of `tile_rows` activation rows."""
+    fmt, tile = PANEL_FORMATS[qtype], int(tile_rows)
+    panel = _quantized_panel(fmt, tile) if fmt.quantized else _float_panel(fmt, tile)
+    nothing = zeros(16 * tile)
+    row_bytes = LINE // 32 if fmt.quantized else 4  # of x, for each k
+    block_bytes, block_size = 16 * fmt.block_bytes, fmt.block_size
+
+    def matmul(step, args, thread, n_threads):
+        n_in, n_out = load_i64(args + MATMUL.n_in), load_i64(args + MATMUL.n_out)
+        weights, x = load_i64(args + MATMUL.weights), load_i64(args + MATMUL.x)
+        out, stride = load_i64(args + MATMUL.out), 4 * load_i64(args + MATMUL.stride)
+        bias, residual = load_i64(args + MATMUL.bias), load_i64(args + MATMUL.residual)
+        scratch = load_i64(step + STEP.scratch) + thread * SCRATCH
+        n_rows = load_i64(step + STEP.n_rows)
+        if load_i64(args + MATMUL.rows_of):
+            n_rows = load_i64(step + STEP.n_logits)
+        if out == 0:
+            out = load_i64(step + STEP.logits)
+        n_panels = (n_out + 15) >> 4
+        panel_bytes = n_in // block_size * block_bytes
+        last = n_panels * (thread + 1) // n_threads
+        for group in range(n_panels * thread // n_threads, last, PANELS_AT_ONCE):
+            for row in range(0, n_rows, tile):
+                for i in range(group, min(group + PANELS_AT_ONCE, last)):
+                    acc = panel(nothing(), weights + i * panel_bytes, x + row * n_in * row_bytes, n_in)
+                    store(scratch, acc)
+                    for r in range(min(tile, n_rows - row)):
+                        at = (row + r) * stride + 64 * i
+                        value = load_f32x16(scratch + 64 * r)
+                        width, add = min(16, n_out - 16 * i), residual + at if residual else 0
+                        finish(value, out + at, 16 * i, width, bias, add)
+
+    return matmul

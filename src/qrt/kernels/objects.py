@@ -1,0 +1,176 @@
+"""Machine code of kernels: compiled once per machine in child processes, kept as files, loaded.
+
+The key of the cache is a hash of everything the code depends on: the source of this package, numba,
+llvmlite, the CPU with its features, and the tier. An entry that fails its checksum is compiled anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from qrt.errors import BackendError
+from qrt.kernels.isa import Tier, host_features
+
+Progress = Callable[[str, int, int], None]
+"""progress(what, done, total)"""
+
+MAX_COMPILERS = 4
+
+
+def cache_key(tier: Tier) -> str:
+    """The name of the directory that holds `tier`'s objects for this machine."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    facts = [version("numba"), version("llvmlite"), platform.machine(), tier.name, sys.platform]
+    digest.update("\n".join([*facts, *sorted(host_features())]).encode())
+    return f"{tier.name}-{digest.hexdigest()[:20]}"
+
+
+class ObjectCache:
+    """Object files in one directory: a checksum, the symbol's name, the code."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def read(self, name: str) -> tuple[str, bytes] | None:
+        """(symbol, code), or None when absent; a damaged entry is deleted."""
+        path = self.directory / f"{name}.o"
+        try:
+            checksum, _, rest = path.read_bytes().partition(b"\n")
+        except OSError:
+            return None
+        if hashlib.sha256(rest).hexdigest().encode() != checksum:
+            path.unlink(missing_ok=True)
+            return None
+        symbol, _, code = rest.partition(b"\n")
+        return symbol.decode(), code
+
+    def write(self, name: str, symbol: str, code: bytes) -> None:
+        """Stores an entry by rename, so that readers see all of it or nothing."""
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        rest = symbol.encode() + b"\n" + code
+        handle, temporary = tempfile.mkstemp(dir=self.directory)
+        with os.fdopen(handle, "wb") as file:
+            file.write(hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest)
+        os.replace(temporary, self.directory / f"{name}.o")
+
+
+def compile_missing(
+    names: Sequence[str], cache: ObjectCache, tier: Tier, n_compilers: int, progress: Progress
+) -> None:
+    """Compiles `names` into `cache`, several at a time in processes of their own."""
+    todo: SimpleQueue[str] = SimpleQueue()
+    for name in names:
+        todo.put(name)
+    done: SimpleQueue[str | BaseException] = SimpleQueue()
+    n_compilers = max(1, min(n_compilers, MAX_COMPILERS, len(names)))
+    what = "compiling kernels for your CPU"
+    progress(what, 0, len(names))
+    for _ in range(n_compilers):
+        threading.Thread(target=_feed, args=(todo, done, cache, tier), daemon=True).start()
+    for count in range(len(names)):
+        result = done.get()
+        if isinstance(result, BaseException):
+            while not todo.empty():
+                todo.get_nowait()
+            raise result
+        progress(what, count + 1, len(names))
+
+
+def _feed(
+    todo: SimpleQueue[str],
+    done: SimpleQueue[str | BaseException],
+    cache: ObjectCache,
+    tier: Tier,
+) -> None:
+    """Hands names to one compiler process and stores what comes back."""
+    environment = {
+        **os.environ,
+        "NUMBA_CPU_NAME": tier.llvm_cpu,
+        "NUMBA_CPU_FEATURES": tier.llvm_features,
+        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+    }
+    command = [sys.executable, "-m", "qrt.kernels.compiler", tier.name]
+    try:
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+        ) as compiler:
+            while True:
+                try:
+                    name = todo.get_nowait()
+                except Empty:
+                    break
+                symbol, code = _compile_in(compiler, name)
+                cache.write(name, symbol, code)
+                done.put(name)
+            compiler.stdin.close()  # type: ignore[union-attr]
+    except BaseException as error:
+        done.put(error)
+
+
+def _compile_in(compiler: subprocess.Popen[bytes], name: str) -> tuple[str, bytes]:
+    assert compiler.stdin is not None
+    assert compiler.stdout is not None
+    try:
+        compiler.stdin.write(f"{name}\n".encode())
+        compiler.stdin.flush()
+        answer = compiler.stdout.readline().decode().split(maxsplit=2)
+    except BrokenPipeError:
+        answer = []
+    if len(answer) != 3:
+        raise BackendError(f"kernel {name}: the compiler process died; try QRT_ISA=generic")
+    _, symbol, size = answer
+    if symbol == "!":
+        raise BackendError(f"kernel {name}: {size}")
+    return symbol, compiler.stdout.read(int(size))
+
+
+class Library:
+    """Loaded kernels: `address(name)`. Keeps the machine code alive."""
+
+    def __init__(self, objects: dict[str, tuple[str, bytes]]) -> None:
+        import llvmlite.binding as llvm
+
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+        machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
+        self._engine: Any = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+        for _, code in objects.values():
+            self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        self._engine.finalize_object()
+        self._addresses = {
+            name: self._engine.get_function_address(symbol) for name, (symbol, _) in objects.items()
+        }
+        assert all(self._addresses.values())
+
+    def address(self, name: str) -> int:
+        """The address of kernel `name`."""
+        return self._addresses[name]
+
+
+def load_kernels(
+    names: Sequence[str], tier: Tier, directory: Path, n_compilers: int, progress: Progress
+) -> Library:
+    """Loads kernels from the cache under `directory`, compiling those that are not there."""
+    cache = ObjectCache(directory / cache_key(tier))
+    found = {name: cache.read(name) for name in dict.fromkeys(names)}
+    missing = [name for name, entry in found.items() if entry is None]
+    if missing:
+        compile_missing(missing, cache, tier, n_compilers, progress)
+        found |= {name: cache.read(name) for name in missing}
+    objects = {name: entry for name, entry in found.items() if entry is not None}
+    if len(objects) != len(found):
+        raise BackendError(f"cannot keep compiled kernels in {directory}: set QRT_CACHE_DIR")
+    return Library(objects)

@@ -1,0 +1,135 @@
+"""A team of threads that walk tapes together: native while there is work, parked when idle."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import threading
+from contextlib import suppress
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qrt.kernels.layout import TEAM
+from qrt.kernels.objects import Library
+
+TEAM_KERNELS = ("run", "work")
+
+_Native = ctypes.CFUNCTYPE(
+    ctypes.c_int32, *[ctypes.c_int64] * 2, *[ctypes.c_int64] * 4
+)  # numba's convention: two scratch addresses, then the arguments
+
+
+def aligned(n_bytes: int, alignment: int = 64) -> NDArray[np.uint8]:
+    """Zeroed bytes whose address is a multiple of `alignment`."""
+    raw = np.zeros(n_bytes + alignment, np.uint8)
+    start = -raw.ctypes.data % alignment
+    return raw[start : start + n_bytes]
+
+
+class Team:
+    """`n_threads` threads, of which the caller of `run` is one.
+
+    One job at a time: callers wait for each other. `run` with `interruptible` leaves the calling
+    thread free to receive Ctrl-C, at the price of waking one more thread.
+    """
+
+    def __init__(self, n_threads: int, library: Library) -> None:
+        self.n_threads = n_threads
+        self._library = library
+        self._run = _Native(library.address("run"))
+        self._work = _Native(library.address("work"))
+        self._memory = aligned(TEAM.size + 64 * (n_threads + 2))
+        self._words = self._memory[: TEAM.size].view(np.int64)
+        self._address = self._memory.ctypes.data
+        self._yield = _yield_function()
+        self._set("yield_now", ctypes.cast(self._yield, ctypes.c_void_p).value or 0)
+        self._set("n_threads", n_threads)
+        self._busy = threading.Lock()
+        self._wake = threading.Condition()
+        self._n_parked = 0
+        self._job = 0
+        self._closed = False
+        self._workers = [
+            threading.Thread(target=self._serve, args=(i,), name=f"qrt-{i}", daemon=True)
+            for i in range(1, n_threads)
+        ]
+        for worker in self._workers:
+            worker.start()
+
+    def _set(self, field: str, value: int) -> None:
+        self._words[getattr(TEAM, field) // 8] = value
+
+    def _scratch(self, thread: int) -> int:
+        return self._address + TEAM.size + 64 * thread
+
+    def _serve(self, thread: int) -> None:
+        """A worker's life: native while jobs come, parked when none has come for a while."""
+        scratch = self._scratch(thread)
+        seen = self._memory[scratch - self._address :][:8].view(np.int64)
+        while True:
+            self._work(scratch + 16, scratch + 24, self._address, scratch, thread, self.n_threads)
+            with self._wake:
+                while self._job == seen[0] and not self._closed:
+                    self._n_parked += 1
+                    self._wake.wait()
+                    self._n_parked -= 1
+                if self._closed:
+                    return
+
+    def run(self, tape: NDArray[np.int64], step: int, *, interruptible: bool = False) -> None:
+        """Walks the records of `tape`, (n_records, 3) as in TAPE, with the STEP at address `step`.
+
+        With `interruptible`, a KeyboardInterrupt sets the step's cancel word, waits for the
+        threads and is raised again.
+        """
+        with self._busy:
+            if self._closed:
+                raise RuntimeError("the thread team is closed")
+            self._set("tape", tape.ctypes.data)
+            self._set("n_records", len(tape))
+            self._set("step", step)
+            with self._wake:
+                self._job += 1
+                self._set("job", self._job)
+                if self._n_parked:
+                    self._wake.notify_all()
+            if interruptible and threading.current_thread() is threading.main_thread():
+                self._lead_elsewhere(step)
+            else:
+                self._lead()
+
+    def _lead(self) -> None:
+        scratch = self._scratch(0)
+        self._run(scratch, scratch + 8, self._address, scratch, 0, self.n_threads)
+
+    def _lead_elsewhere(self, step: int) -> None:
+        leader = threading.Thread(target=self._lead, name="qrt-0", daemon=True)
+        leader.start()
+        try:
+            leader.join()
+        except BaseException:
+            ctypes.c_int64.from_address(step).value = 1  # STEP.cancel is the first word
+            _join(leader)
+            raise
+
+    def close(self) -> None:
+        """Ends the workers."""
+        with self._busy, self._wake:
+            self._closed = True
+            self._wake.notify_all()
+        for worker in self._workers:
+            worker.join()
+
+
+def _join(thread: threading.Thread) -> None:
+    """Waits for a thread through any number of further interrupts."""
+    while thread.is_alive():
+        with suppress(KeyboardInterrupt):
+            thread.join()
+
+
+def _yield_function() -> ctypes._CFuncPtr:  # type: ignore[name-defined]
+    if sys.platform == "win32":
+        return ctypes.windll.kernel32.SwitchToThread  # type: ignore[attr-defined]
+    return ctypes.CDLL(None).sched_yield

@@ -1,0 +1,126 @@
+"""From a path to a model that can run: file, graph, tokenizer, packed weights, KV pages."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+from qrt.arch import build_graph
+from qrt.backends.base import Executor, Prepare, Progress, Settings
+from qrt.config import MAX_THREADS, default_threads
+from qrt.errors import InputError
+from qrt.formats.gguf import GGUFFile, open_gguf
+from qrt.formats.qtensor import QTensor
+from qrt.graph.ir import Graph, Linear, Norm
+from qrt.runtime.checks import INT_MAX, check_int, shown
+from qrt.runtime.kv import pages_for
+from qrt.text import Tokenizer, load_tokenizer
+
+BACKENDS: Final[Mapping[str, str]] = {
+    "cpu": "qrt.backends.cpu",
+    "reference": "qrt.backends.reference",
+}
+KV_TYPES: Final = ("f16", "f32")
+AUTO_BACKEND: Final = "cpu"
+
+_DEFAULT_N_CTX = 4096
+_MAX_ROWS = 512
+_SPARE_POSITIONS = 8192
+"""KV positions for sequences beside the first; untouched pages cost address space, not memory."""
+
+
+def no_progress(what: str, done: int, total: int) -> None:
+    """The progress callback of a caller that shows none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadOptions:
+    """How a model is loaded. Every value is checked: `InputError` names what is wrong.
+
+    n_ctx: positions of one sequence; None: what the model was trained for, at most 4096.
+    n_threads: None: QRT_THREADS or one per CPU that this process may use.
+    kv_type: "f16" or "f32"; backend: "auto", "cpu" or "reference".
+    """
+
+    n_ctx: int | None = None
+    n_threads: int | None = None
+    kv_type: str = "f16"
+    backend: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.n_ctx is not None:
+            check_int("n_ctx", self.n_ctx, 1, INT_MAX)
+        if self.n_threads is not None:
+            check_int("n_threads", self.n_threads, 1, MAX_THREADS)
+        for name, known in (("kv_type", KV_TYPES), ("backend", ("auto", *BACKENDS))):
+            value = getattr(self, name)
+            if value not in known:
+                raise InputError(f"{name} must be one of {', '.join(known)}, got {shown(value)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """An open file and all that was made of it."""
+
+    file: GGUFFile
+    graph: Graph
+    executor: Executor
+    tokenizer: Future[Tokenizer]
+    n_ctx: int
+    backend: str
+    weight_bytes: int
+    """Bytes of weights that one decoded token reads."""
+
+
+def load(path: str | os.PathLike[str], options: LoadOptions, progress: Progress) -> Loaded:
+    """Opens a model file and prepares it on the backend asked for.
+
+    The tokenizer is built on a thread meanwhile; `tokenizer.result()` waits for it and raises
+    VocabError if the vocabulary is unusable. Raises GGUFError, ArchError, InputError, BackendError.
+    """
+    backend = AUTO_BACKEND if options.backend == "auto" else options.backend
+    n_threads = default_threads() if options.n_threads is None else options.n_threads
+    file = open_gguf(path)
+    where = str(path)
+    graph = build_graph(file.metadata, file.tensors, where)
+    n_ctx = _context(options.n_ctx, graph.n_ctx_train)
+    worker = ThreadPoolExecutor(1, thread_name_prefix="qrt-tokenizer")
+    tokenizer = worker.submit(_tokenizer, file.metadata, where)
+    worker.shutdown(wait=False)
+    settings = Settings(
+        n_threads=n_threads,
+        n_pages=pages_for(n_ctx) + pages_for(min(3 * n_ctx, _SPARE_POSITIONS)),
+        max_rows=min(n_ctx, _MAX_ROWS),
+        kv_type=options.kv_type,
+    )
+    prepare: Prepare = importlib.import_module(BACKENDS[backend]).prepare
+    executor = prepare(graph, file.tensors, settings, progress)
+    weight_bytes = bytes_per_token(graph, file.tensors)
+    return Loaded(file, graph, executor, tokenizer, n_ctx, backend, weight_bytes)
+
+
+def bytes_per_token(graph: Graph, tensors: Mapping[str, QTensor]) -> int:
+    """Bytes of the weights that one decoded token reads: all but a table that is only looked up."""
+    readers = (op for op in graph.ops if isinstance(op, Linear | Norm))
+    read = {name for op in readers for name in (op.weight, op.bias)}
+    return sum(len(tensors[name].data) for name in graph.weights if name in read)
+
+
+def _tokenizer(metadata: Mapping[str, object], where: str) -> Tokenizer:
+    tokenizer = load_tokenizer(metadata, where)
+    tokenizer.prepare()
+    return tokenizer
+
+
+def _context(asked: int | None, n_ctx_train: int) -> int:
+    if asked is None:
+        return min(n_ctx_train, _DEFAULT_N_CTX)
+    if asked > n_ctx_train:
+        raise InputError(
+            f"n_ctx is {asked}, the model was trained for {n_ctx_train}; ask for at most that"
+        )
+    return asked

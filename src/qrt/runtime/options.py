@@ -1,0 +1,125 @@
+"""What a caller may ask of one generation, and its checks."""
+
+from __future__ import annotations
+
+import difflib
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, TypedDict, cast
+
+from qrt.errors import InputError
+from qrt.runtime.checks import INT_MAX, check_int, shown
+from qrt.runtime.rng import MAX_SEED
+from qrt.runtime.sampler import SamplingParams
+
+_MAX_STOPS = 16
+_MAX_STOP_LEN = 256
+
+
+class GenerateKeywords(TypedDict, total=False):
+    """The keywords of generate, stream, chat and stream_chat: those of `GenerateOptions` but
+    `sampling`, and those of `SamplingParams`, where they are explained."""
+
+    max_tokens: int | None
+    stop: str | Sequence[str]
+    stop_tokens: Sequence[int]
+    seed: int | None
+    ignore_eos: bool
+    context_shift: bool
+    n_keep: int
+    cancel: threading.Event | None
+    logit_bias: dict[int, float]
+    repeat_penalty: float
+    presence_penalty: float
+    frequency_penalty: float
+    repeat_last_n: int
+    dry_multiplier: float
+    dry_base: float
+    dry_allowed_length: int
+    dry_penalty_last_n: int
+    dry_sequence_breakers: tuple[str, ...]
+    top_n_sigma: float
+    top_k: int
+    typical_p: float
+    top_p: float
+    min_p: float
+    xtc_probability: float
+    xtc_threshold: float
+    temperature: float
+    dynatemp_range: float
+    dynatemp_exponent: float
+    min_keep: int
+    mirostat: int
+    mirostat_tau: float
+    mirostat_eta: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerateOptions:
+    """One generation's limits. Every value is checked: `InputError` names what is wrong.
+
+    max_tokens: tokens sampled at most; None: until the model ends or the context is full.
+    stop: strings that end the answer and are not part of it; stop_tokens: ids that end it.
+    seed: of the random numbers; None: the model's, or a fresh one, which the result names.
+    ignore_eos: never choose a token that ends the answer.
+    context_shift: when the context is full, forget the oldest half of what follows the first
+        `n_keep` tokens (a BOS always stays) and go on, instead of ending with "length".
+    cancel: once set, the generation ends before its next step, without a last record.
+    """
+
+    max_tokens: int | None = None
+    stop: str | Sequence[str] = ()
+    stop_tokens: Sequence[int] = ()
+    seed: int | None = None
+    ignore_eos: bool = False
+    context_shift: bool = False
+    n_keep: int = 0
+    cancel: threading.Event | None = None
+    sampling: SamplingParams = field(default_factory=SamplingParams)
+
+    def __post_init__(self) -> None:
+        if self.max_tokens is not None:
+            check_int("max_tokens", self.max_tokens, 1, INT_MAX)
+        if self.seed is not None:
+            check_int("seed", self.seed, 0, MAX_SEED)
+        check_int("n_keep", self.n_keep, 0, INT_MAX)
+        for name in ("ignore_eos", "context_shift"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"{name} must be True or False, got {shown(getattr(self, name))}")
+        if self.cancel is not None and not isinstance(self.cancel, threading.Event):
+            raise InputError(f"cancel must be a threading.Event, got {shown(self.cancel)}")
+        self._check_stop()
+
+    @property
+    def stop_strings(self) -> tuple[str, ...]:
+        """`stop` as a tuple."""
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
+
+    def _check_stop(self) -> None:
+        if not isinstance(self.stop, str | Sequence):
+            raise InputError(f"stop must be a string or a list of strings, got {shown(self.stop)}")
+        strings = self.stop_strings
+        check_int("the number of stop strings", len(strings), 0, _MAX_STOPS)
+        for string in strings:
+            if not isinstance(string, str):
+                raise InputError(f"stop must hold strings, got {shown(string)}")
+            check_int(
+                f"the length of the stop string {shown(string)}", len(string), 1, _MAX_STOP_LEN
+            )
+
+
+_SAMPLING_NAMES = frozenset(f.name for f in fields(SamplingParams))
+_OWN_NAMES = frozenset(f.name for f in fields(GenerateOptions)) - {"sampling"}
+
+
+def options_from(keywords: GenerateKeywords) -> GenerateOptions:
+    """The checked options of a call. Raises InputError for an unknown keyword."""
+    given = cast(dict[str, Any], keywords)
+    for name in given.keys() - _SAMPLING_NAMES - _OWN_NAMES:
+        near = difflib.get_close_matches(name, _SAMPLING_NAMES | _OWN_NAMES, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise InputError(f"unknown option {shown(name)}{hint}")
+    sampling = {name: given[name] for name in given.keys() & _SAMPLING_NAMES}
+    own = {name: given[name] for name in given.keys() & _OWN_NAMES}
+    return GenerateOptions(**own, sampling=SamplingParams(**sampling))

@@ -1,0 +1,7 @@
+"""The sampler: llama.cpp's chain of small functions, from logits to a token."""
+
+from qrt.runtime.sampler.chain import Sampler
+from qrt.runtime.sampler.dry import Breakers, breaker_table
+from qrt.runtime.sampler.params import SamplingParams
+
+__all__ = ["Breakers", "Sampler", "SamplingParams", "breaker_table"]

@@ -1,0 +1,167 @@
+"""Kinds of tokens, and which token ids begin, separate and end a text.
+
+GGUF files name some special tokens by key and leave others to be known by their text; the tables
+below say which texts mean what (GGUF specification; the rules are those of llama.cpp).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qrt.errors import VocabError
+from qrt.text.strings import StringTable
+
+
+class Kind(IntEnum):
+    """`tokenizer.ggml.token_type` of a token."""
+
+    UNDEFINED = 0
+    NORMAL = 1
+    UNKNOWN = 2
+    CONTROL = 3
+    USER_DEFINED = 4
+    UNUSED = 5
+    BYTE = 6
+
+
+END_OF_TURN = (
+    "<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>",
+    "<EOT>", "_<EOT>", "[EOT]", "<｜end▁of▁sentence｜>", "<end_of_utterance>",
+)  # fmt: skip
+"""Texts of the token that ends a turn, the likeliest first."""
+
+END_OF_GENERATION = (
+    *END_OF_TURN, "<|return|>", "<|call|>", "<|calls|>", "<|flush|>", "</s>", "<|eom_id|>", "[EOS]",
+    "<eos>", "<turn|>", "<|tool_response>", "[e~[",
+    "<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]",
+    "<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>", "<reponame>", "<|file_sep|>",
+)  # fmt: skip
+"""Texts of tokens after which generation stops."""
+
+FILL_IN_MIDDLE = (
+    "<|fim_prefix|>", "<fim-prefix>", "<fim_prefix>", "<｜fim▁begin｜>", "<PRE>", "▁<PRE>",
+    "<|code_prefix|>", "<|prefix|>",
+    "<|fim_suffix|>", "<fim-suffix>", "<fim_suffix>", "<｜fim▁hole｜>", "<SUF>", "▁<SUF>",
+    "<|code_suffix|>", "<|suffix|>",
+    "<|fim_middle|>", "<fim-middle>", "<fim_middle>", "<｜fim▁end｜>", "<MID>", "▁<MID>",
+    "<|code_middle|>", "<|middle|>",
+)  # fmt: skip
+"""Texts of control tokens of fill-in-the-middle models."""
+
+SHOWN_CONTROL = ("<|channel|>", "<|message|>", "<|start|>", "<|constrain|>")
+"""Control tokens that structure a reply (harmony format), so decoding shows them."""
+
+_ID_KEYS = {
+    "bos": "tokenizer.ggml.bos_token_id",
+    "eos": "tokenizer.ggml.eos_token_id",
+    "eot": "tokenizer.ggml.eot_token_id",
+    "eom": "tokenizer.ggml.eom_token_id",
+    "unk": "tokenizer.ggml.unknown_token_id",
+}
+_MARKUP = re.compile(r"<[|｜].+[|｜]>", re.DOTALL)
+_PHI3_KEEPS_SPACE = ("<unk>", "<s>", "<|endoftext|>")
+
+
+@dataclass(frozen=True)
+class SpecialTokens:
+    """The special token ids of one vocabulary; None where it has none."""
+
+    kinds: NDArray[np.uint8]  # (n_vocab,) Kind of each token, with the corrections made here
+    bos_id: int | None
+    eos_id: int | None
+    eot_id: int | None
+    unk_id: int | None
+    eog_ids: frozenset[int]
+    shown_ids: frozenset[int]  # control tokens that decoding shows all the same
+    rstrip_ids: frozenset[int]  # white space after these belongs to them
+
+
+def special_tokens(
+    metadata: Mapping[str, object],
+    pieces: StringTable,
+    kinds: NDArray[np.uint8],
+    defaults: Mapping[str, int],
+    where: str,
+) -> SpecialTokens:
+    """Settle the special tokens of a vocabulary of `pieces`; `kinds` are those of the file.
+
+    `defaults` gives ids by role ("bos", "eos", ...) for files that leave the key out. Raises
+    VocabError for an id outside the vocabulary.
+    """
+    ids = {
+        role: _special_id(metadata, key, len(pieces), where, defaults.get(role))
+        for role, key in _ID_KEYS.items()
+    }
+    kinds = kinds.copy()
+    by_text = {
+        text: found
+        for text in (*END_OF_GENERATION, *FILL_IN_MIDDLE, *SHOWN_CONTROL)
+        if (found := pieces.find(text.encode())) >= 0
+    }
+    end = by_text.get("</s>")
+    if end is not None and (kinds[end] == Kind.NORMAL or "<|tool_response>" in by_text):
+        del by_text["</s>"]  # a word of mark-up languages like any other
+        kinds[end] = Kind.NORMAL
+    kinds[list(by_text.values())] = Kind.CONTROL
+    eog_ids = {by_text[text] for text in END_OF_GENERATION if text in by_text}
+    shown_ids = {by_text[text] for text in SHOWN_CONTROL if text in by_text}
+
+    calls = "<|call|>" in by_text or "<|calls|>" in by_text
+    end_is_inner = calls and ("<|return|>" in by_text or "<|flush|>" in by_text)
+    eot_id = ids["eot"]
+    if eot_id is None:
+        eot_id = next((by_text[text] for text in END_OF_TURN if text in by_text), None)
+    eog_ids |= {i for i in (ids["eos"], eot_id, ids["eom"]) if i is not None}
+    if end_is_inner and "<|end|>" in by_text:
+        eog_ids.discard(by_text["<|end|>"])
+        shown_ids.add(by_text["<|end|>"])
+
+    for i in np.flatnonzero(kinds == Kind.USER_DEFINED).tolist():
+        if _MARKUP.fullmatch(pieces[i].decode("utf-8", "replace")):
+            kinds[i] = Kind.CONTROL
+            shown_ids.add(i)
+
+    return SpecialTokens(
+        kinds=kinds,
+        bos_id=ids["bos"],
+        eos_id=ids["eos"],
+        eot_id=eot_id,
+        unk_id=ids["unk"],
+        eog_ids=frozenset(eog_ids),
+        shown_ids=frozenset(shown_ids),
+        rstrip_ids=_rstrip_ids(metadata, pieces, kinds),
+    )
+
+
+def _special_id(
+    metadata: Mapping[str, object], key: str, n_vocab: int, where: str, default: int | None
+) -> int | None:
+    value = metadata.get(key)
+    if value is None:
+        return default if default is not None and default < n_vocab else None
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise VocabError(f"{where}: {key} is {value!r}; expected a token id")
+    if not 0 <= value < n_vocab:
+        raise VocabError(
+            f"{where}: {key} is {value}, outside the vocabulary of {n_vocab} tokens;"
+            " the file is damaged or badly converted"
+        )
+    return value
+
+
+def _rstrip_ids(
+    metadata: Mapping[str, object], pieces: StringTable, kinds: NDArray[np.uint8]
+) -> frozenset[int]:
+    """Phi-3 was trained with special tokens that take the white space behind them."""
+    name = str(metadata.get("general.name", "")).lower()
+    if "phi-3" not in name and "phi3" not in name:
+        return frozenset()
+    special = np.flatnonzero(np.isin(kinds, (Kind.UNKNOWN, Kind.CONTROL, Kind.USER_DEFINED)))
+    keeps = {pieces.find(text.encode()) for text in _PHI3_KEEPS_SPACE}
+    return frozenset(special.tolist()) - keeps

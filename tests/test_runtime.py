@@ -1,0 +1,422 @@
+"""Pages, the engine and generation, over a fake model that hashes every token it can see."""
+
+from __future__ import annotations
+
+import threading
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from fakes import EOS, N_VOCAB, FakeTokenizer, executor, spell
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qrt.errors import BackendError, ContextFullError, InputError
+from qrt.graph.batch import PAGE_LEN
+from qrt.runtime.engine import Engine
+from qrt.runtime.generate import Stream
+from qrt.runtime.kv import PagePool, pages_for
+from qrt.runtime.options import GenerateOptions, options_from
+from qrt.runtime.stops import StopStrings
+
+PROMPT = list(range(3, 23))
+
+
+def start(engine, prompt=PROMPT, seq=None, **options):
+    return Stream(
+        engine,
+        FakeTokenizer(),
+        prompt,
+        options_from({"seed": 1, "max_tokens": 12, "ignore_eos": True, **options}),
+        n_vocab=N_VOCAB,
+        weight_bytes=1000,
+        seq=seq,
+    )
+
+
+def tokens(stream) -> list[int]:
+    return [record.token for record in stream]
+
+
+def test_pool_keeps_every_page_and_refuses_more():
+    pool = PagePool(5)
+    first, second = pool.alloc(2), pool.alloc(3)
+    pool.check_integrity(first + second)
+    with pytest.raises(BackendError, match="1 pages of 64 positions needed, 0 of 5 free"):
+        pool.alloc(1)
+    pool.free(first)
+    assert pool.alloc(2) == first
+    pool.recount(second)
+    pool.check_integrity(second)
+    with pytest.raises(AssertionError):
+        pool.check_integrity([])
+
+
+@pytest.mark.parametrize(("n", "pages"), [(0, 0), (1, 1), (PAGE_LEN, 1), (PAGE_LEN + 1, 2)])
+def test_pages_for(n, pages):
+    assert pages_for(n) == pages
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_any_chunks_and_neighbours_give_the_same_logits(data):
+    whole = np.arange(150) % N_VOCAB
+    expected = Engine(executor(max_rows=150), 256)
+    expected = expected.prefill(expected.open(), whole.tolist(), wanted="all")
+    engine = Engine(executor(max_rows=64), 256)
+    a, b = engine.open(), engine.open()
+    while len(a) < 150:
+        n = data.draw(st.integers(1, 150 - len(a)))
+        rows = whole[len(a) : len(a) + n].tolist()
+        at = len(a)
+        if n == 1:
+            logits = engine.decode([(b, 5), (a, rows[0])])[1:]
+        else:
+            chunk = data.draw(st.integers(1, 64))
+            logits = engine.prefill(a, rows, wanted="all", chunk=chunk)
+        assert np.array_equal(logits, expected[at : at + n])
+        engine.check_integrity()
+    engine.release(a)
+    engine.release(b)
+    assert engine.n_free_pages == 16
+
+
+def test_two_generations_in_turns_give_what_each_gives_alone():
+    other = [7, 8, 9]
+    alone = [tokens(start(Engine(executor(), 128), p)) for p in (PROMPT, other)]
+    engine = Engine(executor(), 128)
+    turns = [(a.token, b.token) for a, b in zip(start(engine), start(engine, other), strict=True)]
+    assert [list(t) for t in zip(*turns, strict=True)] == alone
+    assert engine.n_free_pages == 16
+
+
+def test_generations_of_several_threads_give_what_each_gives_alone():
+    prompts = [[n, n + 1] for n in range(3, 9)]
+    alone = [tokens(start(Engine(executor(), 128), p)) for p in prompts]
+    engine, results = Engine(executor(), 128), {}
+    threads = [
+        threading.Thread(target=lambda i=i: results.update({i: tokens(start(engine, prompts[i]))}))
+        for i in range(len(prompts))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [results[i] for i in range(len(prompts))] == alone
+    engine.check_integrity()
+
+
+def test_a_sequence_computes_only_what_is_new():
+    fake = executor()
+    engine = Engine(fake, 128)
+    seq = engine.open()
+    first = tokens(start(engine, seq=seq))
+    fake.steps.clear()
+    longer = [*PROMPT, *first, 5, 6]
+    stream = start(engine, longer, seq=seq)
+    reused = tokens(stream)
+    assert fake.steps[0] == ("prefill", [first[-1], 5, 6])  # the last token had no step yet
+    assert stream.timings.n_cached_tokens == len(PROMPT) + 11
+    assert reused == tokens(start(Engine(executor(), 128), longer))
+    fake.steps.clear()
+    again = tokens(start(engine, PROMPT, seq=seq))
+    assert fake.steps[0] == ("prefill", [PROMPT[-1]])
+    assert again == first
+    engine.check_integrity()
+
+
+def test_an_idle_sequence_gives_way_and_a_busy_one_does_not():
+    engine = Engine(executor(n_pages=3), 128)
+    idle = engine.open()
+    tokens(start(engine, PROMPT * 4, seq=idle))
+    assert len(idle) > PAGE_LEN
+    busy = start(engine, PROMPT * 4)
+    next(busy)
+    assert len(idle) == 0
+    with pytest.raises(BackendError, match="the KV cache is full"):
+        next(start(engine, PROMPT * 4))
+    engine.check_integrity()
+    assert len(tokens(busy)) == 11
+    assert tokens(start(engine, seq=idle)) == tokens(start(Engine(executor(), 128)))
+
+
+def test_context_limit():
+    engine = Engine(executor(), 30)
+    with pytest.raises(ContextFullError, match="the prompt has 30 tokens, the context holds 30"):
+        start(engine, [5] * 30)
+    records = list(start(engine, PROMPT, max_tokens=None))
+    assert len(records) == 10
+    assert records[-1].finish_reason == "length"
+    seq = engine.open()
+    with pytest.raises(ContextFullError, match="31 tokens do not fit the context of 30"):
+        engine.prefill(seq, [5] * 31)
+
+
+def test_context_shift_drops_the_oldest_half_behind_what_is_kept():
+    fake = executor()
+    engine = Engine(fake, 30)
+    seq = engine.open()
+    stream = start(engine, seq=seq, context_shift=True, n_keep=4, max_tokens=40)
+    history = PROMPT + tokens(stream)
+    assert len(history) == 60
+    kept = history[:4]
+    # Full at 30 positions: 13 of the 26 behind the kept ones go, and so on.
+    expected = kept + history[4:30][13:]
+    for token in history[30:59]:
+        if len(expected) == 30:
+            expected = kept + expected[4:][13:]
+        expected.append(token)
+    assert seq.tokens == expected
+    engine.check_integrity()
+    with pytest.raises(InputError, match="n_keep must be between 0 and 15"):
+        start(engine, context_shift=True, n_keep=16)
+
+
+def test_the_same_seed_gives_the_same_tokens_and_a_fresh_one_is_named():
+    first = tokens(start(Engine(executor(), 128)))
+    assert tokens(start(Engine(executor(), 128))) == first
+    assert tokens(start(Engine(executor(), 128), seed=2)) != first
+    stream = start(Engine(executor(), 128), seed=None)
+    drawn = tokens(stream)
+    assert tokens(start(Engine(executor(), 128), seed=stream.seed)) == drawn
+
+
+def test_records_and_timings():
+    records = list(start(Engine(executor(), 128), temperature=0))
+    assert all(r.finish_reason is None and r.timings is None for r in records[:-1])
+    assert all(r.logprob <= 0 for r in records)
+    last = records[-1]
+    assert last.finish_reason == "length"
+    timings = last.timings
+    assert (timings.n_prompt_tokens, timings.n_cached_tokens, timings.n_tokens) == (20, 0, 12)
+    assert timings.ttft_s > 0
+    assert timings.prefill_tok_s > 0
+    assert timings.gb_s == pytest.approx(timings.decode_tok_s * 1000 / 1e9)
+
+
+def answer(text, **options):
+    engine = Engine(executor(script=spell(text, len(PROMPT))), 128)
+    records = list(start(engine, **{"max_tokens": 64, "ignore_eos": False, **options}))
+    return "".join(r.text for r in records), records
+
+
+def test_an_end_token_ends_the_answer_and_shows_nothing():
+    text, records = answer("the end")
+    assert text == "the end"
+    assert records[-1].finish_reason == "stop"
+    assert records[-1].token == EOS
+    assert len(answer("the end", ignore_eos=True)[1]) == 64
+    text, records = answer("the end", stop_tokens=[FakeTokenizer().encode("n")[1]])
+    assert (text, records[-1].finish_reason) == ("the e", "stop")
+
+
+@pytest.mark.parametrize(
+    ("stop", "shown"),
+    [
+        ("bcd", "xa"),  # inside "abc" and across "abc", "de"
+        (["zz", "e f"], "xabcd"),
+        ("fgh", "xabcde f"),  # only its start comes up
+        (["d", "cde"], "xabc"),  # complete first counts
+        ("x", ""),
+    ],
+)
+def test_stop_strings_across_tokens(stop, shown):
+    text, records = answer("xabcde f", stop=stop)
+    assert text == shown
+    assert records[-1].finish_reason == "stop"
+
+
+@given(st.text("ab", max_size=30), st.lists(st.text("ab", min_size=1, max_size=4), max_size=3))
+def test_stop_strings_do_not_depend_on_where_the_text_is_cut(text, strings):
+    def run(pieces):
+        stops, shown = StopStrings(strings), ""
+        for piece in pieces:
+            more, found = stops.push(piece)
+            shown += more
+            if found:
+                return shown, True
+        return shown + stops.flush(), False
+
+    whole, letters = run([text]), run(list(text))
+    assert whole == letters
+    assert whole[1] == any(s in text for s in strings)
+    assert text.startswith(whole[0])
+
+
+def test_cancel_ends_between_steps_and_frees_the_pages():
+    engine, cancel = Engine(executor(), 128), threading.Event()
+    stream = start(engine, cancel=cancel)
+    next(stream)
+    cancel.set()
+    assert list(stream) == []
+    assert engine.n_free_pages == 16
+    assert list(start(engine, cancel=cancel)) == []
+    engine.check_integrity()
+
+
+def test_closing_a_stream_early_frees_the_pages():
+    engine = Engine(executor(), 128)
+    with start(engine) as stream:
+        next(stream)
+        assert engine.n_free_pages < 16
+    assert engine.n_free_pages == 16
+    stream = start(engine)
+    next(stream)
+    del stream
+    assert engine.n_free_pages == 16
+
+
+@pytest.mark.parametrize("at_step", [1, 2, 3, 5])
+def test_an_interrupt_leaves_sequences_at_their_last_finished_step(at_step):
+    fake = executor()
+    engine = Engine(fake, 128)
+    seq = engine.open()
+    calls = []
+
+    def interrupt():
+        calls.append(1)
+        if len(calls) == at_step:
+            raise KeyboardInterrupt
+
+    fake.before_step = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        list(start(engine, seq=seq))
+    engine.check_integrity()
+    assert seq.owner is None
+    assert seq.tokens == [t for _, step in fake.steps for t in step]
+    fake.before_step = None
+    assert tokens(start(engine, seq=seq)) == tokens(start(Engine(executor(), 128)))
+
+
+def test_an_interrupt_between_two_page_operations_loses_no_page(monkeypatch):
+    engine = Engine(executor(), 128)
+    alloc = PagePool.alloc
+
+    def interrupted(pool, n):
+        alloc(pool, n)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(PagePool, "alloc", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        engine.prefill(engine.open(), PROMPT)
+    engine.check_integrity()
+
+
+def test_a_page_lost_on_its_way_back_is_found_when_it_is_needed(monkeypatch):
+    engine = Engine(executor(n_pages=2), 128)
+    seq = engine.open()
+    engine.prefill(seq, PROMPT)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(PagePool, "free", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        engine.release(seq)
+    assert engine.n_free_pages == 1
+    engine.prefill(engine.open(), PROMPT * 4)
+    engine.check_integrity()
+
+
+def test_a_session_runs_one_generation_at_a_time():
+    engine = Engine(executor(), 128)
+    seq = engine.open()
+    stream = start(engine, seq=seq)
+    next(stream)
+    with pytest.raises(InputError, match="still generating"):
+        next(start(engine, seq=seq))
+    assert len(list(stream)) == 11
+    assert len(tokens(start(engine, seq=seq))) == 12
+
+
+def test_closing_the_engine_stops_a_step_under_way_and_refuses_more():
+    fake = executor()
+    engine = Engine(fake, 128)
+    inside = threading.Event()
+
+    def wait():
+        inside.set()
+        assert fake.cancelled.wait(5)
+
+    fake.before_step = wait
+    errors = []
+
+    def run():
+        with pytest.raises(InputError, match="closed while it was generating") as caught:
+            list(start(engine))
+        errors.append(caught)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert inside.wait(5)
+    engine.close()
+    engine.close()
+    thread.join(5)
+    assert errors
+    assert fake.closed
+    with pytest.raises(InputError, match="the model is closed"):
+        list(start(engine))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        ([], "the prompt is empty"),
+        ([-1], r"prompt\[0\] must be between 0 and"),
+        ([3, N_VOCAB], r"prompt\[1\] must be between 0 and"),
+        ([2**31], "prompt"),
+        ([2**63], "prompt"),
+        ([True], "must be an integer"),
+        ([1.0], "must be an integer"),
+    ],
+)
+def test_prompts_are_checked(prompt, message):
+    with pytest.raises(InputError, match=message):
+        start(Engine(executor(), 128), prompt)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"max_tokens": 0},
+        {"max_tokens": -1},
+        {"max_tokens": 2**31},
+        {"max_tokens": 1.5},
+        {"max_tokens": True},
+        {"seed": -1},
+        {"seed": 2**64},
+        {"stop": ""},
+        {"stop": [1]},
+        {"stop": 3},
+        {"stop": ["x" * 257]},
+        {"stop": ["x"] * 17},
+        {"stop_tokens": [N_VOCAB]},
+        {"stop_tokens": [-1]},
+        {"stop_tokens": 5},
+        {"logit_bias": {N_VOCAB: 1.0}},
+        {"ignore_eos": 1},
+        {"context_shift": None},
+        {"n_keep": -1},
+        {"cancel": True},
+        {"temperature": "hot"},
+    ],
+)
+def test_options_are_checked(bad):
+    with pytest.raises(InputError):
+        start(Engine(executor(), 128), **bad)
+
+
+def test_an_unknown_option_names_the_one_that_was_meant():
+    with pytest.raises(InputError, match="unknown option 'temprature'; did you mean 'temperature'"):
+        options_from({"temprature": 1.0})
+
+
+def test_defaults():
+    assert GenerateOptions() == options_from({})
+
+
+def test_random_numbers_go_on_over_a_shift():
+    flat = np.zeros(N_VOCAB, dtype=np.float32)
+    engine = Engine(executor(script=lambda _: flat), 24)
+    drawn = tokens(start(engine, max_tokens=60, context_shift=True))
+    assert all(a != b for a, b in pairwise(drawn[i : i + 12] for i in range(0, 60, 12)))
