@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from qrt.backends.base import Cancelled, Settings
 from qrt.graph.batch import PAGE_LEN, Batch
+from qrt.runtime.engine import Engine
+from qrt.runtime.generate import Stream
+from qrt.runtime.options import options_from
 
 BOS, EOS = 0, 1
 PIECES = ("<s>", "</s>", " ", *"abcdefghijklmnopqrstuvwxyz", "the", "abc", "cde", "é")
@@ -33,7 +36,7 @@ class FakeTokenizer:
     """One token per letter, longest piece first."""
 
     n_vocab = N_VOCAB
-    bos_id, eos_id, eog_ids, add_bos = BOS, EOS, frozenset({EOS}), True
+    bos_id, eos_id, eog_ids = BOS, EOS, frozenset({EOS})
 
     def encode(self, text: str, *, add_special: bool = True, parse_special: bool = False):
         tokens, pieces = [BOS] if add_special else [], sorted(PIECES, key=len, reverse=True)
@@ -114,3 +117,24 @@ def spell(text: str, prompt_len: int) -> Callable[[list[int]], NDArray[np.float3
 
 def executor(n_pages: int = 16, max_rows: int = 8, **kwargs) -> FakeExecutor:
     return FakeExecutor(Settings(1, n_pages, max_rows, "f32"), **kwargs)
+
+
+PROMPT = list(range(3, 23))
+
+
+def start(engine: Engine, prompt=PROMPT, seq=None, **options) -> Stream:
+    """A stream of 12 tokens, or what `options` say."""
+    return Stream(
+        engine,
+        FakeTokenizer(),
+        prompt,
+        options_from({"seed": 1, "max_tokens": 12, "ignore_eos": True, **options}),
+        n_vocab=N_VOCAB,
+        weight_bytes=1000,
+        seq=seq,
+    )
+
+
+def tokens(stream: Stream) -> list[int]:
+    """Runs a stream to its end."""
+    return [record.token for record in stream]

@@ -43,16 +43,12 @@ class Letters(FakeTokenizer):
     def decode(self, tokens, **_options):
         return "".join(self.push(t) for t in tokens)
 
-    def encode_spans(self, spans, *, add_special=True):
-        return self.encode("".join(text for text, _ in spans), add_special=add_special)
-
 
 class Turns:
     """A chat template: the contents one after the other, a space behind each."""
 
-    def render(self, messages, *, add_generation_prompt):
-        assert add_generation_prompt
-        return [(f"{m['content']} ", False) for m in messages]
+    def tokens(self, messages):
+        return Letters().encode("".join(f"{m['content']} " for m in messages))
 
 
 class Watched:
@@ -197,12 +193,12 @@ def test_info_and_metadata(model, loaded):
     info = model.info
     assert (info.arch, info.dim, info.n_layers, info.n_vocab) == ("llama", 256, 2, 128)
     assert (info.n_ctx, info.n_ctx_train, info.backend) == (200, 256, "reference")
-    assert info.n_params == sum(t.data.size // t.qtype.block_bytes for t in loaded.file.tensors.values())  # fmt: skip # noqa: E501
-    embedding = loaded.file.tensors["token_embd.weight"].data.size
-    tensor_bytes = sum(t.data.size for t in loaded.file.tensors.values())
-    rope = loaded.file.tensors["rope_freqs.weight"].data.size
-    assert info.weight_bytes == tensor_bytes - embedding - rope
-    assert sum(info.qtypes.values()) == len(loaded.file.tensors)
+    tensors = loaded.file.tensors
+    assert info.n_params == sum(t.data.size // t.qtype.block_bytes for t in tensors.values())
+    unread = ("token_embd.weight", "rope_freqs.weight")  # one row of it; folded into the graph
+    read = sum(t.data.size for name, t in tensors.items() if name not in unread)
+    assert info.weight_bytes == read
+    assert sum(info.qtypes.values()) == len(tensors)
     assert model.metadata["general.architecture"] == "llama"
     assert model.placement()
     assert "llama" in repr(model)
@@ -215,20 +211,23 @@ def test_text_and_tokens(model):
         model.tokenize(b"abc")
 
 
-TEMPLATE = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}[answer]"
+TEMPLATE = (
+    "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}"
+    "[assistant]{% if quiet %}hush{% endif %}"
+)
 
 
 @pytest.fixture(scope="module")
 def talking(data, tmp_path_factory):
     """llama-dense with a sentencepiece vocabulary of ASCII letters and a chat template."""
     path = tmp_path_factory.mktemp("models") / "talking.gguf"
-    writer = gguf.GGUFWriter(path, "llama")
+    writer, types = gguf.GGUFWriter(path, "llama"), gguf.GGUFValueType
     pieces = ["<unk>", "<s>", "</s>", "\u2581", *(chr(33 + i) for i in range(94))]
     pieces += [f"\u2581{a}" for a in string.ascii_lowercase] + ["th", "he", "the", "\u2581the"]
     with open_gguf(data / "arch" / "llama-dense.gguf") as source:
         for key, value in source.metadata.items():
             if key.startswith("llama."):
-                kind = gguf.GGUFValueType.FLOAT32 if isinstance(value, float) else gguf.GGUFValueType.UINT32  # fmt: skip # noqa: E501
+                kind = types.FLOAT32 if isinstance(value, float) else types.UINT32
                 writer.add_key_value(key, value, kind)
         writer.add_tokenizer_model("llama")
         writer.add_token_list(pieces)
@@ -256,15 +255,21 @@ def test_from_a_file_to_text(talking):
         assert completion.text == model.detokenize([*model.tokenize("x"), *completion.tokens])[1:]
         messages = [{"role": "user", "content": "the </s> thing"}]
         chat = model.chat(messages, **options)
-        text = "[user]the </s> thing[answer]"
+        text = "[user]the </s> thing[assistant]"
         assert chat.tokens == model.generate(text, **options).tokens
         assert chat.n_prompt_tokens == len(model.tokenize(text))  # </s> in a message is text
+        quiet = model.chat(messages, template_vars={"quiet": True}, **options)
+        assert quiet.n_prompt_tokens == len(model.tokenize(text + "hush"))
         with model.session() as session:
             first = session.chat(messages, **options)
             messages += [{"role": "assistant", "content": first.text}]
             messages += [{"role": "user", "content": "and"}]
             second = session.chat(messages, **options)
             assert second.timings.n_cached_tokens >= first.n_prompt_tokens - 1
+            with pytest.raises(qrt.InputError):
+                session.chat([{"role": "user"}], **options)
+            with pytest.raises(qrt.InputError, match="template_vars must map"):
+                session.chat(messages, template_vars=["tools"], **options)
             assert second.tokens == model.chat(messages, **options).tokens
 
 

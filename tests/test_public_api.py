@@ -49,7 +49,8 @@ def test_version_is_that_of_the_package():
 
 
 def test_importing_qrt_imports_no_library():
-    code = "import qrt, sys; print([m for m in ('numpy', 'numba', 'llvmlite', 'jinja2', 'tokenizers') if m in sys.modules])"  # fmt: skip # noqa: E501
+    libraries = ("numpy", "numba", "llvmlite", "jinja2", "tokenizers", "sentencepiece", "rich")
+    code = f"import sys, qrt; print([m for m in {libraries} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -15,7 +15,7 @@ A message is one line: what is wrong, where, expected, got, what to do.
 
 
 class QrtError(Exception):
-    """Base of all errors caused by input, files or the machine. `exit_code` is what the CLI returns."""
+    """Base of all errors caused by input, files or the machine; the CLI returns `exit_code`."""
 
     exit_code = 2
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from qrt.runtime.generate import Stream
 from qrt.runtime.records import FinishReason, Timings
@@ -17,7 +18,8 @@ class Completion:
     """Every sampled token, the one that ended the answer included."""
     logprobs: tuple[float, ...]
     """Natural log of each token's probability under the model's own logits."""
-    finish_reason: FinishReason
+    finish_reason: FinishReason | Literal["cancelled"]
+    """As in the last record; "cancelled" if the `cancel` event ended it."""
     seed: int
     """With the same prompt and options, it gives the same tokens again."""
     n_prompt_tokens: int

@@ -8,7 +8,7 @@ from collections.abc import Sequence as Items
 from typing import Any
 
 from qrt.errors import InputError
-from qrt.runtime.checks import check_tokens
+from qrt.runtime.checks import check_tokens, shown
 from qrt.runtime.engine import Engine
 from qrt.runtime.generate import Stream
 from qrt.runtime.kv import Sequence
@@ -17,7 +17,7 @@ from qrt.runtime.options import GenerateOptions
 from qrt.runtime.sampler import Breakers, SamplingParams, breaker_table
 from qrt.text import ChatTemplate, Tokenizer, choose_template
 
-Message = Mapping[str, Any]
+Message = Mapping[str, object]
 """A chat message: "role" and "content", and what else the template of the model understands."""
 
 
@@ -50,17 +50,16 @@ class Core:
             raise InputError("the prompt is empty; give at least one character")
         return self.tokenizer.encode(prompt, add_special=True)
 
-    def chat_tokens(self, messages: Items[Message]) -> list[int]:
+    def chat_tokens(self, messages: Items[Message], template_vars: Mapping[str, Any]) -> list[int]:
         """The tokens of a conversation in the model's chat template, up to where it answers."""
+        if not isinstance(template_vars, Mapping) or not all(
+            isinstance(name, str) for name in template_vars
+        ):
+            raise InputError(f"template_vars must map names to values, got {shown(template_vars)}")
         tokenizer = self.tokenizer
         if self._template is None:
             self._template = choose_template(self.loaded.file.metadata, tokenizer)
-        spans = self._template.render(messages, add_generation_prompt=True)
-        tokens = tokenizer.encode_spans(spans, add_special=False)
-        bos = tokenizer.bos_id
-        if tokenizer.add_bos and bos is not None and tokens[:1] != [bos]:
-            tokens.insert(0, bos)  # some templates write it themselves
-        return tokens
+        return self._template.tokens(messages, **template_vars)
 
     def start(self, tokens: Items[int], options: GenerateOptions, seq: Sequence | None) -> Stream:
         """A stream for these prompt tokens, on `seq` or on a sequence of its own."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from collections.abc import Sequence as Items
-from types import TracebackType
-from typing import Self, Unpack
+from types import MappingProxyType, TracebackType
+from typing import Any, Self, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from qrt.runtime.kv import Sequence
 from qrt.runtime.options import GenerateKeywords, options_from
 
 _PHASES = ("prefill", "decode")
+_NO_VARS: Mapping[str, Any] = MappingProxyType({})
 
 
 class _Generates:
@@ -45,18 +46,31 @@ class _Generates:
         """Continues `prompt` and returns when done; the arguments and errors are `stream`'s."""
         return collect(self.stream(prompt, **options))
 
-    def stream_chat(self, messages: Items[Message], **options: Unpack[GenerateKeywords]) -> Stream:
+    def stream_chat(
+        self,
+        messages: Items[Message],
+        *,
+        template_vars: Mapping[str, Any] = _NO_VARS,
+        **options: Unpack[GenerateKeywords],
+    ) -> Stream:
         """Yields one TokenRecord per token of the answer to `messages`.
 
         A message is a mapping with "role" and "content"; the whole conversation is given each time
-        and is put in the model's chat template. Raises TemplateError, and what `stream` raises.
+        and is put in the model's chat template, which `template_vars` reach as variables
+        (tools, enable_thinking ...). Raises TemplateError, and what `stream` raises.
         """
         checked = options_from(options)
-        return self._core.start(self._core.chat_tokens(messages), checked, self._seq)
+        return self._core.start(self._core.chat_tokens(messages, template_vars), checked, self._seq)
 
-    def chat(self, messages: Items[Message], **options: Unpack[GenerateKeywords]) -> Completion:
+    def chat(
+        self,
+        messages: Items[Message],
+        *,
+        template_vars: Mapping[str, Any] = _NO_VARS,
+        **options: Unpack[GenerateKeywords],
+    ) -> Completion:
         """Answers `messages` and returns when done; see `stream_chat`."""
-        return collect(self.stream_chat(messages, **options))
+        return collect(self.stream_chat(messages, template_vars=template_vars, **options))
 
 
 class Model(_Generates):

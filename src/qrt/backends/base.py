@@ -50,7 +50,7 @@ class Executor(Protocol):
         """Frees weights and pages."""
 
 
-class Cancelled(Exception):
+class Cancelled(Exception):  # noqa: N818
     """A step was stopped by `cancel()`."""
 
 

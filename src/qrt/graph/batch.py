@@ -1,4 +1,4 @@
-"""What one step takes: rows of any sequences, where each row's KV pages lie, whose logits to return."""
+"""What one step takes: rows of any sequences, where their KV pages lie, whose logits to return."""
 
 from __future__ import annotations
 

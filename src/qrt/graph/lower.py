@@ -234,9 +234,7 @@ def _with_barriers(
     return tuple(result)
 
 
-def _places_read(
-    task: Task, slots: dict[tuple[str, str], int]
-) -> Iterator[tuple[str, str]]:
-    """Every form of the values a task reads: matmuls read one of them, which one does not matter."""
+def _places_read(task: Task, slots: dict[tuple[str, str], int]) -> Iterator[tuple[str, str]]:
+    """Every form of the values a task reads; that a matmul reads only one does not matter."""
     for value in reads(task):
         yield from (key for key in slots if key[0] == value)

@@ -195,8 +195,10 @@ def build(kv_type: str, heads_at_once: str) -> Any:
 
     def attention(step, args, thread, n_threads):
         n_rows, positions = load_i64(step + STEP.n_rows), load_i64(step + STEP.positions)
-        n_heads, n_kv_heads = load_i64(args + ATTENTION.n_heads), load_i64(args + ATTENTION.n_kv_heads)
-        head_dim, page_bytes = load_i64(args + ATTENTION.head_dim), load_i64(args + ATTENTION.page_bytes)
+        n_heads = load_i64(args + ATTENTION.n_heads)
+        n_kv_heads = load_i64(args + ATTENTION.n_kv_heads)
+        head_dim = load_i64(args + ATTENTION.head_dim)
+        page_bytes = load_i64(args + ATTENTION.page_bytes)
         scale, cap = load_f32(args + ATTENTION.scale), load_f32(args + ATTENTION.softcap)
         window, pages = load_i64(args + ATTENTION.window), load_i64(args + ATTENTION.pages)
         scratch = load_i64(step + STEP.scratch) + thread * SCRATCH

@@ -18,7 +18,7 @@ from qrt.kernels.intrinsics import (
     store_i64,
 )
 from qrt.kernels.jit import inline
-from qrt.kernels.layout import ADD, GLU, SELECT, STEP
+from qrt.kernels.layout import ADD, GLU, READ, SELECT, STEP
 from qrt.kernels.mathematics import gelu, silu
 
 
@@ -75,14 +75,14 @@ def build_select() -> Any:
 
 
 def build_read() -> Any:
-    def read(step, args, thread, n_threads):
-        """Reads `step` bytes from address `args`, to measure the bandwidth of memory."""
-        n = step >> 10
-        total = load_i32x64(args)
+    def read(step, args, thread, n_threads):  # noqa: ARG001
+        """Reads memory and keeps one word of its sum, to measure the bandwidth."""
+        data, n = load_i64(args + READ.data), load_i64(args + READ.n_bytes) >> 10
+        total = load_i32x64(data)
         for i in range(n * thread // n_threads, n * (thread + 1) // n_threads):
-            p = args + 1024 * i
+            p = data + 1024 * i
             near = load_i32x64(p) + load_i32x64(p + 256)
             total = total + (near + (load_i32x64(p + 512) + load_i32x64(p + 768)))
-        store_i64(args, lane(total, 0))
+        store_i64(load_i64(args + READ.sums) + 8 * thread, lane(total, 0))
 
     return read

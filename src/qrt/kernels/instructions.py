@@ -109,9 +109,7 @@ def _dot4_maddubs(builder: ir.IRBuilder, acc: ir.Value, u7: ir.Value, i8: ir.Val
     return builder.add(acc, _pairs(builder, "llvm.x86.avx2.pmadd.wd", sums, ones, I32))
 
 
-def _pairs(
-    builder: ir.IRBuilder, name: str, a: ir.Value, b: ir.Value, result: ir.Type
-) -> ir.Value:
+def _pairs(builder: ir.IRBuilder, name: str, a: ir.Value, b: ir.Value, result: ir.Type) -> ir.Value:
     """A 256-bit instruction that multiplies and adds neighbours into lanes twice as wide."""
     narrow = vector(a.type.element, 256 // a.type.element.width)
     wide = vector(result, 256 // result.width)
@@ -150,7 +148,7 @@ def _f16_to_f32_native(builder: ir.IRBuilder, half: ir.Value) -> ir.Value:
 
 
 def _f16_to_f32_plain(builder: ir.IRBuilder, half: ir.Value) -> ir.Value:
-    """Exponent and mantissa moved into place, rebiased by a multiplication that keeps subnormals."""
+    """Exponent and mantissa moved into place; the multiplication rebiases and keeps subnormals."""
     n = half.type.count
     bits = builder.zext(half, vector(I32, n))
     magnitude = builder.shl(builder.and_(bits, constant(I32, n, 0x7FFF)), constant(I32, n, 13))

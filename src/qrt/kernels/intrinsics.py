@@ -32,8 +32,8 @@ def _write(builder: ir.IRBuilder, address: ir.Value, value: ir.Value) -> None:
 def _reader(result: Any, emit_read: Any) -> Any:
     """An intrinsic of one address."""
 
-    def read(typingctx: Any, address: Any) -> Any:  # noqa: ARG001
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # noqa: ARG001
+    def read(typingctx: Any, address: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             return emit_read(builder, args[0])
 
         return result(ADDRESS), codegen
@@ -44,8 +44,8 @@ def _reader(result: Any, emit_read: Any) -> Any:
 def _writer(value_type: Any, emit_write: Any) -> Any:
     """An intrinsic of an address and a value; other numbers are converted to `value_type`."""
 
-    def write(typingctx: Any, address: Any, value: Any) -> Any:  # noqa: ARG001
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # noqa: ARG001
+    def write(typingctx: Any, address: Any, value: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             emit_write(builder, args[0], args[1])
             return context.get_dummy_value()
 
@@ -66,9 +66,7 @@ load_i32x16 = _reads_i32(16)
 load_i32x64 = _reads_i32(64)
 load_i32x128 = _reads_i32(128)
 load_f32x16 = _reader(F32x16, lambda b, a: _read(b, a, vector(F32, LANES)))
-load_f16x16 = _reader(
-    F32x16, lambda b, a: emit("f16_to_f32", b, _read(b, a, vector(I16, LANES)))
-)
+load_f16x16 = _reader(F32x16, lambda b, a: emit("f16_to_f32", b, _read(b, a, vector(I16, LANES))))
 load_bf16x16 = _reader(
     F32x16,
     lambda b, a: b.bitcast(
@@ -108,8 +106,8 @@ prefetch = _writer(
 def _elementwise(result: Any, emit_value: Any) -> Any:
     """An intrinsic of one vector whose result has as many lanes."""
 
-    def apply(typingctx: Any, value: Any) -> Any:  # noqa: ARG001
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # noqa: ARG001
+    def apply(typingctx: Any, value: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             return emit_value(builder, args[0])
 
         return (Vector(result, value.lanes) if isinstance(result, str) else result)(value), codegen
@@ -138,20 +136,18 @@ as_f32 = _elementwise("f32", lambda b, v: b.bitcast(v, vector(F32, v.type.count)
 as_i32 = _elementwise("i32", lambda b, v: b.bitcast(v, vector(I32, v.type.count)))
 sign_byte = _elementwise(
     "i32",
-    lambda b, v: b.ashr(
-        b.shl(v, constant(I32, v.type.count, 24)), constant(I32, v.type.count, 24)
-    ),
+    lambda b, v: b.ashr(b.shl(v, constant(I32, v.type.count, 24)), constant(I32, v.type.count, 24)),
 )
 """The lowest byte of each lane as a signed number."""
 sum_lanes = _elementwise(types.float32, _reduce("sum"))
 max_lanes = _elementwise(types.float32, _reduce("max"))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def splat_f32(typingctx: Any, value: Any) -> Any:  # noqa: ARG001
+@intrinsic
+def splat_f32(typingctx: Any, value: Any) -> Any:
     """A float in all 16 lanes."""
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # noqa: ARG001
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return splat(builder, args[0], LANES)
 
     return F32x16(types.float32), codegen
@@ -164,7 +160,7 @@ def _lanewise(emit_value: Any) -> Any:
         result = next(a for a in args if isinstance(a, Vector))
         sig = result(*(a if a == result else types.float32 for a in args))
 
-        def codegen(context: Any, builder: Any, sig: Any, values: Any) -> Any:  # noqa: ARG001
+        def codegen(context: Any, builder: Any, sig: Any, values: Any) -> Any:
             return emit_value(builder, *(as_lanes(builder, v, result.lanes) for v in values))
 
         return sig, codegen
@@ -177,60 +173,60 @@ _smaller = _lanewise(lambda b, x, y: b.select(b.fcmp_ordered("<", x, y), x, y))
 _multiply_add = _lanewise(lambda b, x, y, z: emit("fma", b, x, y, z))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def vmax(typingctx: Any, a: Any, b: Any) -> Any:  # noqa: ARG001
+@intrinsic
+def vmax(typingctx: Any, a: Any, b: Any) -> Any:
     """The larger of each pair of lanes."""
     return _larger((a, b))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def vmin(typingctx: Any, a: Any, b: Any) -> Any:  # noqa: ARG001
+@intrinsic
+def vmin(typingctx: Any, a: Any, b: Any) -> Any:
     """The smaller of each pair of lanes."""
     return _smaller((a, b))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:  # noqa: ARG001
+@intrinsic
+def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     """a * b + c, rounded once where the CPU can."""
     return _multiply_add((a, b, c))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def concat(typingctx: Any, low: Any, high: Any) -> Any:  # noqa: ARG001
+@intrinsic
+def concat(typingctx: Any, low: Any, high: Any) -> Any:
     """The lanes of low, then those of high."""
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # noqa: ARG001
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return join(builder, list(args))
 
     return Vector(low.kind, 2 * low.lanes)(low, high), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def lower_half(typingctx: Any, value: Any) -> Any:  # noqa: ARG001
+@intrinsic
+def lower_half(typingctx: Any, value: Any) -> Any:
     """The first half of the lanes."""
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # noqa: ARG001
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return lanes_of(builder, args[0], 0, value.lanes // 2)
 
     return Vector(value.kind, value.lanes // 2)(value), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def upper_half(typingctx: Any, value: Any) -> Any:  # noqa: ARG001
+@intrinsic
+def upper_half(typingctx: Any, value: Any) -> Any:
     """The second half of the lanes."""
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # noqa: ARG001
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return lanes_of(builder, args[0], value.lanes // 2, value.lanes // 2)
 
     return Vector(value.kind, value.lanes // 2)(value), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def lane(typingctx: Any, value: Any, index: Any) -> Any:  # noqa: ARG001
+@intrinsic
+def lane(typingctx: Any, value: Any, index: Any) -> Any:
     """One lane, chosen at run time: int64 of an i32 vector, float32 of an f32 one."""
     result = types.float32 if value.kind == "f32" else types.int64
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # noqa: ARG001
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         picked = builder.extract_element(args[0], builder.trunc(args[1], I32))
         return picked if value.kind == "f32" else builder.zext(picked, I64)
 
@@ -240,9 +236,9 @@ def lane(typingctx: Any, value: Any, index: Any) -> Any:  # noqa: ARG001
 def lookup(table: tuple[int, ...]) -> Any:
     """An intrinsic that replaces every byte i (0..15) of an i32 vector by table[i]."""
 
-    @intrinsic  # type: ignore[untyped-decorator]
-    def replace(typingctx: Any, index: Any) -> Any:  # noqa: ARG001
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # noqa: ARG001
+    @intrinsic
+    def replace(typingctx: Any, index: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             n = 4 * index.lanes
             repeated = ir.Constant(vector(I8, n), [table[i % 16] for i in range(n)])
             found = emit("lookup16", builder, repeated, builder.bitcast(args[0], vector(I8, n)))
@@ -256,9 +252,9 @@ def lookup(table: tuple[int, ...]) -> Any:
 def zeros(lanes: int) -> Any:
     """An intrinsic without arguments: `lanes` float zeros."""
 
-    @intrinsic  # type: ignore[untyped-decorator]
-    def make(typingctx: Any) -> Any:  # noqa: ARG001
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # noqa: ARG001
+    @intrinsic
+    def make(typingctx: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             return constant(F32, lanes, 0.0)
 
         return Vector("f32", lanes)(), codegen
@@ -278,10 +274,7 @@ def each_of(kind: str, count: int, stride: int) -> Any:
         Vector(kind, LANES * count),
         lambda b, a: join(
             b,
-            [
-                splat(b, _read(b, b.add(a, I64(i * stride)), element), LANES)
-                for i in range(count)
-            ],
+            [splat(b, _read(b, b.add(a, I64(i * stride)), element), LANES) for i in range(count)],
         ),
     )
 
@@ -289,9 +282,9 @@ def each_of(kind: str, count: int, stride: int) -> Any:
 def repeat(count: int) -> Any:
     """An intrinsic of a vector: the vector `count` times over."""
 
-    @intrinsic  # type: ignore[untyped-decorator]
-    def again(typingctx: Any, value: Any) -> Any:  # noqa: ARG001
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # noqa: ARG001
+    @intrinsic
+    def again(typingctx: Any, value: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             return join(builder, [args[0]] * count)
 
         return Vector(value.kind, value.lanes * count)(value), codegen
@@ -299,11 +292,11 @@ def repeat(count: int) -> Any:
     return again
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def within(typingctx: Any, base: Any, first: Any, last: Any, value: Any, other: Any) -> Any:  # noqa: ARG001
+@intrinsic
+def within(typingctx: Any, base: Any, first: Any, last: Any, value: Any, other: Any) -> Any:
     """Lane i of every 16 where first <= base + i <= last, `other` elsewhere."""
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # noqa: ARG001
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         n = value.lanes
         low, high = (
             splat(builder, builder.trunc(builder.sub(bound, args[0]), I32), n)
@@ -326,9 +319,9 @@ def dot(bits: int, stride: int) -> Any:
     """
     instruction = "dot4_u7i8" if bits < 8 else "dot4_u8i8"
 
-    @intrinsic  # type: ignore[untyped-decorator]
-    def multiply(typingctx: Any, acc: Any, codes: Any, x: Any) -> Any:  # noqa: ARG001
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # noqa: ARG001
+    @intrinsic
+    def multiply(typingctx: Any, acc: Any, codes: Any, x: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             rows = []
             for row in range(acc.lanes // LANES):
                 total = lanes_of(builder, args[0], LANES * row, LANES)
@@ -345,11 +338,11 @@ def dot(bits: int, stride: int) -> Any:
     return multiply
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def store(typingctx: Any, address: Any, value: Any) -> Any:  # noqa: ARG001
+@intrinsic
+def store(typingctx: Any, address: Any, value: Any) -> Any:
     """Stores a vector of any width."""
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # noqa: ARG001
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         _write(builder, *args)
         return context.get_dummy_value()
 

@@ -21,7 +21,7 @@ Lines of a tile of R rows lie block by block: line (block b, row r) at (b * R + 
 def record(name: str, fields: str) -> Any:
     """A named tuple of the byte offsets of int64 fields, and `size` behind the last."""
     names = fields.split()
-    return namedtuple(name, [*names, "size"])(*range(0, 8 * len(names) + 8, 8))  # noqa: PYI024
+    return namedtuple(name, [*names, "size"])(*range(0, 8 * len(names) + 8, 8))
 
 
 def fill(layout: Any, values: dict[str, int]) -> Iterable[int]:
@@ -65,6 +65,8 @@ ATTENTION = record(
 GLU = record("Glu", "gate up n_in out lines lanes tile gelu")
 ADD = record("Add", "a b out n_in")
 SELECT = record("Select", "x out n_in")
+READ = record("Read", "data n_bytes sums")
+"""sums: 8 bytes for each thread."""
 PACK = record("Pack", "source target n_rows row_bytes n_blocks block_bytes fields n_fields")
 PACK_FIELD = record("PackField", "offset count unit change")
 """`count` units of 2 or 4 bytes at `offset` of a block; change: 0 none, 1 flip the top bits of
@@ -72,7 +74,9 @@ bytes, 2 sort 32 bits so that bit 8 b + g is element 4 g + b."""
 
 TAPE = record("Tape", "kernel args barrier")
 TEAM = record(
-    "Team", "arrived pad1 pad2 pad3 pad4 pad5 pad6 pad7 phase stop pad8 pad9 pad10 pad11 pad12 pad13 "
-    "job tape n_records step n_threads yield_now pad14 pad15"
-)  # fmt: skip
+    "Team",
+    "arrived pad1 pad2 pad3 pad4 pad5 pad6 pad7 "
+    "phase stop pad8 pad9 pad10 pad11 pad12 pad13 "
+    "job tape n_records step n_threads yield_now pad14 pad15",
+)
 """Words that threads share: `arrived`, `phase` and `job` on cache lines of their own."""

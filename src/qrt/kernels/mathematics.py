@@ -38,7 +38,7 @@ def silu(x):
 
 @inline
 def gelu(x):
-    """The tanh form (Hendrycks and Gimpel 2016): x * sigmoid(2 sqrt(2 / pi) (x + 0.044715 x**3))."""
+    """Its tanh form, x * sigmoid(2 sqrt(2 / pi) (x + 0.044715 x**3)) (Hendrycks, Gimpel 2016)."""
     inner = 1.5957691216057308 * fma(0.044715 * x, x * x, x)
     return x / (1.0 + vexp(0.0 - inner))
 

@@ -1,4 +1,4 @@
-"""Matrix multiplication on packed panels: y[t, o] = sum_i x[t, i] * w[o, i] + bias[o] + residual[t, o].
+"""Matmul on packed panels: y[t, o] = sum_i x[t, i] * w[o, i] + bias[o] + residual[t, o].
 
 Threads take panels; a few panels of 16 outputs stay in cache while tiles of activation rows pass.
 Lanes are outputs, so there are no sums across lanes, and each output is summed by one thread in one
@@ -67,7 +67,7 @@ def _mins(fmt: PanelFormat, tile: int) -> Any:
     each_sum, rows = each_of("f32", tile, LINE), repeat(tile)
 
     @inline
-    def none(acc, mins, x):  # noqa: ARG001
+    def none(acc, mins, x):
         return acc
 
     @inline
@@ -176,7 +176,8 @@ def build(qtype: str, tile_rows: str) -> Any:
         for group in range(n_panels * thread // n_threads, last, PANELS_AT_ONCE):
             for row in range(0, n_rows, tile):
                 for i in range(group, min(group + PANELS_AT_ONCE, last)):
-                    acc = panel(nothing(), weights + i * panel_bytes, x + row * n_in * row_bytes, n_in)
+                    p = weights + i * panel_bytes
+                    acc = panel(nothing(), p, x + row * n_in * row_bytes, n_in)
                     store(scratch, acc)
                     for r in range(min(tile, n_rows - row)):
                         at = (row + r) * stride + 64 * i

@@ -19,7 +19,6 @@ from qrt.kernels.intrinsics import (
 from qrt.kernels.jit import inline
 from qrt.kernels.layout import NORM, STEP
 
-
 nothing = zeros(16)
 
 

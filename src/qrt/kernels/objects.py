@@ -1,7 +1,7 @@
 """Machine code of kernels: compiled once per machine in child processes, kept as files, loaded.
 
 The key of the cache is a hash of everything the code depends on: the source of this package, numba,
-llvmlite, the CPU with its features, and the tier. An entry that fails its checksum is compiled anew.
+llvmlite, the CPU with its features, and the tier. A damaged entry is compiled anew.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ class Library:
         for _, code in objects.values():
             self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
-        self._addresses = {
+        self._addresses: dict[str, int] = {
             name: self._engine.get_function_address(symbol) for name, (symbol, _) in objects.items()
         }
         assert all(self._addresses.values())

@@ -40,7 +40,7 @@ def move(source, row_bytes, n_rows, target, unit, change):
 
 
 def build() -> Any:
-    def pack(step, args, thread, n_threads):  # noqa: ARG001
+    def pack(step, args, thread, n_threads):
         n_rows, row_bytes = load_i64(args + PACK.n_rows), load_i64(args + PACK.row_bytes)
         n_blocks, block_bytes = load_i64(args + PACK.n_blocks), load_i64(args + PACK.block_bytes)
         fields, n_fields = load_i64(args + PACK.fields), load_i64(args + PACK.n_fields)

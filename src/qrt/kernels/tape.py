@@ -26,14 +26,13 @@ IDLE_YIELDS = 3000
 """Yields before an idle worker goes back to be parked."""
 
 
-
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def call_kernel(
     typingctx: Any, kernel: Any, step: Any, args: Any, thread: Any, n_threads: Any, scratch: Any
-) -> Any:  # noqa: ARG001
+) -> Any:
     """Calls a compiled kernel by address; numba's convention wants two scratch addresses first."""
 
-    def codegen(context: Any, builder: Any, sig: Any, values: Any) -> Any:  # noqa: ARG001
+    def codegen(context: Any, builder: Any, sig: Any, values: Any) -> Any:
         fn = ir.FunctionType(I32, [I64.as_pointer(), I64.as_pointer(), I64, I64, I64, I64])
         address, *operands, space = values
         space = builder.inttoptr(space, I64.as_pointer())
@@ -44,22 +43,22 @@ def call_kernel(
     return types.void(*[types.int64] * 6), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def yield_core(typingctx: Any, function: Any) -> Any:  # noqa: ARG001
+@intrinsic
+def yield_core(typingctx: Any, function: Any) -> Any:
     """Calls `int function(void)` by address."""
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # noqa: ARG001
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         builder.call(builder.inttoptr(args[0], ir.FunctionType(I32, []).as_pointer()), [])
         return context.get_dummy_value()
 
     return types.void(types.int64), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def pause(typingctx: Any) -> Any:  # noqa: ARG001
+@intrinsic
+def pause(typingctx: Any) -> Any:
     """Tells the core that this thread spins."""
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # noqa: ARG001
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         arm = "aarch64" in builder.module.triple or "arm64" in builder.module.triple
         declared = ir.FunctionType(ir.VoidType(), [I32] if arm else [])
         name = "llvm.aarch64.hint" if arm else "llvm.x86.sse2.pause"
@@ -70,22 +69,22 @@ def pause(typingctx: Any) -> Any:  # noqa: ARG001
     return types.void(), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def fetch_add(typingctx: Any, address: Any, amount: Any) -> Any:  # noqa: ARG001
+@intrinsic
+def fetch_add(typingctx: Any, address: Any, amount: Any) -> Any:
     """Adds atomically, returns the value before."""
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # noqa: ARG001
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         pointer = builder.inttoptr(args[0], I64.as_pointer())
         return builder.atomic_rmw("add", pointer, args[1], "seq_cst")
 
     return types.int64(types.int64, types.int64), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def atomic_load(typingctx: Any, address: Any) -> Any:  # noqa: ARG001
+@intrinsic
+def atomic_load(typingctx: Any, address: Any) -> Any:
     """Reads a word that other threads write."""
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # noqa: ARG001
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         pointer = builder.inttoptr(args[0], I64.as_pointer())
         return builder.load_atomic(pointer, "seq_cst", 8)
 
@@ -147,7 +146,7 @@ def build_run() -> Any:
 
 def build_work() -> Any:
     def work(team, seen, thread, n_threads):
-        """A worker: job after job until none comes; `seen` holds the last job done, then scratch."""
+        """A worker: job after job until none comes. `seen`: the last job done, then scratch."""
         job = await_job(team, load_i64(seen))
         while job != load_i64(seen):
             walk(team, seen + 8, thread, n_threads)

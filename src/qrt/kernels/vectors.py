@@ -29,7 +29,7 @@ ELEMENTS = {
 }
 
 
-class Vector(types.Type):  # type: ignore[misc]
+class Vector(types.Type):
     """`lanes` values of kind i32 or f32."""
 
     def __init__(self, kind: str, lanes: int) -> None:
@@ -43,7 +43,7 @@ class Vector(types.Type):  # type: ignore[misc]
 
 
 @register_model(Vector)
-class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+class _VectorModel(models.PrimitiveModel):
     def __init__(self, dmm: Any, fe_type: Vector) -> None:
         super().__init__(dmm, fe_type, fe_type.llvm)
 
@@ -92,7 +92,7 @@ def _scalar_type(vector: Vector, other: Any) -> Any:
 
 def _register(op: Any) -> None:
     @infer_global(op)
-    class _Typing(AbstractTemplate):  # type: ignore[misc]
+    class _Typing(AbstractTemplate):
         def generic(self, args: tuple[Any, ...], kws: dict[str, Any]) -> Any:  # noqa: ARG002
             if len(args) != 2 or not any(isinstance(a, Vector) for a in args):
                 return None
@@ -100,7 +100,7 @@ def _register(op: Any) -> None:
             taken = [a if a == result else _scalar_type(result, a) for a in args]
             return signature(result, *taken) if None not in taken else None
 
-    def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:  # noqa: ARG001
+    def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         result = sig.return_type
         operands = [as_lanes(builder, value, result.lanes) for value in args]
         return _OPERATORS[op, result.kind](builder, *operands)

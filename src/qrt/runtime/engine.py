@@ -50,7 +50,7 @@ class Engine:
         self.n_ctx = n_ctx
         self._executor = executor
         self._pool = PagePool(executor.settings.n_pages)
-        self._sequences: list[Sequence] = []
+        self._sequences: weakref.WeakSet[Sequence] = weakref.WeakSet()
         self._lock = threading.RLock()
         self._n_steps = 0
         self._closed = False
@@ -67,11 +67,11 @@ class Engine:
         return self._pool.n_free
 
     def open(self) -> Sequence:
-        """A new, empty, idle sequence."""
+        """A new, empty, idle sequence. One that is let go unreleased loses its pages in time."""
         with self._lock:
             self.check_open()
             seq = Sequence()
-            self._sequences.append(seq)
+            self._sequences.add(seq)
             return seq
 
     def acquire(self, seq: Sequence, owner: object, tokens: Items[int]) -> int:
@@ -103,7 +103,7 @@ class Engine:
         with self._lock:
             if seq in self._sequences:
                 self._cut(seq, 0)
-                self._sequences.remove(seq)
+                self._sequences.discard(seq)
 
     def prefill(
         self,
@@ -204,7 +204,7 @@ class Engine:
 
     def _make_room(self, n_pages: int, seq: Sequence) -> None:
         """Empties idle sequences other than `seq`, the longest idle first, until enough is free."""
-        self._pool.recount(self._held())  # an interrupt may have lost a page on its way back
+        self._pool.recount(self._held())  # finds those of sequences that were let go
         idle = [s for s in self._sequences if s.pages and s.owner is None and s is not seq]
         for other in sorted(idle, key=lambda s: s.last_step):
             if self._pool.n_free >= n_pages:

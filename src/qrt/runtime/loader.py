@@ -12,7 +12,7 @@ from typing import Final
 from qrt.arch import build_graph
 from qrt.backends.base import Executor, Prepare, Progress, Settings
 from qrt.config import MAX_THREADS, default_threads
-from qrt.errors import InputError
+from qrt.errors import InputError, VocabError
 from qrt.formats.gguf import GGUFFile, open_gguf
 from qrt.formats.qtensor import QTensor
 from qrt.graph.ir import Graph, Linear, Norm
@@ -89,7 +89,7 @@ def load(path: str | os.PathLike[str], options: LoadOptions, progress: Progress)
     graph = build_graph(file.metadata, file.tensors, where)
     n_ctx = _context(options.n_ctx, graph.n_ctx_train)
     worker = ThreadPoolExecutor(1, thread_name_prefix="qrt-tokenizer")
-    tokenizer = worker.submit(_tokenizer, file.metadata, where)
+    tokenizer = worker.submit(_tokenizer, file.metadata, graph.n_vocab, where)
     worker.shutdown(wait=False)
     settings = Settings(
         n_threads=n_threads,
@@ -110,8 +110,12 @@ def bytes_per_token(graph: Graph, tensors: Mapping[str, QTensor]) -> int:
     return sum(len(tensors[name].data) for name in graph.weights if name in read)
 
 
-def _tokenizer(metadata: Mapping[str, object], where: str) -> Tokenizer:
+def _tokenizer(metadata: Mapping[str, object], n_vocab: int, where: str) -> Tokenizer:
     tokenizer = load_tokenizer(metadata, where)
+    if tokenizer.n_vocab != n_vocab:
+        raise VocabError(
+            f"{where}: the vocabulary has {tokenizer.n_vocab} tokens, the model's output {n_vocab}"
+        )
     tokenizer.prepare()
     return tokenizer
 

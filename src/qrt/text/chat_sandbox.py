@@ -38,27 +38,32 @@ _FIELD_WIDTH: Final = 1000
 _JSON_DEPTH: Final = 4  # in items' weights
 _WIDE_FIELD = re.compile(r"\d{4,}|\*|:[^}]*\{")
 
-_KEPT_FILTERS = (
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_KEPT_FILTERS = _names(
     "abs capitalize count d default dictsort e escape first float forceescape format groupby"
     " indent int items join last length list lower map max min reject rejectattr replace reverse"
     " round safe select selectattr sort string title trim unique upper"
-).split()
+)
 _METHODS: Mapping[type, frozenset[str]] = {
-    str: frozenset(
+    str: _names(
         "capitalize casefold count endswith find format index isalnum isalpha isascii isdecimal"
         " isdigit islower isnumeric isspace istitle isupper join lower lstrip partition"
         " removeprefix removesuffix replace rfind rindex rpartition rsplit rstrip split"
-        " splitlines startswith strip swapcase title upper".split()
+        " splitlines startswith strip swapcase title upper"
     ),
-    dict: frozenset("get items keys values".split()),
-    list: frozenset(("count", "index")),
-    tuple: frozenset(("count", "index")),
+    dict: _names("get items keys values"),
+    list: _names("count index"),
+    tuple: _names("count index"),
     int: frozenset(),
     float: frozenset(),
     bytes: frozenset(),
 }
 _ITERATED = (GeneratorType, range, KeysView, ItemsView, ValuesView)
-_SLOW_SCANS = frozenset("lstrip rfind rindex rpartition rsplit rstrip strip".split())
+_SLOW_SCANS = _names("lstrip rfind rindex rpartition rsplit rstrip strip")
 
 
 @dataclass(frozen=True)
@@ -220,12 +225,17 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.budget = budget
         self.globals = {name: self.globals[name] for name in ("range", "dict", "namespace")}
         self.globals.update(
-            {name: helper for name, helper in HELPERS.items() if name not in ("tojson", "from_json")}
+            {
+                name: helper
+                for name, helper in HELPERS.items()
+                if name not in ("tojson", "from_json")
+            }
         )
         filters = {name: FILTERS[name] for name in _KEPT_FILTERS}
         filters.update({name: HELPERS[name] for name in ("tojson", "from_json")})
         self.filters = {name: self._guarded(name, f) for name, f in filters.items()}
-        self.tests = {name: self._guarded(name, test) for name, test in TESTS.items()}
+        tests: Mapping[str, Callable[..., Any]] = TESTS
+        self.tests = {name: self._guarded(name, test) for name, test in tests.items()}
 
     def concatenated(self, parts: tuple[Any, ...]) -> str:
         """`a ~ b ~ ...`."""
@@ -237,13 +247,12 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self._check_operands(operator, left, right)
         return self.budget.made(super().call_binop(context, operator, left, right))
 
-    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: B902, N805
-        self = __self
+    def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
         self.budget.tick()
-        owner = getattr(__obj, "__self__", None)
+        owner = getattr(obj, "__self__", None)
         if isinstance(owner, str):
-            args = self._checked_args(__obj.__name__, owner, args)
-        return self.budget.made(super().call(__context, __obj, *args, **kwargs))
+            args = self._checked_args(obj.__name__, owner, args)
+        return self.budget.made(super().call(context, obj, *args, **kwargs))
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         for kind, allowed in _METHODS.items():
@@ -317,9 +326,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def _guarded(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def guarded(*args: Any, **kwargs: Any) -> Any:
             self.budget.tick()
-            args = tuple(
-                self.budget.listed(a) if isinstance(a, _ITERATED) else a for a in args
-            )
+            args = tuple(self.budget.listed(a) if isinstance(a, _ITERATED) else a for a in args)
             if name == "join":
                 self._check_join(args, kwargs)
             elif name in ("string", "tojson", "escape", "e", "forceescape"):
@@ -376,8 +383,7 @@ class CompiledTemplate:
                 left -= len(piece)
                 if left < 0:
                     raise TemplateError(
-                        "the chat template writes more than"
-                        f" {self._limits.output_chars} characters"
+                        f"the chat template writes more than {self._limits.output_chars} characters"
                     )
                 pieces.append(piece)
         except TemplateError:

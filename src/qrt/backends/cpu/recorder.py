@@ -1,4 +1,4 @@
-"""Turns a plan into a tape: for every task the kernel that does it and the record of its arguments."""
+"""Turns a plan into a tape: for every task its kernel and the record of its arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The life of a weight: mapped blocks in, packed panels or float32 vectors out, file pages dropped."""
+"""A weight's life: mapped blocks in, packed panels or float32 vectors out, file pages dropped."""
 
 from __future__ import annotations
 

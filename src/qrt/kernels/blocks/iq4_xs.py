@@ -1,4 +1,4 @@
-"""IQ4_XS: d * (6-bit scale - 32) * value[nibble]; scales of 32 values, 4 bits here, 2 bits there."""
+"""IQ4_XS: d * (6-bit scale - 32) * value[nibble]; 4 bits of a scale here, 2 bits there."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from qrt.kernels.jit import inline
 
 def build(update: Any) -> Any:
     @inline
-    def visit(state, p, x, step):  # noqa: ARG001
+    def visit(state, p, x, step):
         return update(state, nibbles(p + 32), (load_f16x16(p),), (), x)
 
     return visit

@@ -11,7 +11,7 @@ from qrt.kernels.jit import inline
 
 def build(update: Any) -> Any:
     @inline
-    def visit(state, p, x, step):  # noqa: ARG001
+    def visit(state, p, x, step):
         negated = 0.0 - load_f16x16(p + 32)
         return update(state, nibbles(p + 64), (load_f16x16(p),), (negated,), x)
 

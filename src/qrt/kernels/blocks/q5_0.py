@@ -11,7 +11,7 @@ from qrt.kernels.jit import inline
 
 def build(update: Any) -> Any:
     @inline
-    def visit(state, p, x, step):  # noqa: ARG001
+    def visit(state, p, x, step):
         codes = nibbles(p + 96) | fifth_bits(load_i32x16(p + 32))
         return update(state, codes, (load_f16x16(p),), (), x)
 

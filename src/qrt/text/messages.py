@@ -1,0 +1,137 @@
+"""Checks chat messages and brings them into the form that templates expect."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+
+from qrt.errors import InputError
+
+ROLES = ("system", "developer", "user", "assistant", "tool")
+_TEXT_KEYS = ("name", "tool_call_id", "reasoning_content", "reasoning", "thinking")
+_KEYS = ("role", "content", "tool_calls", *_TEXT_KEYS)
+_MAX_DEPTH = 64
+
+Message = dict[str, object]
+
+
+def checked_messages(messages: object) -> list[Message]:
+    """`messages` with text contents and parsed tool arguments. Raises InputError."""
+    if isinstance(messages, str | bytes) or not isinstance(messages, Sequence):
+        raise InputError("messages must be a list of {'role': ..., 'content': ...}")
+    if not messages:
+        raise InputError("messages is empty; give at least one message")
+    return [_checked_message(message, f"messages[{i}]") for i, message in enumerate(messages)]
+
+
+def _checked_message(message: object, where: str) -> Message:
+    if not isinstance(message, Mapping):
+        raise InputError(f"{where} is {type(message).__name__}; expected a dict")
+    unknown = [key for key in message if key not in _KEYS]
+    if unknown:
+        raise InputError(
+            f"{where} has the unknown key {unknown[0]!r}; known are {', '.join(_KEYS)}"
+        )
+    role = message.get("role")
+    if role not in ROLES:
+        raise InputError(f"{where}['role'] is {role!r}; expected one of {', '.join(ROLES)}")
+    checked: Message = {"role": role, "content": _text(message, f"{where}['content']")}
+    for key in _TEXT_KEYS:
+        value = message.get(key)
+        if value is not None:
+            if not isinstance(value, str):
+                raise InputError(f"{where}[{key!r}] is {type(value).__name__}; expected text")
+            checked[key] = value
+    if message.get("tool_calls"):
+        checked["tool_calls"] = _tool_calls(message["tool_calls"], f"{where}['tool_calls']")
+    return checked
+
+
+def _text(message: Mapping[str, object], where: str) -> str:
+    content = message.get("content")
+    if isinstance(content, str):
+        return content
+    if content is None and message.get("tool_calls"):
+        return ""
+    if isinstance(content, Sequence) and content:
+        return "\n".join(_part(part, f"{where}[{i}]") for i, part in enumerate(content))
+    raise InputError(f"{where} is {type(content).__name__}; expected text or a list of text parts")
+
+
+def _part(part: object, where: str) -> str:
+    text = part.get("text") if isinstance(part, Mapping) and part.get("type") == "text" else None
+    if not isinstance(text, str):
+        raise InputError(f"{where} is not a text part; expected {{'type': 'text', 'text': ...}}")
+    return text
+
+
+def _tool_calls(calls: object, where: str) -> object:
+    calls = plain(calls, where)
+    if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
+        raise InputError(f"{where} must be a list of dicts")
+    for call in calls:
+        function = call.get("function", call)
+        if isinstance(function, dict) and isinstance(function.get("arguments"), str):
+            try:
+                function["arguments"] = json.loads(function["arguments"])
+            except (ValueError, RecursionError):
+                raise InputError(f"{where}: the arguments are not valid JSON") from None
+    return calls
+
+
+def plain(value: object, where: str, depth: int = 0) -> object:
+    """A copy of `value` in JSON types alone. Raises InputError for anything else."""
+    if depth > _MAX_DEPTH:
+        raise InputError(f"{where} is nested more than {_MAX_DEPTH} deep")
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        if not all(isinstance(key, str) for key in value):
+            raise InputError(f"{where} has a key that is not text")
+        return {key: plain(item, where, depth + 1) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
+        return [plain(item, where, depth + 1) for item in value]
+    raise InputError(f"{where} is {type(value).__name__}; expected text, numbers, lists and dicts")
+
+
+def map_texts(value: object, change: Callable[[str], str]) -> object:
+    """`value` with `change` made to every text in it, keys included."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, dict):
+        return {change(key): map_texts(item, change) for key, item in value.items()}
+    if isinstance(value, list):
+        return [map_texts(item, change) for item in value]
+    return value
+
+
+def merge_system(messages: Sequence[Message]) -> list[Message]:
+    """The system messages put before the text of the first user message."""
+    system = [str(m["content"]) for m in messages if m["role"] in ("system", "developer")]
+    rest = [dict(m) for m in messages if m["role"] not in ("system", "developer")]
+    first = next((m for m in rest if m["role"] == "user"), None)
+    if first is None:
+        first = {"role": "user", "content": ""}
+        rest.insert(0, first)
+    first["content"] = "\n\n".join(text for text in (*system, str(first["content"])) if text)
+    return rest
+
+
+def with_text_arguments(messages: Sequence[Message]) -> list[Message]:
+    """The arguments of tool calls as JSON text, which some templates expect."""
+    changed = [dict(m) for m in messages]
+    for message in changed:
+        calls = message.get("tool_calls")
+        if isinstance(calls, list):
+            message["tool_calls"] = [_with_text_arguments(call) for call in calls]
+    return changed
+
+
+def _with_text_arguments(call: dict[str, object]) -> dict[str, object]:
+    if isinstance(call.get("function"), dict):
+        function = call["function"]
+        assert isinstance(function, dict)
+        return {**call, "function": _with_text_arguments(function)}
+    if "arguments" in call:
+        return {**call, "arguments": json.dumps(call["arguments"], ensure_ascii=False)}
+    return call
