@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+from oracles import data_folder
 
 
 @pytest.fixture(scope="session")
 def data() -> Path:
-    """The folder of oracles: tests/data."""
-    return Path(__file__).parent / "data"
+    """The folder of oracles: arch, quant and vocab."""
+    return data_folder()

@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles import data_folder
 
 from qrt.arch import ARCHITECTURES, build_graph
 from qrt.arch.source import COUNTS, REALS
@@ -40,8 +40,7 @@ HOSTILE = (
 
 @cache
 def load(name: str) -> tuple[dict[str, object], dict[str, QTensor]]:
-    path = Path(__file__).parent / "data" / "arch" / f"{name}-dense.gguf"
-    file = open_gguf(path)
+    file = open_gguf(data_folder() / "arch" / f"{name}-dense.gguf")
     return dict(file.metadata), dict(file.tensors)
 
 

@@ -25,7 +25,6 @@ def test_knobs_are_read() -> None:
 @pytest.mark.parametrize(
     ("variable", "text"),
     [
-        ("QRT_ISA", "avx1024"),
         ("QRT_CACHE_DIR", "relative/path"),
         ("QRT_THREADS", "0"),
         ("QRT_THREADS", "-1"),

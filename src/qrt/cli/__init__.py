@@ -1,0 +1,16 @@
+"""The `qrt` command: a thin face on the api and the tools."""
+
+from __future__ import annotations
+
+
+def main() -> None:
+    """Runs the command line of this process and exits."""
+    from qrt.cli.guard import guarded
+
+    guarded(_run)()
+
+
+def _run() -> None:
+    from qrt.cli.app import app
+
+    app(prog_name="qrt")

@@ -23,6 +23,9 @@ from qrt.kernels.mathematics import TO_INTEGER
 INTEGER_BITS = 0x4B400000
 """TO_INTEGER as an integer: what whole numbers have to lose after it was added."""
 
+TINY = 1e-36
+"""Lines that stay below it become zeros: the inverse of their scale would not be finite."""
+
 
 @inline
 def magnitude(x):
@@ -34,7 +37,7 @@ def magnitude(x):
 def quantize_line(low, high, line):
     """32 values to one line: scale = max|x| / 127, quants rounded to nearest, ties to even."""
     largest = max_lanes(vmax(magnitude(low), magnitude(high)))
-    inverse = 127.0 / largest if largest > 0.0 else 0.0
+    inverse = 127.0 / largest if largest > TINY else 0.0
     low_i = as_i32(fma(low, inverse, TO_INTEGER)) - INTEGER_BITS
     high_i = as_i32(fma(high, inverse, TO_INTEGER)) - INTEGER_BITS
     store_i8x16(line, low_i)

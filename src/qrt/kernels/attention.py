@@ -24,6 +24,7 @@ from qrt.kernels.intrinsics import (
     load_u16,
     load_wide,
     max_lanes,
+    prefetch,
     repeat,
     splat_f32,
     store,
@@ -123,18 +124,20 @@ def build(kv_type: str, heads_at_once: str) -> Any:
         store(scratch + totals, nothing())
 
     @inline
-    def score(scratch, k, head_dim, first, last, cap):
+    def score(scratch, k, head_dim, first, last, cap, ahead):
         """q . k of slots first .. last, 32 at a time, and the largest score of each head."""
         top = nothing() + FAR_BELOW
         for slot in range(first & -32, last + 1, 32):
             near, far = nothing(), nothing()
             at, x = k + slot * size, scratch + queries
             for _ in range(head_dim):
+                prefetch(ahead, 0)
                 query = each_head(x)
                 near = fma(every(load(at)), query, near)
                 far = fma(every(load(at + 16 * size)), query, far)
                 at += PAGE * size
                 x += 4 * heads
+                ahead += 32 * size
             if cap > 0.0:
                 near, far = cap * vtanh(near / cap), cap * vtanh(far / cap)
             near = within(slot, first, last, near, FAR_BELOW)
@@ -162,7 +165,7 @@ def build(kv_type: str, heads_at_once: str) -> Any:
         store(scratch + totals, total)
 
     @inline
-    def gain(scratch, v, width, first, last, fresh):
+    def gain(scratch, v, width, first, last, fresh, ahead):
         """sums = sums * factor + weights . v, 32 dimensions at a time."""
         factor = each_head(scratch + factors)
         for d in range(0, width, 32):
@@ -172,10 +175,12 @@ def build(kv_type: str, heads_at_once: str) -> Any:
                 near, far = load_vector(at) * factor, load_vector(at + wide) * factor
             x = v + (first * width + d) * size
             for slot in range(first, last + 1):
+                prefetch(ahead, 0)
                 weight = each_weight(scratch + scores + (slot >> 4) * wide + 4 * (slot & 15))
                 near = fma(every(load(x)), weight, near)
                 far = fma(every(load(x + 16 * size)), weight, far)
                 x += width * size
+                ahead += 32 * size
             store(at, near)
             store(at + wide, far)
 
@@ -214,12 +219,15 @@ def build(kv_type: str, heads_at_once: str) -> Any:
             n_here = min(heads, shared - member)
             gather(scratch, load_i64(args + ATTENTION.q) + at, n_here, head_dim, scale)
             start = first // PAGE * PAGE
+            head_pages = pages + 2 * kv_head * half_bytes
+            k = page_of(step, row, start, head_pages, page_bytes)
             for base in range(start, position + 1, PAGE):
-                k = page_of(step, row, base, pages, page_bytes) + 2 * kv_head * half_bytes
                 low, high = max(0, first - base), min(PAGE - 1, position - base)
-                score(scratch, k, head_dim, low, high, cap)
+                following = page_of(step, row, min(base + PAGE, position), head_pages, page_bytes)
+                score(scratch, k, head_dim, low, high, cap, k + half_bytes)
                 weigh(scratch, low, high)
-                gain(scratch, k + half_bytes, width, low, high, base == start)
+                gain(scratch, k + half_bytes, width, low, high, base == start, following)
+                k = following
             finish(scratch, load_i64(args + ATTENTION.out) + at, n_here, head_dim)
 
     return attention

@@ -7,6 +7,7 @@ Reads kernel names from standard input, a line each; answers each on standard ou
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 
 import numba
@@ -28,6 +29,7 @@ def compile_kernel(name: str) -> tuple[str, bytes]:
 
 
 def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's end closes standard input
     instructions.select(sys.argv[1])
     out = sys.stdout.buffer
     for line in sys.stdin:
@@ -36,7 +38,7 @@ def main() -> None:
             symbol, code = compile_kernel(name)
         except Exception as error:
             message = " ".join(f"{type(error).__name__}: {error}".split())
-            out.write(f"{name} ! {message}\n".encode())
+            out.write(f"{name} ! {message[:300]}\n".encode())
         else:
             out.write(f"{name} {symbol} {len(code)}\n".encode() + code)
         out.flush()

@@ -31,6 +31,8 @@ def build_glu() -> Any:
     def glu(step, args, thread, n_threads):
         n_rows, n = load_i64(step + STEP.n_rows), load_i64(args + GLU.n_in)
         use_gelu = load_i64(args + GLU.gelu)
+        if load_i64(args + GLU.rows_of):
+            n_rows = load_i64(step + STEP.n_logits)
         for row in range(n_rows * thread // n_threads, n_rows * (thread + 1) // n_threads):
             gate = load_i64(args + GLU.gate) + 4 * row * n
             up = load_i64(args + GLU.up) + 4 * row * n
@@ -53,6 +55,8 @@ def build_add() -> Any:
         n_rows, n = load_i64(step + STEP.n_rows), load_i64(args + ADD.n_in)
         a, b = load_i64(args + ADD.a), load_i64(args + ADD.b)
         out = load_i64(args + ADD.out)
+        if load_i64(args + ADD.rows_of):
+            n_rows = load_i64(step + STEP.n_logits)
         first = 4 * n * (n_rows * thread // n_threads)
         last = 4 * n * (n_rows * (thread + 1) // n_threads)
         for at in range(first, last, 4):
@@ -75,7 +79,7 @@ def build_select() -> Any:
 
 
 def build_read() -> Any:
-    def read(step, args, thread, n_threads):  # noqa: ARG001
+    def read(step, args, thread, n_threads):
         """Reads memory and keeps one word of its sum, to measure the bandwidth."""
         data, n = load_i64(args + READ.data), load_i64(args + READ.n_bytes) >> 10
         total = load_i32x64(data)

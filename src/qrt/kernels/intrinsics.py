@@ -13,7 +13,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from qrt.kernels.instructions import F32, I8, I16, I32, constant, emit, join, lanes_of, vector
-from qrt.kernels.vectors import LANES, F32x16, I32x16, Vector, as_lanes, splat
+from qrt.kernels.vectors import ELEMENTS, LANES, F32x16, I32x16, Vector, as_lanes, splat
 
 I64 = ir.IntType(64)
 ADDRESS = types.int64
@@ -199,6 +199,34 @@ def concat(typingctx: Any, low: Any, high: Any) -> Any:
         return join(builder, list(args))
 
     return Vector(low.kind, 2 * low.lanes)(low, high), codegen
+
+
+def load_rows(kind: str) -> Any:
+    """An intrinsic of (address, stride): 16 bytes of i16 or i32 from each of 16 rows, in turn."""
+    part = vector(ELEMENTS[kind], 128 // ELEMENTS[kind].width)
+
+    @intrinsic
+    def load(typingctx: Any, address: Any, stride: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            starts = [builder.add(args[0], builder.mul(args[1], I64(i))) for i in range(LANES)]
+            return join(builder, [_read(builder, start, part) for start in starts])
+
+        return Vector(kind, LANES * part.count)(types.int64, types.int64), codegen
+
+    return load
+
+
+@intrinsic
+def interleave(typingctx: Any, value: Any) -> Any:
+    """Lanes of the first half and of the second in turn."""
+    half = value.lanes // 2
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        index = [i // 2 + i % 2 * half for i in range(2 * half)]
+        undefined = ir.Constant(value.llvm, ir.Undefined)
+        return builder.shuffle_vector(args[0], undefined, ir.Constant(vector(I32, 2 * half), index))
+
+    return value(value), codegen
 
 
 @intrinsic

@@ -50,11 +50,14 @@ scratch: per-thread working memory, `SCRATCH` bytes each."""
 
 SCRATCH = 64 * 1024
 
+MAX_HEAD_DIM = 1024
+"""Heads beyond this do not fit attention's part of the scratch memory."""
+
 EMBED = record("Embed", "weights n_in out scale")
 NORM = record("Norm", "x weight bias n_in group eps kind rows_of out lines lanes tile")
 """rows_of: 0 rows of the step, 1 its logit rows. kind: 0 no norm, 1 RMS, 2 layer. out: where the
 normed float32 rows go. lines, lanes: where the rows go for matmuls, quantized or as float32, in
-tiles of `tile` rows; 0 for neither."""
+tiles of `tile` rows; 0 for neither. rows_of means the same in every record that has it."""
 MATMUL = record("Matmul", "weights x out stride bias residual n_in n_out rows_of")
 ROPE = record("Rope", "x out n_heads head_dim rope_dim neox table")
 STORE_KV = record("StoreKv", "k v pages n_kv_heads head_dim page_bytes")
@@ -62,8 +65,8 @@ ATTENTION = record(
     "Attention",
     "q out pages n_heads n_kv_heads head_dim page_bytes scale window softcap",
 )
-GLU = record("Glu", "gate up n_in out lines lanes tile gelu")
-ADD = record("Add", "a b out n_in")
+GLU = record("Glu", "gate up n_in out lines lanes tile gelu rows_of")
+ADD = record("Add", "a b out n_in rows_of")
 SELECT = record("Select", "x out n_in")
 READ = record("Read", "data n_bytes sums")
 """sums: 8 bytes for each thread."""

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -62,9 +63,13 @@ class ObjectCache:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         rest = symbol.encode() + b"\n" + code
         handle, temporary = tempfile.mkstemp(dir=self.directory)
-        with os.fdopen(handle, "wb") as file:
-            file.write(hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest)
-        os.replace(temporary, self.directory / f"{name}.o")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest)
+            os.replace(temporary, self.directory / f"{name}.o")
+        except BaseException:
+            os.unlink(temporary)
+            raise
 
 
 def compile_missing(
@@ -80,13 +85,19 @@ def compile_missing(
     progress(what, 0, len(names))
     for _ in range(n_compilers):
         threading.Thread(target=_feed, args=(todo, done, cache, tier), daemon=True).start()
-    for count in range(len(names)):
-        result = done.get()
-        if isinstance(result, BaseException):
-            while not todo.empty():
+    try:
+        for count in range(len(names)):
+            result = done.get()
+            if isinstance(result, OSError):
+                place = f"{cache.directory}: {result.strerror or result}"
+                raise BackendError(f"cannot keep compiled kernels in {place}; set QRT_CACHE_DIR")
+            if isinstance(result, BaseException):
+                raise result
+            progress(what, count + 1, len(names))
+    finally:  # an error or an interrupt leaves nothing to the compilers
+        while not todo.empty():
+            with suppress(Empty):
                 todo.get_nowait()
-            raise result
-        progress(what, count + 1, len(names))
 
 
 def _feed(
@@ -97,12 +108,12 @@ def _feed(
 ) -> None:
     """Hands names to one compiler process and stores what comes back."""
     environment = {
-        **os.environ,
+        **{key: value for key, value in os.environ.items() if not key.startswith("NUMBA_")},
         "NUMBA_CPU_NAME": tier.llvm_cpu,
         "NUMBA_CPU_FEATURES": tier.llvm_features,
         "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
     }
-    command = [sys.executable, "-m", "qrt.kernels.compiler", tier.name]
+    command = [sys.executable, "-P", "-m", "qrt.kernels.compiler", tier.name]
     try:
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from qrt.kernels.intrinsics import load_i32, load_i64, load_u8, store_i32, store_u8
+from qrt.kernels.intrinsics import (
+    interleave,
+    load_i32,
+    load_i64,
+    load_rows,
+    load_u8,
+    store,
+    store_i32,
+    store_u8,
+)
 from qrt.kernels.jit import inline
 from qrt.kernels.layout import PACK, PACK_FIELD
 
@@ -39,6 +48,25 @@ def move(source, row_bytes, n_rows, target, unit, change):
     return target
 
 
+load_words, load_halves = load_rows("i32"), load_rows("i16")
+
+
+@inline
+def transposed(values):
+    """16 rows to columns: four perfect shuffles."""
+    return interleave(interleave(interleave(interleave(values))))
+
+
+@inline
+def move_many(source, row_bytes, target, unit, change):
+    """16 bytes of 16 full rows at once."""
+    if unit == 2:
+        store(target, transposed(load_halves(source, row_bytes)))
+    else:
+        words = load_words(source, row_bytes)
+        store(target, transposed(words ^ 0x80808080 if change == 1 else words))
+
+
 def build() -> Any:
     def pack(step, args, thread, n_threads):
         n_rows, row_bytes = load_i64(args + PACK.n_rows), load_i64(args + PACK.row_bytes)
@@ -48,20 +76,23 @@ def build() -> Any:
         for panel in range(n_panels * thread // n_threads, n_panels * (thread + 1) // n_threads):
             source = load_i64(args + PACK.source) + 16 * panel * row_bytes
             target = load_i64(args + PACK.target) + 16 * panel * row_bytes
+            rows = n_rows - 16 * panel
             for _ in range(n_blocks):
                 for i in range(n_fields):
                     field = fields + i * PACK_FIELD.size
                     unit = load_i64(field + PACK_FIELD.unit)
                     at = source + load_i64(field + PACK_FIELD.offset)
-                    for _unit in range(load_i64(field + PACK_FIELD.count)):
-                        target = move(
-                            at,
-                            row_bytes,
-                            n_rows - 16 * panel,
-                            target,
-                            unit,
-                            load_i64(field + PACK_FIELD.change),
-                        )
+                    change = load_i64(field + PACK_FIELD.change)
+                    count = load_i64(field + PACK_FIELD.count)
+                    if change < 2 and rows >= 16:
+                        at_once = 16 // unit
+                        for _many in range(count // at_once):
+                            move_many(at, row_bytes, target, unit, change)
+                            at += 16
+                            target += 256
+                        count %= at_once
+                    for _unit in range(count):
+                        target = move(at, row_bytes, rows, target, unit, change)
                         at += unit
                 source += block_bytes
 

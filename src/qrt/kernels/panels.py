@@ -47,15 +47,20 @@ class PanelFormat:
         """Whether activations are quantized too."""
         return self.bits > 0
 
-    def table(self) -> list[int]:
-        """The fields as PACK_FIELD records."""
+    def table(self, n_in: int) -> list[int]:
+        """The fields as PACK_FIELD records; a row of `n_in` plain numbers counts as one block."""
         changes = {"none": 0, "flip": 1, "spread": 2}
         return [
             number
             for f in self.fields
             for number in fill(
                 PACK_FIELD,
-                {"offset": f.offset, "count": f.count, "unit": f.unit, "change": changes[f.change]},
+                {
+                    "offset": f.offset,
+                    "count": f.count if self.quantized else n_in,
+                    "unit": f.unit,
+                    "change": changes[f.change],
+                },
             )
         ]
 

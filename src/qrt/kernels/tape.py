@@ -138,7 +138,8 @@ def await_job(team, seen):
 
 def build_run() -> Any:
     def run(team, scratch, thread, n_threads):
-        """One thread's part in one job."""
+        """Posts the team's job and takes part in it as its first thread."""
+        fetch_add(team + TEAM.job, 1)
         walk(team, scratch, thread, n_threads)
 
     return run

@@ -41,14 +41,14 @@ class Team:
         self._work = _Native(library.address("work"))
         self._memory = aligned(TEAM.size + 64 * (n_threads + 2))
         self._words = self._memory[: TEAM.size].view(np.int64)
-        self._address = self._memory.ctypes.data
+        self._address: int = self._memory.ctypes.data
         self._yield = _yield_function()
         self._set("yield_now", ctypes.cast(self._yield, ctypes.c_void_p).value or 0)
         self._set("n_threads", n_threads)
         self._busy = threading.Lock()
         self._wake = threading.Condition()
         self._n_parked = 0
-        self._job = 0
+        self._called = 0  # jobs asked for; the word `job` counts those posted
         self._closed = False
         self._workers = [
             threading.Thread(target=self._serve, args=(i,), name=f"qrt-{i}", daemon=True)
@@ -70,7 +70,7 @@ class Team:
         while True:
             self._work(scratch + 16, scratch + 24, self._address, scratch, thread, self.n_threads)
             with self._wake:
-                while self._job == seen[0] and not self._closed:
+                while self._called == seen[0] and not self._closed:
                     self._n_parked += 1
                     self._wake.wait()
                     self._n_parked -= 1
@@ -90,27 +90,37 @@ class Team:
             self._set("n_records", len(tape))
             self._set("step", step)
             with self._wake:
-                self._job += 1
-                self._set("job", self._job)
+                self._called += 1
                 if self._n_parked:
                     self._wake.notify_all()
-            if interruptible and threading.current_thread() is threading.main_thread():
-                self._lead_elsewhere(step)
-            else:
-                self._lead()
+            try:
+                if interruptible and threading.current_thread() is threading.main_thread():
+                    self._lead_elsewhere(step)
+                else:
+                    self._lead()
+            finally:  # an interrupt may come before the job was posted
+                self._called = int(self._words[TEAM.job // 8])
 
     def _lead(self) -> None:
+        """Posts the job and takes part in it: one native call, which no interrupt can divide."""
         scratch = self._scratch(0)
         self._run(scratch, scratch + 8, self._address, scratch, 0, self.n_threads)
 
     def _lead_elsewhere(self, step: int) -> None:
-        leader = threading.Thread(target=self._lead, name="qrt-0", daemon=True)
-        leader.start()
+        done = threading.Event()  # an interrupted Thread.join forgets that the thread still runs
+
+        def lead() -> None:
+            self._lead()
+            done.set()
+
+        leader = threading.Thread(target=lead, name="qrt-0", daemon=True)
         try:
-            leader.join()
+            leader.start()
+            done.wait()
         except BaseException:
             ctypes.c_int64.from_address(step).value = 1  # STEP.cancel is the first word
-            _join(leader)
+            if leader.ident is not None:
+                _outwait(done)
             raise
 
     def close(self) -> None:
@@ -122,11 +132,11 @@ class Team:
             worker.join()
 
 
-def _join(thread: threading.Thread) -> None:
-    """Waits for a thread through any number of further interrupts."""
-    while thread.is_alive():
+def _outwait(done: threading.Event) -> None:
+    """Waits through any number of further interrupts."""
+    while not done.is_set():
         with suppress(KeyboardInterrupt):
-            thread.join()
+            done.wait()
 
 
 def _yield_function() -> ctypes._CFuncPtr:  # type: ignore[name-defined]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
 _TEMPLATE_KEY = "tokenizer.chat_template"
 _RESERVED = frozenset(("messages", "add_generation_prompt", "bos_token", "eos_token"))
-_NONCHARACTERS = tuple(map(chr, range(0xFDD0, 0xFDF0)))
-"""Code points that Unicode keeps out of text, one of which marks places in the messages."""
+_MARKS = tuple(map(chr, (*range(0x10A50, 0x10A59), *range(0xA9C1, 0xA9CE))))
+"""Rare but printable characters, one of which marks places in the messages."""
 _THOUGHT_MARKS = ("<think>", "</think>")
 """Marks that templates look for in what the assistant said."""
 
@@ -57,7 +58,8 @@ class ChatTemplate:
 
     def __init__(self, source: str, tokenizer: Tokenizer) -> None:
         """Raises TemplateError if `source` is too long or not valid Jinja."""
-        from qrt.text.chat_sandbox import CompiledTemplate, Limits
+        from qrt.text.chat_budget import Limits
+        from qrt.text.chat_sandbox import CompiledTemplate
 
         self.source = source
         self._tokenizer = tokenizer
@@ -180,18 +182,22 @@ def _piece(tokenizer: Tokenizer, token: int | None) -> str:
 
 
 def _unused_mark(values: object) -> str:
-    """A noncharacter that occurs nowhere in `values`."""
+    """A character of `_MARKS` that occurs nowhere in `values`, nor as JSON escapes it."""
     text = str(values)
-    unused = (mark for mark in _NONCHARACTERS if mark not in text and repr(mark)[1:-1] not in text)
-    mark = next(unused, None)
-    if mark is None:
-        raise InputError("the messages hold all of U+FDD0 to U+FDEF, which are not characters")
-    return mark
+    for mark in _MARKS:
+        escaped = _escaped(mark)
+        if not any(form in text for form in (mark, escaped, escaped.replace("\\", "\\\\"))):
+            return mark
+    raise InputError("the messages hold too many kinds of Kharoshthi and Javanese punctuation")
+
+
+def _escaped(mark: str) -> str:
+    return json.dumps(mark)[1:-1]
 
 
 def _spans(text: str, mark: str) -> Spans:
     """Cuts `text` at the marks: the character after each may not be part of a control token."""
-    head, *rest = text.split(mark)
+    head, *rest = text.replace(_escaped(mark), mark).split(mark)
     spans: Spans = [(head, True)]
     for part in rest:
         spans += [(part[:1], False), (part[1:], True)]

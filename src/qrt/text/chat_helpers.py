@@ -47,9 +47,14 @@ def strftime_now(pattern: str) -> str:
     return datetime.now().strftime(pattern)
 
 
-HELPERS: Mapping[str, Callable[..., Any]] = {
-    "tojson": tojson,
-    "from_json": from_json,
+def make_dict(*args: Any, **kwargs: Any) -> dict[Any, Any]:
+    """`dict(...)`, without the attributes of the type."""
+    return dict(*args, **kwargs)
+
+
+FUNCTIONS: Mapping[str, Callable[..., Any]] = {
+    "dict": make_dict,
     "raise_exception": raise_exception,
     "strftime_now": strftime_now,
 }
+JSON_FILTERS: Mapping[str, Callable[..., Any]] = {"tojson": tojson, "from_json": from_json}

@@ -9,10 +9,7 @@ step takes long, and a render ends soon after its deadline without a process of 
 from __future__ import annotations
 
 import re
-import sys
-import time
-from collections.abc import Callable, ItemsView, Iterable, KeysView, Mapping, ValuesView
-from dataclasses import dataclass
+from collections.abc import Callable, ItemsView, KeysView, Mapping, ValuesView
 from functools import update_wrapper
 from types import GeneratorType
 from typing import Any, Final
@@ -26,13 +23,11 @@ from jinja2.parser import Parser
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.tests import TESTS
-from jinja2.utils import Namespace
 
 from qrt.errors import TemplateError
-from qrt.text.chat_helpers import HELPERS
+from qrt.text.chat_budget import Budget, Limits
+from qrt.text.chat_helpers import FUNCTIONS, JSON_FILTERS
 
-_NODE_WEIGHT: Final = 16
-_MAX_INT_BITS: Final = 1 << 16
 _MAX_SCAN: Final = 1 << 28  # characters compared in one call, at worst
 _FIELD_WIDTH: Final = 1000
 _JSON_DEPTH: Final = 4  # in items' weights
@@ -61,92 +56,12 @@ _METHODS: Mapping[type, frozenset[str]] = {
     int: frozenset(),
     float: frozenset(),
     bytes: frozenset(),
+    KeysView: frozenset(),
+    ItemsView: frozenset(),
+    ValuesView: frozenset(),
 }
 _ITERATED = (GeneratorType, range, KeysView, ItemsView, ValuesView)
 _SLOW_SCANS = _names("lstrip rfind rindex rpartition rsplit rstrip strip")
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a template may use."""
-
-    source_bytes: int = 128 * 1024
-    output_chars: int = 4 * 1024 * 1024
-    seconds: float = 2.0
-    memory_bytes: int = 512 * 1024 * 1024  # sum of all values made in one render
-    value_weight: int = 4 * 1024 * 1024  # characters of one value, an item counting as 16
-
-
-class Budget:
-    """What is left to one render. Raises TemplateError when it is used up."""
-
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
-        self._deadline = time.monotonic() + limits.seconds
-        self._memory_left = limits.memory_bytes
-
-    def tick(self, n_bytes: int = 0) -> None:
-        """Account for a step that makes `n_bytes`."""
-        if time.monotonic() > self._deadline:
-            raise TemplateError(f"the chat template ran longer than {self.limits.seconds:g} s")
-        self._memory_left -= n_bytes
-        if self._memory_left < 0:
-            raise TemplateError(
-                f"the chat template made more than {self.limits.memory_bytes >> 20} MiB of values"
-            )
-
-    def check(self, weight: int) -> None:
-        """Refuse a value of more than the allowed weight."""
-        if weight > self.limits.value_weight:
-            raise TemplateError("the chat template makes a value that is too large")
-
-    def weigh(self, value: object) -> int:
-        """Weight of a value with all it holds, each time that it holds it."""
-        weight = 0
-        pending = [value]
-        while pending:
-            item = pending.pop()
-            if isinstance(item, str | bytes):
-                weight += len(item)
-            elif isinstance(item, list | tuple | KeysView | ItemsView | ValuesView):
-                pending.extend(item)
-            elif isinstance(item, dict):
-                pending.extend(item.items())
-            elif isinstance(item, Namespace):
-                pending.extend(object.__getattribute__(item, "_Namespace__attrs").items())
-            elif isinstance(item, int) and item.bit_length() > _MAX_INT_BITS:
-                self.check(item.bit_length() << 8)
-            weight += _NODE_WEIGHT
-            self.check(weight)
-        return weight
-
-    def made(self, value: Any) -> Any:
-        """Account for a value that the template made, and return it; iterators become lists."""
-        if isinstance(value, GeneratorType):
-            value = self.listed(value)
-        weight = 0
-        if value is not None and not isinstance(value, bool):
-            weight = self.weigh(value)
-        self.tick(sys.getsizeof(value) if weight > _NODE_WEIGHT else 0)
-        return value
-
-    def text(self, value: object) -> str:
-        """`value` as text, accounted for."""
-        if not isinstance(value, str):
-            self.weigh(value)
-            value = str(value)
-        self.check(len(value))
-        self.tick(sys.getsizeof(value))
-        return value
-
-    def listed(self, items: Iterable[Any]) -> list[Any]:
-        """What an iterator yields, as a list of allowed length."""
-        found = []
-        for item in items:
-            found.append(item)
-            self.check(len(found) * _NODE_WEIGHT)
-            self.tick()
-        return found
 
 
 class _Generator(CodeGenerator):
@@ -223,18 +138,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
             cache_size=0,
         )
         self.budget = budget
-        self.globals = {name: self.globals[name] for name in ("range", "dict", "namespace")}
-        self.globals.update(
-            {
-                name: helper
-                for name, helper in HELPERS.items()
-                if name not in ("tojson", "from_json")
-            }
-        )
-        filters = {name: FILTERS[name] for name in _KEPT_FILTERS}
-        filters.update({name: HELPERS[name] for name in ("tojson", "from_json")})
+        self.globals = {name: self.globals[name] for name in ("range", "namespace")}
+        self.globals.update(FUNCTIONS)
+        filters = {**{name: FILTERS[name] for name in _KEPT_FILTERS}, **JSON_FILTERS}
         self.filters = {name: self._guarded(name, f) for name, f in filters.items()}
-        tests: Mapping[str, Callable[..., Any]] = TESTS
+        tests: Mapping[str, Any] = dict(TESTS)
         self.tests = {name: self._guarded(name, test) for name, test in tests.items()}
 
     def concatenated(self, parts: tuple[Any, ...]) -> str:

@@ -1,7 +1,9 @@
 """How byte-level BPE vocabularies cut text into words, by the name in `tokenizer.ggml.pre`.
 
 Each family is the list of splits in the published tokenizer.json of its models: every regex cuts
-out what it matches and leaves the rest as it is. Regexes are Oniguruma's.
+out what it matches and leaves the rest as it is. Regexes are Oniguruma's. llama.cpp approximates
+some classes and so differs in rare cases: case changes in letters outside ASCII (o200k, Tekken,
+Youtu) and white space outside ASCII (DeepSeek LLM and Coder).
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ class SpmEncoder:
         rows = zip(self._vocab.pieces.to_list(), self._scores.tolist(), kinds.tolist(), strict=True)
         for i, (piece, score, kind) in enumerate(rows):
             if not piece or piece in taken:
-                piece, kind = b"\0unused %d" % i, int(Kind.UNUSED)
+                piece, kind = f"\ufdd0{i}".encode(), int(Kind.UNUSED)
             taken.add(piece)
             body = _bytes_field(1, piece) + b"\x15" + struct.pack("<f", score)
             fields.append(_bytes_field(1, body + _int_field(3, kind)))

@@ -139,13 +139,11 @@ class Tokenizer:
         if add_special and settings.add_bos and self.bos_id is not None:
             ids.append(self.bos_id)
         at = 0
-        after_special = True
         for found in self.special_matcher.find(text, _allowed(spans)):
-            after_special = self._append(ids, text[at : found.start], after_special)
+            ids += self._encode_between(text[at : found.start])
             ids.append(found.token)
-            after_special = True
             at = self._end(text, found)
-        self._append(ids, text[at:], after_special)
+        ids += self._encode_between(text[at:])
         if add_special and settings.add_eos and self.eos_id is not None:
             ids.append(self.eos_id)
         return ids
@@ -197,14 +195,11 @@ class Tokenizer:
 
         return SpecialMatcher(texts(Kind.CONTROL, Kind.UNKNOWN), texts(Kind.USER_DEFINED))
 
-    def _append(self, ids: list[int], text: str, after_special: bool) -> bool:
-        """Append the ids of `text`, which holds no special tokens; True if it is empty."""
+    def _encode_between(self, text: str) -> list[int]:
+        """The ids of text at the start or after a special token, which holds none itself."""
         if not text:
-            return after_special
-        if after_special and self._settings.space_prefix:
-            text = " " + text
-        ids += self._encoder.encode(text)
-        return False
+            return []
+        return self._encoder.encode(" " + text if self._settings.space_prefix else text)
 
     def _end(self, text: str, found: Found) -> int:
         end = found.end

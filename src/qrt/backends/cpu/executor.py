@@ -10,21 +10,21 @@ from numpy.typing import NDArray
 from qrt.backends.base import Cancelled, Progress, Settings
 from qrt.backends.cpu.kv import reserve_pages
 from qrt.backends.cpu.memory import address, reserve
+from qrt.backends.cpu.placement import TILES, placement
 from qrt.backends.cpu.recorder import FORM_BYTES, Recorder, form_for, kernel_of
 from qrt.backends.cpu.weights import load_weights, matrix_names
 from qrt.config import cache_dir, default_threads, read_env
+from qrt.errors import BackendError
 from qrt.formats.qtensor import QTensor
 from qrt.graph.batch import PAGE_LEN, Batch, Phase
-from qrt.graph.ir import Graph, Linear, Rope, RopeSpec
-from qrt.graph.lower import Plan, lower
+from qrt.graph.ir import Attention, Graph, Rope, RopeSpec
+from qrt.graph.lower import lower
 from qrt.kernels.isa import Tier, choose
-from qrt.kernels.layout import PAGE, ROW_TILE, SCRATCH, STEP
+from qrt.kernels.layout import MAX_HEAD_DIM, PAGE, ROW_TILE, SCRATCH, STEP
 from qrt.kernels.objects import load_kernels
 from qrt.kernels.team import TEAM_KERNELS, Team, aligned
 
 assert PAGE == PAGE_LEN
-
-TILES: dict[Phase, int] = {"prefill": ROW_TILE, "decode": 1}
 
 
 def prepare(
@@ -32,10 +32,15 @@ def prepare(
 ) -> CpuExecutor:
     """Compiles or loads the kernels, packs the weights, records the tapes.
 
-    Raises BackendError where this CPU cannot run the tier asked for, or kernels cannot be kept.
+    Raises BackendError where this CPU cannot run the tier asked for or the model's heads, where
+    kernels cannot be kept, or where memory does not suffice.
     """
     env = read_env()
     tier = choose(env.isa)
+    for op in graph.ops:
+        if isinstance(op, Attention) and op.head_dim > MAX_HEAD_DIM:
+            limit = f"the CPU backend attends over at most {MAX_HEAD_DIM}; use backend='reference'"
+            raise BackendError(f"heads have {op.head_dim} dimensions, {limit}")
     qtypes = {name: tensors[name].qtype.name for name in matrix_names(graph)}
     plan = lower(graph, lambda weight: form_for(qtypes[weight]), FORM_BYTES)
     needed = {
@@ -138,15 +143,9 @@ class CpuExecutor:
 
     def placement(self) -> list[tuple[str, str]]:
         """(op, kernel) in order."""
-        plan: Plan = self._recorder.plan
-        qtypes = {name: weight.qtype for name, weight in self._recorder.weights.items()}
-        rows = []
-        for task in plan.tasks:
-            op = task.op
-            name = op.weight if isinstance(op, Linear) else getattr(op, "out", "")
-            kernel = kernel_of(task, qtypes, self._recorder.kv_type, TILES["decode"])
-            rows.append((f"{type(op).__name__} {name}".strip(), f"cpu/{self._tier.name} {kernel}"))
-        return rows
+        recorder = self._recorder
+        qtypes = {name: weight.qtype for name, weight in recorder.weights.items()}
+        return placement(recorder.plan, qtypes, recorder.kv_type, self._tier)
 
     def close(self) -> None:
         """Ends the threads and lets go of weights and pages."""

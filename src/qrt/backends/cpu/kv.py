@@ -23,14 +23,24 @@ class KVPages:
     page_bytes: dict[int, int]
 
 
-def reserve_pages(graph: Graph, n_pages: int, kv_type: str) -> KVPages:
-    """Pages for every attention layer; memory is used only as they are written."""
-    page_bytes = {
+def page_sizes(graph: Graph, kv_type: str) -> dict[int, int]:
+    """Bytes of one page of every attention layer."""
+    return {
         op.layer: op.n_kv_heads * 2 * PAGE * (-(-op.head_dim // 32) * 32) * ELEMENT_BYTES[kv_type]
         for op in graph.ops
         if isinstance(op, Attention)
     }
-    memory = reserve(n_pages * sum(page_bytes.values()))
+
+
+def kv_bytes_per_token(graph: Graph, kv_type: str) -> int:
+    """Bytes of keys and values that one position takes in all layers."""
+    return sum(page_sizes(graph, kv_type).values()) // PAGE
+
+
+def reserve_pages(graph: Graph, n_pages: int, kv_type: str) -> KVPages:
+    """Pages for every attention layer; memory is used only as they are written."""
+    page_bytes = page_sizes(graph, kv_type)
+    memory = reserve(n_pages * sum(page_bytes.values()), huge=True)
     addresses, at = {}, address(memory)
     for layer, size in page_bytes.items():
         addresses[layer] = at

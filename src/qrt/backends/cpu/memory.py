@@ -7,12 +7,21 @@ import mmap
 import numpy as np
 from numpy.typing import NDArray
 
+from qrt.errors import BackendError
+
 HUGE = 2 * 1024 * 1024
 
 
 def reserve(n_bytes: int, *, huge: bool = False) -> NDArray[np.uint8]:
-    """Zeroed bytes, aligned to a page, that take up memory only once they are touched."""
-    mapping = mmap.mmap(-1, max(n_bytes, 1))
+    """Zeroed bytes, aligned to a page, that take up memory only once they are touched.
+
+    Raises BackendError where the system refuses.
+    """
+    try:
+        mapping = mmap.mmap(-1, max(n_bytes, 1))
+    except (OSError, OverflowError):
+        size = f"{n_bytes / 2**30:.1f} GiB"
+        raise BackendError(f"cannot reserve {size} of memory; use a smaller n_ctx") from None
     if huge and n_bytes >= HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
         mapping.madvise(mmap.MADV_HUGEPAGE)
     return np.frombuffer(mapping, np.uint8)[:n_bytes]

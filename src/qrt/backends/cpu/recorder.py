@@ -193,6 +193,7 @@ class Recorder:
                     "n_in": width[op.out],
                     "out": self._at(op.out),
                     "gelu": int(op.act == "gelu"),
+                    "rows_of": int(task.of_logits),
                     **self._forms(task, op.out, tile),
                 }
             case Add() as op:
@@ -201,6 +202,7 @@ class Recorder:
                     "b": self._at(op.b),
                     "out": self._at(op.out),
                     "n_in": width[op.out],
+                    "rows_of": int(task.of_logits),
                 }
             case Select() as op:
                 return layout.SELECT, {

@@ -78,14 +78,17 @@ def _pack(tensor: QTensor, library: Library, team: Team) -> Weight:
     n_rows, n_in = tensor.shape
     row_bytes = n_in // fmt.block_size * fmt.block_bytes
     data = reserve(-(-n_rows // 16) * 16 * row_bytes, huge=True)
-    fields = np.array(fmt.table(), np.int64)
+    n_blocks, block_bytes = n_in // fmt.block_size, fmt.block_bytes
+    if not fmt.quantized:  # a row of plain numbers is one long block
+        n_blocks, block_bytes = 1, row_bytes
+    fields = np.array(fmt.table(n_in), np.int64)
     values = {
         "source": address(tensor.data),
         "target": address(data),
         "n_rows": n_rows,
         "row_bytes": row_bytes,
-        "n_blocks": n_in // fmt.block_size,
-        "block_bytes": fmt.block_bytes,
+        "n_blocks": n_blocks,
+        "block_bytes": block_bytes,
         "fields": address(fields),
         "n_fields": len(fmt.fields),
     }

@@ -1,0 +1,33 @@
+# Needs Python 3.11 or later with pip; all else is installed into .venv.
+PYTHON ?= python3
+PROMPT ?= What does os.path.join do?
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test lint format
+
+run: $(VENV)/run.installed
+	$(BIN)/qrt run "$(PROMPT)"
+
+test: $(VENV)/dev.installed
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/dev.installed
+	$(BIN)/python -m ruff check
+	$(BIN)/python -m ruff format --check
+	$(BIN)/python -m mypy
+
+format: $(VENV)/dev.installed
+	$(BIN)/python -m ruff check --fix
+	$(BIN)/python -m ruff format
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run.installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install -e .
+	touch $@
+
+$(VENV)/dev.installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install -e '.[dev]'
+	touch $@

@@ -1,0 +1,50 @@
+"""One kernel as a tape of its own, to be run and timed on a thread team."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qrt.kernels.layout import READ, SCRATCH, STEP, TAPE, fill
+from qrt.kernels.objects import Library
+from qrt.kernels.team import Team, aligned
+
+
+@dataclass(frozen=True)
+class Job:
+    """A tape of one kernel, with what its argument record refers to."""
+
+    tape: NDArray[np.int64]
+    step: NDArray[np.uint8]
+    kept: tuple[NDArray[np.generic], ...]
+
+    def seconds(self, team: Team) -> float:
+        """One run on the whole team."""
+        start = time.perf_counter()
+        team.run(self.tape, self.step.ctypes.data)
+        return time.perf_counter() - start
+
+
+def job(
+    kernel: int, args: list[int], n_rows: int, n_threads: int, kept: tuple[NDArray[np.generic], ...]
+) -> Job:
+    """A job that gives `kernel` the record `args` and a step of `n_rows` rows."""
+    record = np.array(args, np.int64)
+    scratch = aligned(SCRATCH * n_threads)
+    step = aligned(STEP.size)
+    words = step.view(np.int64)
+    words[STEP.n_rows // 8] = n_rows
+    words[STEP.scratch // 8] = scratch.ctypes.data
+    tape = [list(fill(TAPE, {"kernel": kernel, "args": record.ctypes.data, "barrier": 1}))]
+    return Job(np.array(tape, np.int64), step, (record, scratch, *kept))
+
+
+def read_job(library: Library, data: NDArray[np.uint8], n_threads: int) -> Job:
+    """Reads all of `data`."""
+    sums = np.zeros(n_threads, np.int64)
+    values = {"data": data.ctypes.data, "n_bytes": data.size, "sums": sums.ctypes.data}
+    kernel = library.address("read")
+    return job(kernel, list(fill(READ, values)), 1, n_threads, (data, sums))

@@ -1,0 +1,5 @@
+"""`python -m qrt` is the `qrt` command."""
+
+from qrt.cli import main
+
+main()

@@ -1,0 +1,119 @@
+"""What the arguments mean: which one is the model, where the prompt comes from."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from importlib import resources
+from pathlib import Path
+from typing import TextIO
+
+from qrt.errors import InputError
+
+_MAX_PROMPT_BYTES = 64 * 1024 * 1024
+_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", "'": "'", '"': '"'}
+_ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|(.))")
+
+
+def model_and_text(
+    first: str | None, second: str | None, flag: str | None
+) -> tuple[str | None, str | None]:
+    """(model, text) of `[MODEL] [TEXT]` and `-m`; no model is the embedded one.
+
+    A lone argument is the model if it looks like a file, else the text.
+    """
+    if flag is not None:
+        if second is not None:
+            raise InputError(f"MODEL is given twice: {first} and -m {flag}")
+        return flag, first
+    if second is None and first is not None and not looks_like_file(first):
+        return None, first
+    return first, second
+
+
+def only_model(first: str | None, flag: str | None) -> str | None:
+    """The model of `[MODEL]` and `-m`."""
+    if first is not None and flag is not None:
+        raise InputError(f"MODEL is given twice: {first} and -m {flag}")
+    return first if flag is None else flag
+
+
+def looks_like_file(text: str) -> bool:
+    """Whether an argument names a file, there or not: a path that exists, x.gguf, a/b."""
+    if text.endswith(".gguf") or os.path.exists(text):
+        return True
+    separators = {os.sep, os.altsep} - {None}
+    return any(s in text for s in separators) and not any(c.isspace() for c in text)
+
+
+def model_file(model: str | None) -> Path:
+    """The path of a model; without one, that of the model inside this package."""
+    return Path(str(resources.files("qrt") / "data" / "pydoc.gguf") if model is None else model)
+
+
+def prompt_from(
+    *, text: str | None, flag: str | None, file: str | None, escape: bool
+) -> str | None:
+    """The prompt, from an argument, `-p`, `-f` or a pipe; None if a person is to type it.
+
+    Raises InputError for two of them, an unreadable file, or an empty prompt.
+    """
+    sources = [s for s in (text, flag, file) if s is not None]
+    if len(sources) > 1:
+        raise InputError("the prompt is given twice; give PROMPT, -p or -f")
+    if file is not None:
+        prompt = _read_file(file)
+    elif sources:
+        prompt = sources[0]
+    elif is_terminal(sys.stdin):
+        return None
+    else:
+        prompt = _read_stdin()
+    if escape:
+        prompt = unescape(prompt)
+    if not prompt:
+        raise InputError("the prompt is empty; give it as an argument, with -p or -f, or by a pipe")
+    return prompt
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a person is at the other end of a standard stream, which may be closed."""
+    return stream is not None and not stream.closed and stream.isatty()
+
+
+def unescape(text: str) -> str:
+    r"""Turns \n \r \t \\ \' \" and \x41 into characters; other backslashes stay."""
+
+    def character(found: re.Match[str]) -> str:
+        code, letter = found.groups()
+        return chr(int(code, 16)) if code else _ESCAPES.get(letter, found.group())
+
+    return _ESCAPE.sub(character, text)
+
+
+def _read_file(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            return _decoded(file.read(_MAX_PROMPT_BYTES + 1), path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:  # a path with a zero byte
+        raise InputError(f"{path!r}: cannot be read: {error}") from None
+
+
+def _read_stdin() -> str:
+    if sys.stdin is None:
+        return ""
+    return _decoded(sys.stdin.buffer.read(_MAX_PROMPT_BYTES + 1), "standard input")
+
+
+def _decoded(data: bytes, where: str) -> str:
+    """The text of a prompt without the line end that closes it."""
+    if len(data) > _MAX_PROMPT_BYTES:
+        raise InputError(f"{where}: a prompt may have {_MAX_PROMPT_BYTES >> 20} MiB at most")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{where}: is not UTF-8 text (byte {error.start})") from None
+    return text.replace("\r\n", "\n").removesuffix("\n")

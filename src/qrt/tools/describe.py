@@ -1,0 +1,136 @@
+"""What a model file holds and where each op of it would run, read from its header alone."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from qrt.arch import build_graph
+from qrt.backends.cpu.kv import kv_bytes_per_token
+from qrt.backends.cpu.placement import plan_placement
+from qrt.errors import QrtError
+from qrt.formats.gguf import open_gguf
+from qrt.formats.lazy import LazyStrings
+from qrt.formats.qtensor import QTensor
+from qrt.runtime.loader import bytes_per_token
+
+_SHOWN_ITEMS = 4
+_SHOWN_CHARACTERS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class TypeTotal:
+    """All tensors of one type."""
+
+    qtype: str
+    n_tensors: int
+    n_params: int
+    n_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """How a model would run here."""
+
+    n_layers: int
+    dim: int
+    n_vocab: int
+    n_ctx_train: int
+    weight_bytes_per_token: int
+    kv_type: str
+    kv_bytes_per_token: int
+    placement: dict[str, dict[str, int]]
+    """Kind of op -> where it runs -> how many of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A model file. `running` is None where the model cannot run, for the reason `why_not`."""
+
+    path: str
+    gguf_version: int
+    file_bytes: int
+    n_params: int
+    tensors: tuple[TypeTotal, ...]
+    metadata: dict[str, object]
+    """Long arrays and texts are cut short."""
+    running: Running | None
+    why_not: QrtError | None
+
+
+def describe(path: str | os.PathLike[str], kv_type: str = "f16") -> Description:
+    """Reads a file's header. Raises GGUFError if it is not a readable GGUF file."""
+    with open_gguf(path) as file:
+        running, why_not = None, None
+        try:
+            running = _running(file.metadata, file.tensors, str(path), kv_type)
+        except QrtError as error:
+            why_not = error
+        totals = tuple(type_totals(file.tensors))
+        return Description(
+            path=str(path),
+            gguf_version=file.version,
+            file_bytes=file.file_bytes,
+            n_params=sum(total.n_params for total in totals),
+            tensors=totals,
+            metadata={key: _short(value) for key, value in file.metadata.items()},
+            running=running,
+            why_not=why_not,
+        )
+
+
+def type_totals(tensors: Mapping[str, QTensor]) -> Iterator[TypeTotal]:
+    """The tensors by type, the type that takes most bytes first."""
+    by_type: dict[str, list[QTensor]] = {}
+    for tensor in tensors.values():
+        by_type.setdefault(tensor.qtype.name, []).append(tensor)
+    totals = [
+        TypeTotal(
+            qtype=qtype,
+            n_tensors=len(group),
+            n_params=sum(math.prod(tensor.shape) for tensor in group),
+            n_bytes=sum(len(tensor.data) for tensor in group),
+        )
+        for qtype, group in by_type.items()
+    ]
+    yield from sorted(totals, key=lambda total: -total.n_bytes)
+
+
+def _running(
+    metadata: Mapping[str, object], tensors: Mapping[str, QTensor], where: str, kv_type: str
+) -> Running:
+    graph = build_graph(metadata, tensors, where)
+    placement: dict[str, Counter[str]] = {}
+    for op, runs in plan_placement(graph, tensors, kv_type):
+        placement.setdefault(op.split()[0], Counter())[runs] += 1
+    return Running(
+        n_layers=graph.n_layers,
+        dim=graph.dim,
+        n_vocab=graph.n_vocab,
+        n_ctx_train=graph.n_ctx_train,
+        weight_bytes_per_token=bytes_per_token(graph, tensors),
+        kv_type=kv_type,
+        kv_bytes_per_token=kv_bytes_per_token(graph, kv_type),
+        placement={kind: dict(counts) for kind, counts in placement.items()},
+    )
+
+
+def _short(value: object) -> object:
+    """A value that can be shown: arrays and texts cut short, with their full length."""
+    if isinstance(value, str):
+        over = len(value) - _SHOWN_CHARACTERS
+        return value if over <= 0 else f"{value[:_SHOWN_CHARACTERS]}... ({over} more characters)"
+    if isinstance(value, int | float):
+        return value
+    items = value if isinstance(value, LazyStrings) else list(value)  # type: ignore[call-overload]
+    first = [_item(item) for item in items[:_SHOWN_ITEMS]]
+    over = len(items) - len(first)
+    return first if over <= 0 else [*first, f"... ({over} more)"]
+
+
+def _item(value: object) -> object:
+    """A NumPy number as Python's."""
+    return value.item() if hasattr(value, "item") else value

@@ -1,0 +1,127 @@
+"""What this machine offers to qrt: CPU, instruction tiers, backends, threads, cache, versions."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from qrt.config import Env, cache_dir, cgroup_cpus, default_threads, read_env
+from qrt.errors import QrtError
+from qrt.kernels import isa
+
+LIBRARIES = (
+    *("numpy", "numba", "llvmlite", "tokenizers", "sentencepiece"),
+    *("jinja2", "typer", "rich", "prompt-toolkit"),
+)
+_ABSENT_BACKENDS = ("cuda", "metal")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Something that may be used; `why_not` is empty when it can be."""
+
+    name: str
+    why_not: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """The compiled kernels on disk."""
+
+    directory: str
+    n_kernels: int
+    n_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The facts, and the `problems` that keep qrt from running as it should."""
+
+    cpu: str
+    features: tuple[str, ...]
+    """Those that some tier asks for and this CPU has."""
+    tier: str
+    """The one in use; empty if none can be."""
+    tiers: tuple[Choice, ...]
+    backends: tuple[Choice, ...]
+    n_threads: int
+    cgroup_cpus: float | None
+    cache: Cache | None
+    versions: dict[str, str]
+    problems: tuple[str, ...]
+
+
+def examine() -> Machine:
+    """Looks at everything without changing it, but for making the cache directory."""
+    problems: list[str] = []
+    tier, cache, env = "", None, Env()
+    try:
+        env = read_env()
+    except QrtError as error:
+        problems.append(str(error))
+    try:
+        tier = isa.choose(env.isa).name
+    except QrtError as error:
+        problems.append(str(error))
+    try:
+        cache = _cache(cache_dir(env))
+    except QrtError as error:
+        problems.append(str(error))
+    features = isa.host_features()
+    wanted = frozenset[str]().union(*(t.needs for t in isa.TIERS.values()))
+    return Machine(
+        cpu=cpu_name(),
+        features=tuple(sorted(wanted & features)),
+        tier=tier,
+        tiers=tuple(Choice(t.name, isa.missing(t, features)) for t in isa.TIERS.values()),
+        backends=tuple(_backends(tier)),
+        n_threads=default_threads(env),
+        cgroup_cpus=cgroup_cpus(),
+        cache=cache,
+        versions={"python": platform.python_version(), **dict(_versions())},
+        problems=tuple(problems),
+    )
+
+
+def cpu_name() -> str:
+    """The CPU's name as its maker writes it, or its architecture."""
+    if sys.platform == "linux":
+        try:
+            lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+        except OSError:
+            lines = []
+        for line in lines:
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                return value.strip()
+    if sys.platform == "darwin":
+        command = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return done.stdout.strip()
+    return platform.processor() or platform.machine()
+
+
+def _backends(tier: str) -> Iterator[Choice]:
+    yield Choice("cpu", "" if tier else "no instruction tier can be used")
+    yield Choice("reference", "")
+    for name in _ABSENT_BACKENDS:
+        yield Choice(name, "not included in this version")
+
+
+def _cache(directory: Path) -> Cache:
+    sizes = [path.stat().st_size for path in directory.glob("*/*.o")]
+    return Cache(str(directory), len(sizes), sum(sizes))
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for name in LIBRARIES:
+        try:
+            yield name, version(name)
+        except PackageNotFoundError:
+            yield name, "missing"

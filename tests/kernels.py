@@ -1,0 +1,222 @@
+"""Kernels called by hand: buffers between canaries, filled with NaN, run by 1, 2 and 3 threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from oracles import HALVES
+
+from qrt.config import cache_dir
+from qrt.kernels import layout
+from qrt.kernels.isa import TIERS, choose, host_features, missing
+from qrt.kernels.objects import Library, load_kernels
+from qrt.kernels.panels import PANEL_FORMATS
+from qrt.kernels.team import TEAM_KERNELS, Team
+
+CANARY = 64
+THREADS = (1, 2, 3)
+RUNNABLE = [name for name, tier in TIERS.items() if not missing(tier, host_features())]
+BEST = RUNNABLE[-1]
+
+SOME = (  # every row of the instruction table
+    *(*TEAM_KERNELS, "pack", "norm", "glu", "embed.F16", "store_kv.f16", "attention.f16.1"),
+    *("matmul.Q4_0.8", "matmul.Q8_0.1", "matmul.IQ4_NL.1", "matmul.F16.1"),
+)
+ALL = (
+    *(*SOME, "rope", "add", "select", "store_kv.f32"),
+    *(f"embed.{name}" for name in PANEL_FORMATS if name != "F16"),
+    *(f"matmul.{name}.{tile}" for name in PANEL_FORMATS for tile in (1, 8)),
+    *(f"attention.{kv}.{heads}" for kv in ("f16", "f32") for heads in (1, 2, 4)),
+)
+
+
+def load(tier: str, names: Iterable[str]) -> Library:
+    """Kernels from the user's cache, compiled where they are missing."""
+    names = list(dict.fromkeys(names))
+    return load_kernels(names, choose(tier), cache_dir(), 2, lambda *_: None)
+
+
+def nmse(got: ArrayLike, want: ArrayLike) -> float:
+    """mean((got - want)**2) / mean(want**2); two empty or all-zero arrays do not differ."""
+    a, b = np.asarray(got, np.float64), np.asarray(want, np.float64)
+    assert a.shape == b.shape
+    if not b.any():
+        return 0.0 if not a.any() else np.inf
+    return float(((a - b) ** 2).sum() / (b**2).sum())
+
+
+def float_bits(value: float) -> int:
+    return int(np.float32(value).view(np.int32))
+
+
+class Buffer:
+    """An array with canaries before and behind it."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: Any) -> None:
+        n_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        raw = np.empty(n_bytes + 2 * CANARY + 64, np.uint8)
+        start = -raw.ctypes.data % 64
+        self._whole = raw[start : start + n_bytes + 2 * CANARY]
+        self._inner = self._whole[CANARY : CANARY + n_bytes]
+        self.array = self._inner.view(dtype).reshape(shape)
+        self.address = self._whole.ctypes.data + CANARY
+        self.reset()
+
+    def reset(self) -> None:
+        """Canaries in place, all bits of the array set: NaN, or -1."""
+        self._whole[:] = 0xA5
+        self._inner[:] = 0xFF
+
+    def check(self) -> None:
+        assert (self._whole[:CANARY] == 0xA5).all(), "bytes before the buffer were written"
+        assert (self._whole[-CANARY:] == 0xA5).all(), "bytes behind the buffer were written"
+
+
+class Lab:
+    """The kernels of one tier."""
+
+    def __init__(self, tier: str, names: Iterable[str]) -> None:
+        self.tier = tier
+        self.library = load(tier, names)
+        self.teams = {n: Team(n, self.library) for n in THREADS}
+        self._inputs: list[Buffer] = []
+
+    def close(self) -> None:
+        for team in self.teams.values():
+            team.close()
+
+    def put(self, array: ArrayLike) -> int:
+        """The address of a copy of an input; 0 for an empty one."""
+        source = np.ascontiguousarray(array)
+        buffer = Buffer(source.shape, source.dtype)
+        buffer.array[...] = source
+        self._inputs.append(buffer)
+        return buffer.address
+
+    def record(self, fields: Any, **values: int) -> NDArray[np.int64]:
+        return np.array(list(layout.fill(fields, values)), np.int64)
+
+    def run(
+        self,
+        calls: list[tuple[str, NDArray[np.int64]]],
+        outs: list[Buffer],
+        **step: int,
+    ) -> list[NDArray[Any]]:
+        """What the calls leave in `outs`, which is the same for every number of threads."""
+        tape = [[self.library.address(name), args.ctypes.data, 1] for name, args in calls]
+        results: list[list[NDArray[Any]]] = []
+        for n_threads, team in self.teams.items():
+            scratch = Buffer((n_threads * layout.SCRATCH,), np.uint8)
+            words = np.zeros(layout.STEP.size // 8, np.int64)
+            for field, value in {"scratch": scratch.address, **step}.items():
+                words[getattr(layout.STEP, field) // 8] = value
+            for out in outs:
+                out.reset()
+            team.run(np.array(tape, np.int64), words.ctypes.data)
+            for buffer in (*outs, scratch, *self._inputs):
+                buffer.check()
+            results.append([out.array.copy() for out in outs])
+        for other in results[1:]:
+            for first, again in zip(results[0], other, strict=True):
+                assert first.tobytes() == again.tobytes(), "the number of threads shows"
+        self._inputs.clear()
+        return results[0]
+
+    def pack(self, blocks: NDArray[np.uint8], qtype: str) -> NDArray[np.uint8]:
+        """Panels of a matrix given as blocks (n_rows, n_blocks, block_bytes)."""
+        fmt = PANEL_FORMATS[qtype]
+        n_rows, n_blocks, block_bytes = blocks.shape
+        out = Buffer((-(-n_rows // 16) * 16 * n_blocks * block_bytes,), np.uint8)
+        args = self.record(
+            layout.PACK,
+            source=self.put(blocks),
+            target=out.address,
+            n_rows=n_rows,
+            row_bytes=n_blocks * block_bytes,
+            n_blocks=n_blocks,
+            block_bytes=block_bytes,
+            fields=self.put(np.array(fmt.table(), np.int64)),
+            n_fields=len(fmt.fields),
+        )
+        return self.run([("pack", args)], [out])[0]
+
+    def hand_over(
+        self, x: NDArray[np.float32], tile: int, *, quantized: bool
+    ) -> NDArray[np.uint8] | NDArray[np.float32]:
+        """Rows as a matmul wants them: lines (n_tiles, n_blocks, tile, 64) of bytes, or
+        (n_tiles, n_in, tile) of float32.
+        """
+        n_rows, n_in = x.shape
+        n_tiles = -(-n_rows // tile)
+        if quantized:
+            out = Buffer((n_tiles, n_in // 32, tile, layout.LINE), np.uint8)
+        else:
+            out = Buffer((n_tiles, n_in, tile), np.float32)
+        unused = dict.fromkeys(("weight", "bias", "group", "eps", "kind", "rows_of", "out"), 0)
+        places = {"lines": 0, "lanes": 0, "lines" if quantized else "lanes": out.address}
+        args = self.record(
+            layout.NORM, x=self.put(x), n_in=n_in, tile=tile, **(unused | places)
+        )
+        return self.run([("norm", args)], [out], n_rows=n_rows)[0]
+
+    def matmul(
+        self,
+        qtype: str,
+        tile: int,
+        panels: NDArray[np.uint8],
+        n_out: int,
+        x: NDArray[np.float32],
+        bias: NDArray[np.float32] | None = None,
+        residual: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.float32]:
+        """x @ w.T + bias + residual"""
+        n_rows, n_in = x.shape
+        handed = self.hand_over(x, tile, quantized=PANEL_FORMATS[qtype].quantized)
+        out = Buffer((n_rows, n_out), np.float32)
+        padding = np.zeros(16, np.float32)  # biases are read 16 at a time, residuals too
+        args = self.record(
+            layout.MATMUL,
+            weights=self.put(panels),
+            x=self.put(handed),
+            out=out.address,
+            stride=n_out,
+            bias=0 if bias is None else self.put(np.concatenate([bias, padding])),
+            residual=0 if residual is None else self.put(np.append(residual, padding)),
+            n_in=n_in,
+            n_out=n_out,
+            rows_of=0,
+        )
+        return self.run([(f"matmul.{qtype}.{tile}", args)], [out], n_rows=n_rows)[0]
+
+
+def float_format(qtype: str) -> bool:
+    return qtype not in HALVES
+
+
+def quantize_lines(x: NDArray[np.float32], *, fused: bool) -> dict[str, NDArray[Any]]:
+    """A model of the hand-over: quants (n_rows, n_blocks, 32), the others (n_rows, n_blocks).
+
+    `fused`: the product with the inverse of the scale is not rounded before it is made whole.
+    """
+    blocks = x.reshape(len(x), -1, 32)
+    largest = np.abs(blocks).max(axis=2, initial=0).astype(np.float64)
+    with np.errstate(divide="ignore", over="ignore"):
+        inverse = np.where(largest > 1e-36, 127.0 / largest, 0.0).astype(np.float32)
+    product = blocks.astype(np.float64) * inverse[..., None]
+    quants = np.rint(product if fused else product.astype(np.float32)).astype(np.int8)
+    sums = quants.astype(np.int64)
+    low, high = sums[..., :16].sum(axis=2), sums[..., 16:].sum(axis=2)
+    wide = largest / 127.0
+    return {
+        "quants": quants,
+        "scale": wide.astype(np.float32),
+        "nsum": (-(low + high)).astype(np.int32),
+        "nsum_low": (-low).astype(np.int32),
+        "nsum_high": (-high).astype(np.int32),
+        "fsum": (wide * (low + high)).astype(np.float32),
+        "fsum_low": (wide * low).astype(np.float32),
+        "fsum_high": (wide * high).astype(np.float32),
+    }

@@ -1,0 +1,260 @@
+"""Text to tokens and back, for the real vocabularies of eight model families."""
+
+from __future__ import annotations
+
+import lzma
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qrt.errors import InputError, VocabError
+from qrt.formats.gguf import open_gguf
+from qrt.text import Tokenizer, bpe, load_tokenizer
+from qrt.text.decode import BYTE_OF_CHAR
+
+VOCABS = (
+    "llama-spm", "phi-3", "llama-bpe", "qwen2", "gpt-2", "falcon", "starcoder", "deepseek-llm"
+)  # fmt: skip
+SEPARATOR = "\n__ggml_vocab_test__\n"
+
+Load = Callable[[str], Tokenizer]
+
+
+@pytest.fixture(scope="session")
+def load(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Load:
+    """Loads the tokenizer of a packed vocabulary file, once."""
+    folder = tmp_path_factory.mktemp("vocab")
+    loaded: dict[str, Tokenizer] = {}
+
+    def load(name: str) -> Tokenizer:
+        if name not in loaded:
+            packed = data / "vocab" / f"ggml-vocab-{name}.gguf.xz"
+            path = folder / f"{name}.gguf"
+            path.write_bytes(lzma.decompress(packed.read_bytes()))
+            with open_gguf(path) as file:
+                loaded[name] = load_tokenizer(file.metadata, name)
+            path.unlink()
+        return loaded[name]
+
+    return load
+
+
+def cases(data: Path, name: str) -> list[tuple[str, list[int]]]:
+    stem = data / "vocab" / f"ggml-vocab-{name}.gguf"
+    texts = Path(f"{stem}.inp").read_bytes().decode().split(SEPARATOR)
+    lines = Path(f"{stem}.out").read_text().split("\n")
+    ids = [[int(number) for number in line.split()] for line in lines]
+    return list(zip(texts, ids[: len(texts)], strict=True))
+
+
+def tiny(**changes: object) -> dict[str, object]:
+    """Metadata of a byte-level BPE vocabulary of the 256 bytes, two merges and two marks."""
+    tokens = [*BYTE_OF_CHAR, "he", "hel", "<|im_start|>", "<|im_end|>"]
+    metadata: dict[str, object] = {
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": "gpt-2",
+        "tokenizer.ggml.tokens": tokens,
+        "tokenizer.ggml.token_type": np.array([1] * 258 + [3] * 2, np.int32),
+        "tokenizer.ggml.merges": ["h e", "he l"],
+        "tokenizer.ggml.eos_token_id": 259,
+    }
+    return metadata | {"tokenizer.ggml." + key: value for key, value in changes.items()}
+
+
+def tiny_spm(**changes: object) -> dict[str, object]:
+    """Metadata of a sentencepiece vocabulary of all bytes and a few pieces."""
+    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{b:02X}>" for b in range(256)), "▁", "a", "▁a"]
+    metadata: dict[str, object] = {
+        "tokenizer.ggml.model": "llama",
+        "tokenizer.ggml.tokens": tokens,
+        "tokenizer.ggml.scores": np.array([0.0] * 259 + [-3, -2, -1], np.float32),
+        "tokenizer.ggml.token_type": np.array([2, 3, 3] + [6] * 256 + [1] * 3, np.int32),
+    }
+    return metadata | {"tokenizer.ggml." + key: value for key, value in changes.items()}
+
+
+@pytest.mark.parametrize("name", VOCABS)
+def test_matches_reference(load: Load, data: Path, name: str) -> None:
+    tokenizer = load(name)
+    for text, expected in cases(data, name):
+        assert tokenizer.encode(text, add_special=False) == expected
+        assert tokenizer.decode(expected) == text
+
+
+@pytest.mark.parametrize("name", ["llama-bpe", "gpt-2", "falcon"])
+def test_both_engines_agree(load: Load, data: Path, name: str) -> None:
+    text = "\n".join(text for text, _ in cases(data, name)) + " ÀÉÎ ʼn 𝒳𝒴 0123456789 e\u0301 "
+    encoder = load(name)._encoder
+    assert isinstance(encoder, bpe.BpeEncoder)
+    assert encoder.encode(text) == encoder._encode_long(text)
+
+
+@settings(deadline=None, max_examples=60)
+@given(text=st.text(max_size=40))
+def test_any_text_round_trips(load: Load, text: str) -> None:
+    for name in ("llama-bpe", "qwen2", "llama-spm"):
+        tokenizer = load(name)
+        expected = text if name != "llama-spm" else text.replace("▁", " ")
+        for parse_special in (False, True):
+            ids = tokenizer.encode(text, add_special=False, parse_special=parse_special)
+            assert tokenizer.decode(ids, special=True) == expected
+            stream = tokenizer.stream(special=True, continued=False)
+            assert "".join([*map(stream.push, ids), stream.flush()]) == expected
+
+
+def test_special_tokens_only_where_asked(load: Load) -> None:
+    tokenizer = load("llama-bpe")
+    text = "<|begin_of_text|>hi<|eot_id|>"
+    assert tokenizer.encode(text, parse_special=True) == [128000, 128000, 6151, 128009]
+    assert not {128000, 128009} & set(tokenizer.encode(text, add_special=False))
+    spans = [("<|eot", True), ("_id|>", False), ("<|eot_id|>", True), ("<|eot_id|>", False)]
+    assert tokenizer.encode_spans(spans, add_special=False).count(128009) == 1
+
+
+def test_ordinary_tokens_cross_spans(load: Load) -> None:
+    tokenizer = load("llama-bpe")
+    spans = [("<|eot_id|>Hel", True), ("lo wor", False), ("ld", True)]
+    assert tokenizer.encode_spans(spans, add_special=False) == [128009, 9906, 1917]
+
+
+def test_rules_of_single_families(load: Load) -> None:
+    phi3 = load("phi-3")
+    assert phi3.encode("<|user|>\n hi", parse_special=True) == [1, 32010, 7251]
+    spm = load("llama-spm")
+    assert spm.encode("") == [1]
+    assert spm.encode("hi") == [1, 7251]
+    assert spm.decode([7251]) == "hi"
+    assert spm.decode([7251], continued=True) == " hi"
+    assert spm.stream().push(7251) == " hi"
+    assert load("deepseek-llm").encode("aø", add_special=False)[-1] == 100002
+
+
+def test_ends_of_generation(load: Load) -> None:
+    assert load("llama-bpe").eog_ids == {128001, 128009}
+    assert load("qwen2").eog_ids == {151643, 151645}
+    assert load("phi-3").eog_ids == {2, 32000, 32007}
+    assert load("gpt-2").eog_ids == {50256}
+    assert (load("qwen2").bos_id, load("qwen2").add_bos) == (151643, False)
+    assert (load("llama-bpe").eot_id, load("llama-bpe").add_bos) == (128009, True)
+
+
+def test_unstated_special_tokens() -> None:
+    tokens = [*BYTE_OF_CHAR, "<|return|>", "<|call|>", "<|end|>", "<|channel|>", "<|x|>"]
+    types = np.array([1] * 256 + [3, 3, 3, 4, 4], np.int32)
+    harmony = load_tokenizer(tiny(tokens=tokens, token_type=types, merges=[], eos_token_id=256), "")
+    assert harmony.eog_ids == {256, 257}
+    assert harmony.decode([258, 259, 257]) == "<|end|><|channel|>"
+    forged = harmony.encode("<|channel|><|x|>")
+    assert not {259, 260} & set(forged)
+
+
+def test_stream_never_cuts_a_character(load: Load) -> None:
+    tokenizer = load_tokenizer(tiny_spm(), "tiny")
+    for text in ("é", "中", "👩‍👩‍👧", "a\u0301", "\U0010ffff"):
+        stream = tokenizer.stream()
+        pushed = [stream.push(3 + byte) for byte in text.encode()]
+        whole = iter(text)
+        assert all(part == "" or part == next(whole) for part in pushed)
+        assert "".join(pushed) == text
+        assert stream.flush() == ""
+    for broken in (b"\xff", b"\xe4\xb8", b"a\xf0\x9f\x91b", b"\xc3\x28", b"\xed\xa0\x80"):
+        stream = tokenizer.stream()
+        pushed = [stream.push(3 + byte) for byte in broken]
+        assert "".join(pushed) + stream.flush() == broken.decode("utf-8", "replace")
+    assert load("llama-bpe").token_bytes(128009) == b"<|eot_id|>"
+
+
+def test_ids_and_texts_are_checked() -> None:
+    tokenizer = load_tokenizer(tiny(), "tiny")
+    assert tokenizer.n_vocab == 260
+    for token in (-1, 260, 1 << 40):
+        for use in (tokenizer.piece, tokenizer.token_bytes, lambda t: tokenizer.decode([t])):
+            with pytest.raises(InputError, match="outside the vocabulary"):
+                use(token)
+    with pytest.raises(InputError, match="character 1"):
+        tokenizer.encode("a\ud800")
+
+
+BYTES = ["<unk>", "<s>", "</s>", *(f"<0x{b:02X}>" for b in range(256))]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({}, "tokenizer.ggml.model is None"),
+        (tiny(model="magic"), "'magic'"),
+        (tiny(pre="magic"), "unknown pre-tokenizer 'magic'.*llama-bpe.*qwen2"),
+        (tiny(tokens=[]), "empty"),
+        (tiny(tokens=[1, 2]), "not an array of strings"),
+        (tiny(tokens=["a" * 70_000]), "70000 bytes"),
+        (tiny(token_type=np.ones(259, np.int32)), "259 entries for 260"),
+        (tiny(token_type=np.ones(260, np.float32)), "float32"),
+        (tiny(token_type=np.full(260, 9, np.int32)), "from 9 to 9"),
+        (tiny(merges=None), "tokenizer.ggml.merges"),
+        (tiny(merges=["he"]), r"merges\[0\]"),
+        (tiny(eos_token_id=260), "260, outside"),
+        (tiny(bos_token_id=-1), "-1, outside"),
+        (tiny(bos_token_id=True), "expected a token id"),
+        (tiny(add_bos_token=1), "expected true or false"),
+        (tiny_spm(scores=None), "scores"),
+        (tiny_spm(scores=np.full(262, np.nan, np.float32)), "score of token 0"),
+        (tiny_spm(scores=np.zeros(9, np.float32)), "9 entries"),
+        (tiny_spm(tokens=[*BYTES[:-1], "<0x-1>", "▁", "a", "▁a"]), "<0x-1>"),
+        (tiny_spm(tokens=[*BYTES[:-1], "<0xfe>", "▁", "a", "▁a"]), "<0xfe>"),
+        (tiny_spm(tokens=[*BYTES[:-1], "<0xFE>", "▁", "a", "▁a"]), "same byte"),
+        (tiny_spm(token_type=np.array([2, 3, 3, 1] + [6] * 255 + [1] * 3)), "255 byte tokens"),
+    ],
+)
+def test_unusable_vocabularies(metadata: Mapping[str, object], message: str) -> None:
+    present = {key: value for key, value in metadata.items() if value is not None}
+    with pytest.raises(VocabError, match=message):
+        load_tokenizer(present, "file.gguf")
+
+
+def test_merge_of_an_absent_token() -> None:
+    tokenizer = load_tokenizer(tiny(merges=["l o"]), "file.gguf")
+    for text in ("hello", "hello" * bpe.LONG_TEXT):
+        with pytest.raises(VocabError, match="lo"):
+            tokenizer.encode(text)
+
+
+def test_repeated_and_empty_pieces_are_survived() -> None:
+    tokens = [*BYTES, "a", "a", ""]
+    tokenizer = load_tokenizer(tiny_spm(tokens=tokens, add_space_prefix=False), "tiny")
+    assert tokenizer.encode("aa", add_special=False) == [259, 259]
+    assert tokenizer.decode([261, 260]) == "a"
+
+
+@pytest.mark.parametrize("name", ["llama-spm", "llama-bpe"])
+@pytest.mark.parametrize("char", ["a", " ", "\n", "中", "<|"])
+def test_long_input_takes_linear_time(load: Load, name: str, char: str) -> None:
+    tokenizer = load(name)
+    tokenizer.encode("warm" * bpe.LONG_TEXT)
+
+    def seconds(n_bytes: int) -> float:
+        text = char * (n_bytes // len(char.encode()))
+        start = time.perf_counter()
+        tokenizer.encode(text, parse_special=True)
+        return time.perf_counter() - start
+
+    ratio = 9.0
+    for _ in range(4):
+        ratio = min(ratio, seconds(1 << 18) / seconds(1 << 17))
+        if ratio <= 2.5:
+            break
+    assert ratio <= 2.5
+
+
+@pytest.mark.parametrize("name", VOCABS)
+def test_text_cannot_forge_control_tokens(load: Load, name: str) -> None:
+    tokenizer = load(name)
+    control = [i for i in range(tokenizer.n_vocab) if tokenizer.is_control(i)]
+    for token in control:
+        text = tokenizer.piece(token)
+        for forged in (text, f"a{text}b", text * 2):
+            assert token not in tokenizer.encode_spans([(forged, False)], add_special=False)
