@@ -15,6 +15,7 @@ from report import Ratio, Row, Share, counts, gb_s, median, note, write
 from qrt.config import default_threads
 from qrt.runtime.loader import no_progress
 from qrt.tools.bandwidth import measure_read_gb_s
+from qrt.tools.describe import describe
 
 PROMPT = "The quick brown fox"
 
@@ -68,6 +69,7 @@ def start(command: list[str]) -> tuple[float, int]:
     assert child.stdout is not None
     os.read(child.stdout.fileno(), 1)
     seconds = time.perf_counter() - begin
+    child.stdout.read()
     child.stdout.close()
     _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
@@ -80,7 +82,7 @@ def start(command: list[str]) -> tuple[float, int]:
 def start_row(path: Path | None, n_threads: int, n_ctx: int, repeat: int) -> Row:
     """Whole processes that generate one token; the first, which fills the caches, is not counted.
 
-    This process has to stay small: a child's peak starts at what its parent held.
+    This process stays small, since a child's peak starts at what its parent holds.
     """
     qrt = [sys.executable, "-m", "qrt"]
     common = ["-n", "1", "-t", str(n_threads)]
@@ -91,13 +93,21 @@ def start_row(path: Path | None, n_threads: int, n_ctx: int, repeat: int) -> Row
     start(command)
     runs = [start(command) for _ in range(repeat)]
     peak = median(peak for _, peak in runs)
-    return {
+    row: Row = {
         "model": path.stem if path else "(embedded)",
         "threads": n_threads,
         "first token s": median(seconds for seconds, _ in runs),
-        "peak / file": Ratio(peak / path.stat().st_size) if path else None,
         "peak MB": peak / 1e6,
-        "file MB": path.stat().st_size / 1e6 if path else None,
+    }
+    if path is None:
+        return row | {"peak / (file + KV)": None, "file MB": None, "KV MB": None}
+    description = describe(path)
+    assert description.running is not None
+    kv_bytes = n_ctx * description.running.kv_bytes_per_token
+    return row | {
+        "peak / (file + KV)": Ratio(peak / (description.file_bytes + kv_bytes)),
+        "file MB": description.file_bytes / 1e6,
+        "KV MB": kv_bytes / 1e6,
     }
 
 

@@ -111,9 +111,8 @@ def main() -> None:
         team = Team(n_threads, library)
         for name in names:
             rows.append(measure(team, library, PANEL_FORMATS[name], data, args.repeat))
-            note(
-                f"{name} on {n_threads} threads: {shown(rows[-1]['decode / read'])} of the read speed"
-            )
+            share = shown(rows[-1]["decode / read"])
+            note(f"{name} on {n_threads} threads: {share} of the read speed")
         team.close()
     write(rows, args.output)
 

@@ -1,8 +1,10 @@
 """Fixtures that every test may use."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kernels import BEST, RUNNABLE, TIER_KERNELS, Lab
 from oracles import data_folder
 
 
@@ -10,3 +12,27 @@ from oracles import data_folder
 def data() -> Path:
     """The folder of oracles: arch, quant and vocab."""
     return data_folder()
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """All kernels of the best tier."""
+    with_all = Lab(BEST)
+    yield with_all
+    with_all.close()
+
+
+@pytest.fixture(scope="session", params=RUNNABLE)
+def any_lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """The dot products of each tier that this machine can run."""
+    one = Lab(request.param)
+    yield one
+    one.close()
+
+
+@pytest.fixture(scope="session", params=[t for t in RUNNABLE if "glu" in TIER_KERNELS[t]])
+def main_lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """A kernel for every instruction, of the tiers that have their own."""
+    one = Lab(request.param)
+    yield one
+    one.close()

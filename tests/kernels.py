@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from oracles import HALVES
 
 from qrt.config import cache_dir
 from qrt.kernels import layout
@@ -21,9 +20,10 @@ THREADS = (1, 2, 3)
 RUNNABLE = [name for name, tier in TIERS.items() if not missing(tier, host_features())]
 BEST = RUNNABLE[-1]
 
+DOTS = (*TEAM_KERNELS, "pack", "norm", "matmul.Q4_0.8", "matmul.Q8_0.1")
 SOME = (  # every row of the instruction table
-    *(*TEAM_KERNELS, "pack", "norm", "glu", "embed.F16", "store_kv.f16", "attention.f16.1"),
-    *("matmul.Q4_0.8", "matmul.Q8_0.1", "matmul.IQ4_NL.1", "matmul.F16.1"),
+    *(*DOTS, "glu", "embed.F16", "store_kv.f16", "attention.f16.1"),
+    *("matmul.IQ4_NL.1", "matmul.F16.1"),
 )
 ALL = (
     *(*SOME, "rope", "add", "select", "store_kv.f32"),
@@ -31,6 +31,7 @@ ALL = (
     *(f"matmul.{name}.{tile}" for name in PANEL_FORMATS for tile in (1, 8)),
     *(f"attention.{kv}.{heads}" for kv in ("f16", "f32") for heads in (1, 2, 4)),
 )
+TIER_KERNELS = {"generic": SOME, "avx2": SOME, "avxvnni": DOTS} | {BEST: ALL}
 
 
 def load(tier: str, names: Iterable[str]) -> Library:
@@ -78,9 +79,10 @@ class Buffer:
 class Lab:
     """The kernels of one tier."""
 
-    def __init__(self, tier: str, names: Iterable[str]) -> None:
+    def __init__(self, tier: str) -> None:
         self.tier = tier
-        self.library = load(tier, names)
+        self.names = TIER_KERNELS[tier]
+        self.library = load(tier, self.names)
         self.teams = {n: Team(n, self.library) for n in THREADS}
         self._inputs: list[Buffer] = []
 
@@ -96,7 +98,7 @@ class Lab:
         self._inputs.append(buffer)
         return buffer.address
 
-    def record(self, fields: Any, **values: int) -> NDArray[np.int64]:
+    def record(self, fields: Any, /, **values: int) -> NDArray[np.int64]:
         return np.array(list(layout.fill(fields, values)), np.int64)
 
     def run(
@@ -129,6 +131,9 @@ class Lab:
         """Panels of a matrix given as blocks (n_rows, n_blocks, block_bytes)."""
         fmt = PANEL_FORMATS[qtype]
         n_rows, n_blocks, block_bytes = blocks.shape
+        n_in = n_blocks * fmt.block_size
+        if not fmt.quantized:  # a row of plain numbers is one block
+            n_blocks, block_bytes = 1, n_blocks * block_bytes
         out = Buffer((-(-n_rows // 16) * 16 * n_blocks * block_bytes,), np.uint8)
         args = self.record(
             layout.PACK,
@@ -138,7 +143,7 @@ class Lab:
             row_bytes=n_blocks * block_bytes,
             n_blocks=n_blocks,
             block_bytes=block_bytes,
-            fields=self.put(np.array(fmt.table(), np.int64)),
+            fields=self.put(np.array(fmt.table(n_in), np.int64)),
             n_fields=len(fmt.fields),
         )
         return self.run([("pack", args)], [out])[0]
@@ -192,16 +197,12 @@ class Lab:
         return self.run([(f"matmul.{qtype}.{tile}", args)], [out], n_rows=n_rows)[0]
 
 
-def float_format(qtype: str) -> bool:
-    return qtype not in HALVES
-
-
 def quantize_lines(x: NDArray[np.float32], *, fused: bool) -> dict[str, NDArray[Any]]:
     """A model of the hand-over: quants (n_rows, n_blocks, 32), the others (n_rows, n_blocks).
 
     `fused`: the product with the inverse of the scale is not rounded before it is made whole.
     """
-    blocks = x.reshape(len(x), -1, 32)
+    blocks = x.reshape(len(x), x.shape[1] // 32, 32)
     largest = np.abs(blocks).max(axis=2, initial=0).astype(np.float64)
     with np.errstate(divide="ignore", over="ignore"):
         inverse = np.where(largest > 1e-36, 127.0 / largest, 0.0).astype(np.float32)

@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TextIO
 
-from qrt.errors import InputError
+from qrt.errors import InputError, ModelError
 
 _MAX_PROMPT_BYTES = 64 * 1024 * 1024
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", "'": "'", '"': '"'}
@@ -21,30 +21,37 @@ def model_and_text(
 ) -> tuple[str | None, str | None]:
     """(model, text) of `[MODEL] [TEXT]` and `-m`; no model is the embedded one.
 
-    A lone argument is the model if it looks like a file, else the text.
+    A lone argument is the model if it looks like a file, else the text. Raises ModelError for a
+    model that is not there, before anything is read or loaded.
     """
     if flag is not None:
         if second is not None:
             raise InputError(f"MODEL is given twice: {first} and -m {flag}")
-        return flag, first
+        return _there(flag), first
     if second is None and first is not None and not looks_like_file(first):
         return None, first
-    return first, second
+    return _there(first), second
 
 
 def only_model(first: str | None, flag: str | None) -> str | None:
-    """The model of `[MODEL]` and `-m`."""
+    """The model of `[MODEL]` and `-m`; raises as `model_and_text` does."""
     if first is not None and flag is not None:
         raise InputError(f"MODEL is given twice: {first} and -m {flag}")
-    return first if flag is None else flag
+    return _there(first if flag is None else flag)
+
+
+def _there(model: str | None) -> str | None:
+    if model is not None and not os.path.exists(model):
+        raise ModelError(f"{model}: no such file")
+    return model
 
 
 def looks_like_file(text: str) -> bool:
     """Whether an argument names a file, there or not: a path that exists, x.gguf, a/b."""
     if text.endswith(".gguf") or os.path.exists(text):
         return True
-    separators = {os.sep, os.altsep} - {None}
-    return any(s in text for s in separators) and not any(c.isspace() for c in text)
+    is_path = os.sep in text or (os.altsep is not None and os.altsep in text)
+    return is_path and not any(c.isspace() for c in text)
 
 
 def model_file(model: str | None) -> Path:

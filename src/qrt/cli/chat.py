@@ -1,4 +1,4 @@
-"""The interactive chat: questions, answers, commands. No mistake and no interrupt loses its turns."""
+"""The interactive chat: questions, answers, commands; no error and no interrupt loses its turns."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from qrt.api import Stream
 
 Start = Callable[[Conversation, int], "Stream"]
-"""start(conversation, n): the answer to its last question, the n-th other one to it."""
+"""start(conversation, n): a stream that answers its last question, for the n-th time again."""
 
 
 class _Command(NamedTuple):
@@ -39,6 +39,7 @@ class Chat:
         self._timings = timings
         self._typed = ""
         """What the next input starts from: a question that got no answer."""
+        self._n_others = 0
         self._interrupted = False
         self._is_over = False
 
@@ -68,32 +69,39 @@ class Chat:
             if name not in COMMANDS:
                 raise InputError(f"unknown command {name}; /help lists them")
             COMMANDS[name].run(self, rest.strip())
-        else:
-            self._ask(text)
+            return
+        self._n_others = 0
+        if not self._answer(text):
+            self._typed = text
 
-    def _ask(self, text: str, n_before: int = 0) -> None:
-        """Streams the answer to `text` and keeps both, or puts `text` back to be typed again."""
-        self.conversation.ask(text)
+    def _answer(self, question: str) -> bool:
+        """Streams the answer to `question` and keeps both; False, keeping none, if there is none.
+
+        What came before Ctrl-C or an error is an answer too.
+        """
+        self.conversation.ask(question)
         parts: list[str] = []
         try:
-            self._stream(parts, n_before)
+            self._stream(parts)
         except KeyboardInterrupt:
             self._interrupted = True
+            note(sys.stdout, "(stopped)")
         except ContextFullError as error:
             print_error(f"{error}; /clear forgets the conversation")
         except QrtError as error:
             print_error(str(error))
-        if "".join(parts).strip():
-            self.conversation.answer("".join(parts))
-        else:
-            self.conversation.take_back()
-            self._typed = text
+        answer = "".join(parts)
+        if answer.strip():
+            self.conversation.answer(answer)
+            return True
+        self.conversation.take_back()
+        return False
 
-    def _stream(self, parts: list[str], n_before: int) -> None:
+    def _stream(self, parts: list[str]) -> None:
         writer = AnswerWriter(sys.stdout)
         finish = None
         try:
-            with self._start(self.conversation, n_before) as stream:
+            with self._start(self.conversation, self._n_others) as stream:
                 for record in stream:
                     parts.append(record.text)
                     writer.write(record.text)
@@ -125,7 +133,13 @@ class Chat:
         note(sys.stdout, f"system prompt: {self.conversation.system or '(none)'}")
 
     def _regen(self, _: str) -> None:
-        raise NotImplementedError
+        before = self.conversation.copy()
+        question = self.conversation.take_back()
+        if question is None:
+            raise InputError("there is no question yet to answer again")
+        self._n_others += 1
+        if not self._answer(question):
+            self.conversation = before
 
     def _save(self, text: str) -> None:
         if not text:

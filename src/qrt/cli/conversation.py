@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from qrt.errors import InputError
@@ -13,9 +14,9 @@ _HEADINGS = {"system": "System", "user": "You", "assistant": "Answer"}
 class Conversation:
     """A system prompt and turns by user and assistant, one after the other."""
 
-    def __init__(self, system: str | None = None) -> None:
+    def __init__(self, system: str | None = None, turns: Sequence[dict[str, str]] = ()) -> None:
         self.system = system
-        self._turns: list[dict[str, str]] = []
+        self._turns = list(turns)
 
     @property
     def messages(self) -> list[dict[str, str]]:
@@ -43,6 +44,10 @@ class Conversation:
             if turn["role"] == "user":
                 return turn["content"]
         return None
+
+    def copy(self) -> Conversation:
+        """The same turns, to go back to."""
+        return Conversation(self.system, self._turns)
 
     def clear(self) -> None:
         """Forgets all turns; the system prompt stays."""

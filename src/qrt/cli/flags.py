@@ -54,7 +54,7 @@ class LoadFlags:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerateFlags:
-    """When to stop and how tokens are chosen, with the names of `Model.generate`; None: as there."""
+    """When to stop and how tokens are chosen, named as in `Model.generate`; None: as there."""
 
     max_tokens: Annotated[
         int | None,

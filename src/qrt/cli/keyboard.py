@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
 Read = Callable[[str], str]
-"""read(text to start from): what was typed. Raises EOFError (Ctrl-D), KeyboardInterrupt (Ctrl-C)."""
+"""read(text to start from): what was typed; EOFError on Ctrl-D, KeyboardInterrupt on Ctrl-C."""
 
 QUOTES = '"""'
 

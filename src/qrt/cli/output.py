@@ -70,3 +70,11 @@ def has_colour(out: TextIO) -> bool:
 def note(out: TextIO, text: str) -> None:
     """A line that is not part of an answer, dim where colours show."""
     print(f"{_DIM}{text}{_RESET}" if has_colour(out) else text, file=out, flush=True)
+
+
+def byte_size(n_bytes: int) -> str:
+    """1572864 as 1.57 MB; units are powers of 1000, as bandwidths are given."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if n_bytes >= size:
+            return f"{n_bytes / size:.2f} {unit}"
+    return f"{n_bytes} bytes"

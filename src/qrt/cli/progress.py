@@ -6,9 +6,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from qrt.backends.base import Progress
 from qrt.cli.arguments import is_terminal
+
+if TYPE_CHECKING:
+    from qrt.backends.base import Progress
 
 _QUIET_S = 0.3
 _BETWEEN_S = 0.1

@@ -47,10 +47,10 @@ ELEMENT_BYTES = {"f16": 2, "f32": 4}
 
 
 @inline
-def page_of(step, row, position, pages, page_bytes):
+def page_of(step, row, position, pages, page_stride):
     """The address of the page that holds a position of a row's sequence."""
     table = load_i64(load_i64(step + STEP.tables) + 8 * row)
-    return pages + load_i32(table + 4 * (position // PAGE)) * page_bytes
+    return pages + load_i32(table + 4 * (position // PAGE)) * page_stride
 
 
 @inline
@@ -79,13 +79,13 @@ def build_store(kv_type: str) -> Any:
     def store_kv(step, args, thread, n_threads):
         n_rows, positions = load_i64(step + STEP.n_rows), load_i64(step + STEP.positions)
         n_heads, head_dim = load_i64(args + STORE_KV.n_kv_heads), load_i64(args + STORE_KV.head_dim)
-        pages, page_bytes = load_i64(args + STORE_KV.pages), load_i64(args + STORE_KV.page_bytes)
+        pages, page_stride = load_i64(args + STORE_KV.pages), load_i64(args + STORE_KV.page_stride)
         scratch = load_i64(step + STEP.scratch) + thread * SCRATCH
         width = padded(head_dim)
         half_bytes = PAGE * width * size
         for row in range(n_rows * thread // n_threads, n_rows * (thread + 1) // n_threads):
             position = load_i32(positions + 4 * row)
-            page = page_of(step, row, position, pages, page_bytes)
+            page = page_of(step, row, position, pages, page_stride)
             slot = position % PAGE
             k = load_i64(args + STORE_KV.k) + 4 * row * n_heads * head_dim
             v = load_i64(args + STORE_KV.v) + 4 * row * n_heads * head_dim
@@ -203,7 +203,7 @@ def build(kv_type: str, heads_at_once: str) -> Any:
         n_heads = load_i64(args + ATTENTION.n_heads)
         n_kv_heads = load_i64(args + ATTENTION.n_kv_heads)
         head_dim = load_i64(args + ATTENTION.head_dim)
-        page_bytes = load_i64(args + ATTENTION.page_bytes)
+        page_stride = load_i64(args + ATTENTION.page_stride)
         scale, cap = load_f32(args + ATTENTION.scale), load_f32(args + ATTENTION.softcap)
         window, pages = load_i64(args + ATTENTION.window), load_i64(args + ATTENTION.pages)
         scratch = load_i64(step + STEP.scratch) + thread * SCRATCH
@@ -220,10 +220,10 @@ def build(kv_type: str, heads_at_once: str) -> Any:
             gather(scratch, load_i64(args + ATTENTION.q) + at, n_here, head_dim, scale)
             start = first // PAGE * PAGE
             head_pages = pages + 2 * kv_head * half_bytes
-            k = page_of(step, row, start, head_pages, page_bytes)
+            k = page_of(step, row, start, head_pages, page_stride)
             for base in range(start, position + 1, PAGE):
                 low, high = max(0, first - base), min(PAGE - 1, position - base)
-                following = page_of(step, row, min(base + PAGE, position), head_pages, page_bytes)
+                following = page_of(step, row, min(base + PAGE, position), head_pages, page_stride)
                 score(scratch, k, head_dim, low, high, cap, k + half_bytes)
                 weigh(scratch, low, high)
                 gain(scratch, k + half_bytes, width, low, high, base == start, following)

@@ -60,10 +60,10 @@ normed float32 rows go. lines, lanes: where the rows go for matmuls, quantized o
 tiles of `tile` rows; 0 for neither. rows_of means the same in every record that has it."""
 MATMUL = record("Matmul", "weights x out stride bias residual n_in n_out rows_of")
 ROPE = record("Rope", "x out n_heads head_dim rope_dim neox table")
-STORE_KV = record("StoreKv", "k v pages n_kv_heads head_dim page_bytes")
+STORE_KV = record("StoreKv", "k v pages n_kv_heads head_dim page_stride")
 ATTENTION = record(
     "Attention",
-    "q out pages n_heads n_kv_heads head_dim page_bytes scale window softcap",
+    "q out pages n_heads n_kv_heads head_dim page_stride scale window softcap",
 )
 GLU = record("Glu", "gate up n_in out lines lanes tile gelu rows_of")
 ADD = record("Add", "a b out n_in rows_of")

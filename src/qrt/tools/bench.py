@@ -49,14 +49,14 @@ class BenchOptions:
             raise InputError("nothing to measure: n_prompt and n_gen are both 0")
 
     @property
-    def tests(self) -> tuple[Test, ...]:
+    def tests(self) -> tuple[BenchTest, ...]:
         """The tests for one thread count, in order."""
         sizes = [(p, 0) for p in self.n_prompt if p] + [(0, n) for n in self.n_gen if n]
-        return tuple(Test(p, n, depth) for (p, n), depth in product(sizes, self.n_depth))
+        return tuple(BenchTest(p, n, depth) for (p, n), depth in product(sizes, self.n_depth))
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
+class BenchTest:
     """`n_prompt` tokens in one go, or `n_gen` one by one, after `n_depth` others."""
 
     n_prompt: int
@@ -87,7 +87,7 @@ class BenchResult:
     n_threads: int
     kv_type: str
     max_rows: int
-    test: Test
+    test: BenchTest
     test_time: str
     samples_ns: tuple[int, ...]
     bytes_per_token: int
@@ -153,18 +153,18 @@ class _Runner:
         ids = range(loaded.graph.n_vocab)
         self._tokens = random.Random(_SEED).choices(ids, k=loaded.n_ctx)
 
-    def samples(self, test: Test, repetitions: int, progress: Progress) -> tuple[int, ...]:
+    def samples(self, test: BenchTest, repetitions: int, progress: Progress) -> tuple[int, ...]:
         """Nanoseconds of each repetition."""
         what = f"measuring {test.name}"
         progress(what, 0, repetitions)
-        self._time(Test(test.n_prompt, min(test.n_gen, 1), test.n_depth))
+        self._time(BenchTest(test.n_prompt, min(test.n_gen, 1), test.n_depth))
         samples = []
         for done in range(repetitions):
             samples.append(self._time(test))
             progress(what, done + 1, repetitions)
         return tuple(samples)
 
-    def _time(self, test: Test) -> int:
+    def _time(self, test: BenchTest) -> int:
         depth, end = test.n_depth, test.n_depth + test.n_tokens
         tokens, engine, seq = self._tokens, self._engine, self._seq
         engine.acquire(seq, self, tokens[: depth + 1])  # cuts to at most `depth`
@@ -187,7 +187,7 @@ class _Runner:
 
 
 def _result(
-    loaded: Loaded, test: Test, test_time: str, samples_ns: tuple[int, ...], read_gb_s: float
+    loaded: Loaded, test: BenchTest, test_time: str, samples_ns: tuple[int, ...], read_gb_s: float
 ) -> BenchResult:
     totals = list(type_totals(loaded.file.tensors))
     n_params = sum(total.n_params for total in totals)

@@ -60,7 +60,7 @@ def prepare(
         weights,
         reserve_pages(graph, settings.n_pages, settings.kv_type),
         settings.kv_type,
-        reserve(plan.row_bytes * max_rows, huge=True),
+        reserve(plan.row_bytes * max_rows),
         max_rows,
         rope_tables(specs),
         library,

@@ -16,11 +16,11 @@ ELEMENT_BYTES = {"f16": 2, "f32": 4}
 
 @dataclass(frozen=True, slots=True)
 class KVPages:
-    """`addresses[layer]` is where the layer's page 0 lies, `page_bytes[layer]` the size of one."""
+    """A page of all layers lies together: page p of a layer at addresses[layer] + p * stride."""
 
     memory: NDArray[np.uint8]
     addresses: dict[int, int]
-    page_bytes: dict[int, int]
+    stride: int
 
 
 def page_sizes(graph: Graph, kv_type: str) -> dict[int, int]:
@@ -39,10 +39,11 @@ def kv_bytes_per_token(graph: Graph, kv_type: str) -> int:
 
 def reserve_pages(graph: Graph, n_pages: int, kv_type: str) -> KVPages:
     """Pages for every attention layer; memory is used only as they are written."""
-    page_bytes = page_sizes(graph, kv_type)
-    memory = reserve(n_pages * sum(page_bytes.values()), huge=True)
+    sizes = page_sizes(graph, kv_type)
+    stride = sum(sizes.values())
+    memory = reserve(n_pages * stride, huge=True)
     addresses, at = {}, address(memory)
-    for layer, size in page_bytes.items():
+    for layer, size in sizes.items():
         addresses[layer] = at
-        at += n_pages * size
-    return KVPages(memory, addresses, page_bytes)
+        at += size
+    return KVPages(memory, addresses, stride)

@@ -171,7 +171,7 @@ class Recorder:
                     "pages": self.kv.addresses[op.layer],
                     "n_kv_heads": op.n_kv_heads,
                     "head_dim": op.head_dim,
-                    "page_bytes": self.kv.page_bytes[op.layer],
+                    "page_stride": self.kv.stride,
                 }
             case Attention() as op:
                 return layout.ATTENTION, {
@@ -181,7 +181,7 @@ class Recorder:
                     "n_heads": op.n_heads,
                     "n_kv_heads": op.n_kv_heads,
                     "head_dim": op.head_dim,
-                    "page_bytes": self.kv.page_bytes[op.layer],
+                    "page_stride": self.kv.stride,
                     "scale": bits(op.scale),
                     "window": op.window or 0,
                     "softcap": bits(op.softcap or 0.0),

@@ -1,0 +1,45 @@
+"""`qrt complete`: a model continues a text."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Argument
+
+from qrt.cli.arguments import only_model, prompt_from
+from qrt.cli.flags import (
+    EscapeFlag,
+    FileFlag,
+    GenerateFlags,
+    LoadFlags,
+    ModelFlag,
+    PromptFlag,
+    TimingsFlag,
+)
+from qrt.cli.loading import loaded
+from qrt.cli.single import print_answer
+from qrt.errors import InputError
+
+
+def complete(
+    load: LoadFlags,
+    generate: GenerateFlags,
+    model: Annotated[
+        str | None, Argument(metavar="MODEL", help="A GGUF file; without it, a small model.")
+    ] = None,
+    model_flag: ModelFlag = None,
+    prompt: PromptFlag = None,
+    file: FileFlag = None,
+    escape: EscapeFlag = False,
+    timings: TimingsFlag = None,
+) -> None:
+    """Continue a text.
+
+    The text of -p, -f or a pipe goes to the model as it stands, without a chat template.
+    """
+    path = only_model(model, model_flag)
+    text = prompt_from(text=None, flag=prompt, file=file, escape=escape)
+    if text is None:
+        raise InputError("there is no prompt; give -p TEXT or -f FILE, or pipe it in")
+    with loaded(path, load) as ready:
+        print_answer(ready.stream(text, **generate.keywords()), timings, closing_line=False)

@@ -1,0 +1,84 @@
+"""`qrt info`: what a model file holds and how it would run here."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Argument, Option
+
+from qrt.cli.arguments import model_file, only_model
+from qrt.cli.flags import ModelFlag
+from qrt.cli.output import byte_size
+from qrt.errors import InputError
+
+if TYPE_CHECKING:
+    from qrt.tools.describe import Description, Running
+
+_KV_TYPES = ("f16", "f32")
+
+
+def info(
+    model: Annotated[
+        str | None, Argument(metavar="MODEL", help="A GGUF file; without it, a small model.")
+    ] = None,
+    model_flag: ModelFlag = None,
+    kv_type: Annotated[
+        str, Option("--kv-type", metavar="TYPE", help="Stored keys and values: f16 or f32.")
+    ] = "f16",
+    as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show what is in a model.
+
+    Its metadata, tensors and sizes, and where each op of it would run.
+    """
+    if kv_type not in _KV_TYPES:
+        raise InputError(f"--kv-type must be f16 or f32, got {kv_type!r}")
+    from qrt.tools.describe import describe
+
+    found = describe(model_file(only_model(model, model_flag)), kv_type)
+    if as_json:
+        why_not = None if found.why_not is None else str(found.why_not)
+        print(json.dumps({**asdict(found), "why_not": why_not}, indent=2, ensure_ascii=False))
+    else:
+        _print(found)
+    if found.why_not is not None:
+        raise found.why_not
+
+
+def _print(found: Description) -> None:
+    from qrt.cli.tables import print_table
+
+    rows = [(key, str(value)) for key, value in found.metadata.items()]
+    print_table(f"{found.path}: GGUF version {found.gguf_version}", rows)
+    tensors = [
+        (t.qtype, f"{t.n_tensors} tensors", f"{t.n_params:,} parameters", byte_size(t.n_bytes))
+        for t in found.tensors
+    ]
+    n_tensors = sum(t.n_tensors for t in found.tensors)
+    total = f"{found.n_params:,} parameters"
+    tensors.append(("total", f"{n_tensors} tensors", total, byte_size(found.file_bytes)))
+    print_table("Tensors", tensors, right=(1, 2, 3))
+    if found.running is not None:
+        _print_running(found.running)
+
+
+def _print_running(running: Running) -> None:
+    from qrt.cli.tables import print_table
+
+    n_ctx, kv_bytes = running.n_ctx_train, running.kv_bytes_per_token
+    facts = [
+        ("layers", f"{running.n_layers} of dim {running.dim}"),
+        ("vocabulary", f"{running.n_vocab} tokens"),
+        ("weights read per token", byte_size(running.weight_bytes_per_token)),
+        (f"KV per token ({running.kv_type})", byte_size(kv_bytes)),
+        (f"KV at context {n_ctx}", byte_size(n_ctx * kv_bytes)),
+    ]
+    print_table("Running", facts)
+    rows = [
+        (kind, f"{count}x", where)
+        for kind, places in running.placement.items()
+        for where, count in places.items()
+    ]
+    print_table("Where each op runs", rows, right=(1,))

@@ -1,0 +1,32 @@
+"""Loads a model for a command, with progress shown."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from qrt.cli.progress import shown_progress
+
+if TYPE_CHECKING:
+    from qrt.api import Model
+    from qrt.cli.flags import LoadFlags
+
+
+def loaded(path: str | None, flags: LoadFlags) -> Model:
+    """The model at `path`, or the embedded one; raises what `qrt.load` does."""
+    from qrt.api import load
+
+    with shown_progress() as progress:
+        return load(path, **asdict(flags), progress=progress)
+
+
+def has_chat_format(model: Model) -> bool:
+    """Whether the file has a chat template, or its vocabulary the marks of a known one."""
+    from qrt.text.templates import BY_TOKENS
+
+    def is_token(text: str) -> bool:
+        return len(model.tokenize(text, add_special=False, parse_special=True)) == 1
+
+    if model.metadata.get("tokenizer.chat_template"):
+        return True
+    return any(all(is_token(mark) for mark in marks) for marks in BY_TOKENS)

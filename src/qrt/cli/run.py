@@ -1,0 +1,94 @@
+"""`qrt run`: one answer, or a chat."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Argument, Option
+
+from qrt.cli.arguments import is_terminal, model_and_text, prompt_from
+from qrt.cli.conversation import Conversation
+from qrt.cli.flags import (
+    EscapeFlag,
+    FileFlag,
+    GenerateFlags,
+    LoadFlags,
+    ModelFlag,
+    PromptFlag,
+    TimingsFlag,
+)
+from qrt.cli.loading import has_chat_format, loaded
+from qrt.cli.single import print_answer
+from qrt.errors import InputError
+
+if TYPE_CHECKING:
+    from qrt.api import Model, Session, Stream
+
+
+def run(
+    load: LoadFlags,
+    generate: GenerateFlags,
+    model: Annotated[
+        str | None, Argument(metavar="MODEL", help="A GGUF file; without it, a small model.")
+    ] = None,
+    prompt: Annotated[
+        str | None, Argument(metavar="PROMPT", help="What to answer; without it, a chat.")
+    ] = None,
+    model_flag: ModelFlag = None,
+    prompt_flag: PromptFlag = None,
+    file: FileFlag = None,
+    escape: EscapeFlag = False,
+    system: Annotated[
+        str | None, Option("-sys", "--system-prompt", metavar="TEXT", help="The system prompt.")
+    ] = None,
+    timings: TimingsFlag = None,
+) -> None:
+    """Answer a prompt, or chat.
+
+    Without PROMPT, the prompt is what is piped in; in a terminal it is a chat. A lone argument is
+    the MODEL if it looks like a file, else the PROMPT.
+    """
+    path, argument = model_and_text(model, prompt, model_flag)
+    question = prompt_from(text=argument, flag=prompt_flag, file=file, escape=escape)
+    keywords = generate.keywords()
+    if question is None:
+        if not is_terminal(sys.stdout):
+            raise InputError("there is no prompt, and no terminal to chat in; give PROMPT")
+        with loaded(path, load) as ready:
+            _chat(ready, keywords, system, timings is not False)
+        return
+    with loaded(path, load) as ready:
+        conversation = Conversation(system)
+        conversation.ask(question)
+        print_answer(_start(ready, ready, conversation, keywords), timings)
+
+
+def _start(
+    model: Model, on: Model | Session, conversation: Conversation, keywords: dict[str, Any]
+) -> Stream:
+    """The answer to the last question; a model without a chat format continues its text."""
+    if has_chat_format(model):
+        return on.stream_chat(conversation.messages, **keywords)
+    return on.stream(conversation.last_text, **keywords)
+
+
+def _chat(model: Model, keywords: dict[str, Any], system: str | None, timings: bool) -> None:
+    from qrt.cli.chat import COMMANDS, Chat
+    from qrt.cli.keyboard import make_keyboard
+    from qrt.cli.output import note
+
+    with model.session() as session:
+
+        def start(conversation: Conversation, n_others: int) -> Stream:
+            seed = keywords.get("seed")
+            seeded = keywords if seed is None else {**keywords, "seed": seed + n_others}
+            return _start(model, session, conversation, seeded)
+
+        info = model.info
+        kind = "" if has_chat_format(model) else ", no chat format: it continues each text"
+        note(sys.stdout, f"{info.name} ({info.arch}, context {info.n_ctx}{kind}); /help for help")
+        chat = Chat(start, make_keyboard(tuple(COMMANDS)), system=system, timings=timings)
+        code = chat.run()
+    if code:
+        raise SystemExit(code)

@@ -1,0 +1,36 @@
+"""Tables for a person to read; values from files are shown as plain text, never as markup."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from qrt.cli.arguments import is_terminal
+from qrt.cli.output import printable
+
+_PIPED_WIDTH = 10_000
+"""Wide enough that no line is folded where no window limits it."""
+
+
+def print_table(title: str, rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
+    """A title and columns under it; those numbered in `right` are flushed right."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(
+        file=sys.stdout, width=None if is_terminal(sys.stdout) else _PIPED_WIDTH, highlight=False
+    )
+    console.print(Text(printable(title), style="bold"))
+    if not rows:
+        console.print("  none")
+        return
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column()
+    for i in range(len(rows[0])):
+        table.add_column(justify="right" if i in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row("", *(Text(printable(cell.replace("\n", " "))) for cell in row))
+    with console.capture() as captured:
+        console.print(table)
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))

@@ -1,0 +1,219 @@
+"""The interactive chat: what it keeps, what it forgets, and Ctrl-C in a real terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+import sys
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from qrt.api import Timings
+from qrt.cli.chat import COMMANDS, Chat
+from qrt.cli.conversation import Conversation
+from qrt.cli.keyboard import is_open, message_of
+from qrt.errors import ContextFullError, InputError, TemplateError
+
+TIMINGS = Timings(5, 0, 2, 0.1, 50.0, 20.0, 1.0)
+
+
+class Answer:
+    """A stream that says its words; one that is an exception is raised."""
+
+    def __init__(self, words):
+        self.words, self.timings = words, TIMINGS
+
+    def __iter__(self):
+        for word in self.words:
+            if not isinstance(word, str):
+                raise word
+            yield SimpleNamespace(text=word, finish_reason=None)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+
+class Talk:
+    """A chat whose person types `lines` and whose model says `answers`."""
+
+    def __init__(self, lines, answers, **options):
+        self.lines, self.answers = iter(lines), iter(answers)
+        self.asked, self.offered = [], []
+        self.chat = Chat(self.start, self.read, timings=False, **options)
+
+    def start(self, conversation, n_others):
+        self.asked.append((conversation.messages, n_others))
+        return Answer(next(self.answers))
+
+    def read(self, start):
+        self.offered.append(start)
+        line = next(self.lines, EOFError())
+        if isinstance(line, str):
+            return line
+        raise line
+
+    @property
+    def turns(self):
+        return [m["content"] for m in self.chat.conversation.messages]
+
+
+def test_turns_are_kept_and_sent_whole():
+    talk = Talk(["hi", "more", "/exit"], [["Hel", "lo"], ["Yes"]], system="Be brief.")
+    assert talk.chat.run() == 0
+    assert talk.turns == ["Be brief.", "hi", "Hello", "more", "Yes"]
+    assert [m["role"] for m in talk.asked[1][0]] == ["system", "user", "assistant", "user"]
+
+
+@pytest.mark.parametrize(
+    "error", [InputError("no"), TemplateError("no"), ContextFullError("no"), KeyboardInterrupt()]
+)
+def test_a_question_without_an_answer_is_offered_again_and_nothing_is_lost(error):
+    talk = Talk(["hi", "what?", "bye"], [["Hello"], [error], ["Bye"]])
+    assert talk.chat.run() == 0
+    assert talk.turns == ["hi", "Hello", "bye", "Bye"]
+    assert talk.offered == ["", "", "what?", ""]
+
+
+def test_what_came_before_ctrl_c_is_kept():
+    talk = Talk(["hi", "more"], [["Once ", "upon", KeyboardInterrupt()], ["Yes"]])
+    assert talk.chat.run() == 0
+    assert talk.turns == ["hi", "Once upon", "more", "Yes"]
+
+
+def test_a_second_ctrl_c_leaves():
+    assert Talk([KeyboardInterrupt(), KeyboardInterrupt(), "x"], []).chat.run() == 130
+    talk = Talk(["hi", KeyboardInterrupt(), "x"], [["a", KeyboardInterrupt()]])
+    assert talk.chat.run() == 130
+    talk = Talk([KeyboardInterrupt(), "hi", KeyboardInterrupt(), "/exit"], [["a"]])
+    assert talk.chat.run() == 0
+
+
+def test_regen_answers_the_last_question_again():
+    talk = Talk(["hi", "/regen", "/regen"], [["One"], ["Two"], ["Three"]])
+    talk.chat.run()
+    assert talk.turns == ["hi", "Three"]
+    assert [n for _, n in talk.asked] == [0, 1, 2]
+
+
+def test_regen_that_fails_keeps_the_answer_before(capsys):
+    talk = Talk(["/regen", "hi", "/regen"], [["One"], [KeyboardInterrupt()]])
+    talk.chat.run()
+    assert talk.turns == ["hi", "One"]
+    assert "no question yet" in capsys.readouterr().err
+
+
+def test_commands(capsys):
+    lines = ["hi", "/system Be kind.", "/bogus", "/etc/passwd?", "/save", "/help", "/clear"]
+    talk = Talk(lines, [["Hello"], ["A file."]])
+    talk.chat.run()
+    assert talk.turns == ["Be kind."]
+    out, err = capsys.readouterr()
+    assert "unknown command /bogus" in err
+    assert "usage: /save FILE" in err
+    assert talk.asked[1][0][-1]["content"] == "/etc/passwd?"
+    for name in COMMANDS:
+        assert name in out
+
+
+def test_saving(tmp_path):
+    conversation = Conversation("Be brief.")
+    with pytest.raises(InputError, match="nothing to save"):
+        conversation.save(tmp_path / "a.md")
+    conversation.ask("hé?")
+    conversation.answer("ho")
+    conversation.save(tmp_path / "a.json")
+    assert json.loads((tmp_path / "a.json").read_text("utf-8")) == conversation.messages
+    conversation.save(tmp_path / "a.md")
+    text = (tmp_path / "a.md").read_text("utf-8")
+    assert text == "## System\n\nBe brief.\n\n## You\n\nhé?\n\n## Answer\n\nho\n"
+    with pytest.raises(InputError, match="exists already"):
+        conversation.save(tmp_path / "a.md")
+    with pytest.raises(InputError, match="cannot be written"):
+        conversation.save(tmp_path / "none" / "a.md")
+
+
+@pytest.mark.parametrize(
+    ("typed", "open_", "message"),
+    [
+        ("one line", False, "one line"),
+        ("first\\", True, "first\\"),
+        ("first\\\nsecond", False, "first\nsecond"),
+        ('"""', True, ""),
+        ('"""a\n\nb', True, "a\n\nb"),
+        ('"""a\n\nb"""', False, "a\n\nb"),
+        ("", False, ""),
+    ],
+)
+def test_several_lines(typed, open_, message):
+    assert is_open(typed) is open_
+    assert message_of(typed) == message
+
+
+class Screen:
+    """A program in a terminal of its own."""
+
+    def __init__(self, *command):
+        import pty
+
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.execvpe(command[0], command, {**os.environ, "TERM": "xterm"})
+        self.text = ""
+
+    def wait_for(self, pattern, timeout_s=30.0):
+        """Reads until `pattern` is seen, and forgets what was read; seconds it took."""
+        start = time.monotonic()
+        while not re.search(pattern, self.text):
+            left = start + timeout_s - time.monotonic()
+            assert left > 0, f"{pattern!r} not seen in {self.text[-2000:]!r}"
+            if select.select([self.fd], [], [], left)[0]:
+                new = os.read(self.fd, 65536).decode("utf-8", "replace")
+                if "\x1b[6n" in new:  # where is the cursor?
+                    os.write(self.fd, b"\x1b[1;1R")
+                self.text += new
+        self.text = ""
+        return time.monotonic() - start
+
+    def type(self, text):
+        os.write(self.fd, text.encode())
+
+    def exit_code(self):
+        try:
+            while os.read(self.fd, 65536):
+                pass
+        except OSError:  # the other end is closed
+            pass
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no pty")
+def test_ctrl_c_in_a_terminal(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    screen = Screen(
+        *(sys.executable, "-m", "qrt", "run", "-t", "1", "--ignore-eos", "--context-shift")
+    )
+    screen.wait_for(r"/help for help")
+    screen.wait_for(r"\?2004h")  # ready to type
+    screen.type("hello\r")
+    screen.wait_for(r"\w+ \w+ \w+")
+    screen.type("\x03")
+    assert screen.wait_for(r"\(stopped\)") < 5
+    screen.wait_for(r"\?2004h")
+    screen.type(f"/save {tmp_path}/chat.json\r")
+    screen.wait_for("saved to")
+    screen.wait_for(r"\?2004h")
+    screen.type("\x03")
+    screen.wait_for("again to leave")
+    screen.wait_for(r"\?2004h")
+    screen.type("\x03")
+    assert screen.exit_code() == 130
+    question, answer = json.loads((tmp_path / "chat.json").read_text())
+    assert question["content"] == "hello"
+    assert answer["content"].strip()

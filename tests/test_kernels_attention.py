@@ -1,0 +1,255 @@
+"""Storing keys and values in pages, and attention over them, against NumPy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kernels import Buffer, Lab, float_bits, nmse
+from numpy.typing import NDArray
+
+from qrt.kernels import layout
+from qrt.kernels.layout import PAGE
+
+few = settings(max_examples=8, derandomize=True, deadline=None, database=None)
+DTYPES = {"f16": np.dtype(np.float16), "f32": np.dtype(np.float32)}
+N_PAGES = 7
+TABLES = ([5, 2, 0], [6, 3], [1])  # room for 192, 128 and 64 positions; page 4 is no one's
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a call needs besides the numbers; `lengths` are those of three sequences."""
+
+    kv_type: str
+    n_kv_heads: int
+    shared: int  # query heads per kv head
+    head_dim: int
+    lengths: tuple[int, int, int]
+    window: int = 0
+    softcap: float = 0.0
+
+    @property
+    def width(self) -> int:
+        return -(-self.head_dim // 32) * 32
+
+    @property
+    def kernel(self) -> str:
+        return f"attention.{self.kv_type}.{min(self.shared, 4) if self.shared != 3 else 4}"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of all sequences, shuffled but in order within each."""
+
+    q: NDArray[np.float32]  # (n_rows, n_heads, head_dim)
+    k: NDArray[np.float32]  # (n_rows, n_kv_heads, head_dim)
+    v: NDArray[np.float32]
+    table_of: NDArray[np.int64]  # (n_rows,)
+    positions: NDArray[np.int32]  # (n_rows,)
+
+
+def make_rows(shape: Shape, seed: int) -> Rows:
+    rng = np.random.default_rng(seed)
+    table_of = rng.permutation(np.repeat(np.arange(3), shape.lengths))
+    positions = np.empty(len(table_of), np.int32)
+    for table in range(3):
+        positions[table_of == table] = np.arange(shape.lengths[table])
+    heads = shape.n_kv_heads * shape.shared
+    q = rng.normal(size=(len(table_of), heads, shape.head_dim)).astype(np.float32)
+    k, v = rng.normal(size=(2, len(table_of), shape.n_kv_heads, shape.head_dim)).astype(np.float32)
+    if shape.softcap:
+        q *= 8
+    return Rows(q, k, v, table_of, positions)
+
+
+def attend(lab: Lab, shape: Shape, rows: Rows, first: int = 0) -> tuple[NDArray, NDArray]:
+    """(pages, attention of the rows from `first` on) after all rows were stored."""
+    dtype = DTYPES[shape.kv_type]
+    page = (shape.n_kv_heads, 2, PAGE * shape.width)
+    pages = Buffer((N_PAGES, *page), dtype)
+    out = Buffer(rows.q[first:].shape, np.float32)
+    tables = [lab.put(np.array(table, np.int32)) for table in TABLES]
+    per_row = np.array(tables)[rows.table_of]
+    page_bytes = int(np.prod(page)) * dtype.itemsize
+    store = lab.record(
+        layout.STORE_KV,
+        k=lab.put(rows.k),
+        v=lab.put(rows.v),
+        pages=pages.address,
+        n_kv_heads=shape.n_kv_heads,
+        head_dim=shape.head_dim,
+        page_stride=page_bytes,
+    )
+    attention = lab.record(
+        layout.ATTENTION,
+        q=lab.put(rows.q[first:]),
+        out=out.address,
+        pages=pages.address,
+        n_heads=shape.n_kv_heads * shape.shared,
+        n_kv_heads=shape.n_kv_heads,
+        head_dim=shape.head_dim,
+        page_stride=page_bytes,
+        scale=float_bits(shape.head_dim**-0.5),
+        window=shape.window,
+        softcap=float_bits(shape.softcap),
+    )
+    stored = {
+        "n_rows": len(rows.positions),
+        "positions": lab.put(rows.positions),
+        "tables": lab.put(per_row),
+    }
+    if not first:
+        both = [(f"store_kv.{shape.kv_type}", store), (shape.kernel, attention)]
+        kept, got = lab.run(both, [pages, out], **stored)
+        return kept, got
+    inputs = list(lab._inputs)
+    kept = lab.run([(f"store_kv.{shape.kv_type}", store)], [pages], **stored)[0]
+    lab._inputs.extend(inputs)
+    later = {
+        "n_rows": len(rows.positions) - first,
+        "positions": lab.put(rows.positions[first:]),
+        "tables": lab.put(per_row[first:]),
+    }
+    return kept, lab.run([(shape.kernel, attention)], [out], **later)[0]
+
+
+def reference(shape: Shape, rows: Rows, *, rounded: bool) -> NDArray[np.float64]:
+    dtype = DTYPES[shape.kv_type] if rounded else np.float32
+    k, v = (x.astype(dtype).astype(np.float64) for x in (rows.k, rows.v))
+    want = np.empty(rows.q.shape)
+    for t, position in enumerate(rows.positions):
+        seen = (rows.table_of == rows.table_of[t]) & (rows.positions <= position)
+        if shape.window:
+            seen &= rows.positions > position - shape.window
+        for head in range(rows.q.shape[1]):
+            kv = head // shape.shared
+            scores = k[seen, kv] @ rows.q[t, head].astype(np.float64) * shape.head_dim**-0.5
+            if shape.softcap:
+                scores = shape.softcap * np.tanh(scores / shape.softcap)
+            weights = np.exp(scores - scores.max())
+            want[t, head] = weights @ v[seen, kv] / weights.sum()
+    return want
+
+
+def check(lab: Lab, shape: Shape, seed: int) -> None:
+    rows = make_rows(shape, seed)
+    pages, got = attend(lab, shape, rows)
+    assert nmse(got, reference(shape, rows, rounded=True)) <= 1e-9
+    tolerance = {"f16": 1e-6, "f32": 1e-9}[shape.kv_type]
+    assert nmse(got, reference(shape, rows, rounded=False)) <= tolerance
+    check_pages(shape, rows, pages)
+
+
+def check_pages(shape: Shape, rows: Rows, pages: NDArray) -> None:
+    """K is (width, PAGE), V (PAGE, width), padded by zeros; all else is untouched."""
+    dtype = DTYPES[shape.kv_type]
+    want = np.full(pages.shape, -1, f"i{dtype.itemsize}").view(dtype)
+    k = want[:, :, 0].reshape(N_PAGES, -1, shape.width, PAGE)
+    v = want[:, :, 1].reshape(N_PAGES, -1, PAGE, shape.width)
+    padding = ((0, 0), (0, shape.width - shape.head_dim))
+    for t, position in enumerate(rows.positions):
+        page, slot = TABLES[rows.table_of[t]][position // PAGE], position % PAGE
+        k[page, :, :, slot] = np.pad(rows.k[t], padding)
+        v[page, :, slot] = np.pad(rows.v[t], padding)
+    assert pages.tobytes() == want.tobytes()
+
+
+@pytest.mark.parametrize("kv_type", DTYPES)
+@pytest.mark.parametrize("shared", [1, 2, 3, 4, 7, 8])
+@given(
+    st.integers(1, 2),
+    st.sampled_from([1, 5, 31, 32, 64, 80]),
+    st.sampled_from([(1, 0, 0), (2, 33, 5), (64, 1, 63), (70, 65, 3), (131, 20, 64)]),
+    st.sampled_from([0, 1, 3, 40, 64, 100]),
+    st.sampled_from([0.0, 0.0, 5.0]),
+    st.integers(0, 2**32 - 1),
+)
+@settings(few, max_examples=4)
+def test_attention(
+    lab: Lab,
+    kv_type: str,
+    shared: int,
+    n_kv_heads: int,
+    head_dim: int,
+    lengths: tuple[int, int, int],
+    window: int,
+    softcap: float,
+    seed: int,
+) -> None:
+    check(lab, Shape(kv_type, n_kv_heads, shared, head_dim, lengths, window, softcap), seed)
+
+
+@pytest.mark.parametrize("softcap", [0.0, 5.0])
+def test_attention_on_every_tier(main_lab: Lab, softcap: float) -> None:
+    check(main_lab, Shape("f16", 2, 1, 40, (70, 5, 1), 50, softcap), 1)
+
+
+@pytest.mark.parametrize("kv_type", DTYPES)
+def test_a_row_does_not_see_its_neighbours(lab: Lab, kv_type: str) -> None:
+    """The same bits alone, with others, and whatever stood in the pages before."""
+    shape = Shape(kv_type, 2, 2, 48, (67, 40, 9))
+    rows = make_rows(shape, 4)
+    _, together = attend(lab, shape, rows)
+    _, later = attend(lab, shape, rows, first=len(rows.positions) - 3)
+    assert together[-3:].tobytes() == later.tobytes()
+
+
+def test_the_largest_head(lab: Lab) -> None:
+    check(lab, Shape("f16", 1, 4, layout.MAX_HEAD_DIM, (66, 1, 3)), 9)
+
+
+def test_scores_far_apart(lab: Lab) -> None:
+    """The first position outweighs all others, by more than a float holds."""
+    shape = Shape("f32", 1, 1, 32, (130, 0, 0))
+    rows = make_rows(shape, 2)
+    rows.k[0], rows.q[:] = 60.0, 60.0
+    _, got = attend(lab, shape, rows)
+    np.testing.assert_allclose(got[:, 0], np.repeat(rows.v[:1, 0], 130, axis=0), rtol=1e-6)
+
+
+F32_EDGES = np.float32(
+    [0, 2**-24, 2**-25, 1.5 * 2**-25, 3 * 2**-25, 2**-14, 2**-14 - 2**-25, 2**-126, 1e-45]
+    + [1 + 2**-11, 1 + 3 * 2**-11, 1 + 2**-11 + 2**-20, 65504, 65519.996, 65520, 1e6, 3e38]
+    + [np.inf, np.nan]
+)
+
+
+def test_floats_round_to_the_nearest_half(main_lab: Lab) -> None:
+    """Ties go to even; large values become infinite, as NumPy has it."""
+    bits = np.random.default_rng(0).integers(0, 2**32, 64 * 128, dtype=np.uint32)
+    bits[: len(bits) // 2] = bits[: len(bits) // 2] & 0x8FFFFFFF | 0x38000000  # halves' range
+    halves = np.arange(64 * 32, dtype=np.uint16).view(np.float16).astype(np.float32)
+    values = np.concatenate([bits.view(np.float32), halves, F32_EDGES, -F32_EDGES])
+    values = np.pad(values, (0, -len(values) % 256)).reshape(-1, 1, 256)
+    assert len(values) <= 3 * PAGE
+    shape = Shape("f16", 1, 1, 256, (len(values), 0, 0))
+    positions = np.arange(len(values), dtype=np.int32)
+    rows = Rows(values, values, values, np.zeros(len(values), np.int64), positions)
+    dtype = np.dtype(np.float16)
+    pages = Buffer((N_PAGES, 2, PAGE * 256), dtype)
+    store = main_lab.record(
+        layout.STORE_KV,
+        k=main_lab.put(values),
+        v=main_lab.put(values),
+        pages=pages.address,
+        n_kv_heads=1,
+        head_dim=shape.head_dim,
+        page_stride=2 * PAGE * 256 * 2,
+    )
+    table = main_lab.put(np.int32(TABLES[0]))
+    step = {
+        "n_rows": len(values),
+        "positions": main_lab.put(rows.positions),
+        "tables": main_lab.put(np.full(len(values), table)),
+    }
+    kept = main_lab.run([("store_kv.f16", store)], [pages], **step)[0]
+    got = np.concatenate([kept[page, 1].reshape(PAGE, 256) for page in TABLES[0]])[: len(values)]
+    with np.errstate(over="ignore", invalid="ignore"):
+        want = values[:, 0].astype(np.float16)
+    np.testing.assert_array_equal(np.isnan(got), np.isnan(want))
+    numbers = ~np.isnan(want)
+    np.testing.assert_array_equal(got[numbers].view(np.uint16), want[numbers].view(np.uint16))
