@@ -1,13 +1,14 @@
 # Needs Python 3.11 or later with pip; all else is installed into .venv.
 PYTHON ?= python3
-PROMPT ?= What does os.path.join do?
+PROMPT ?= What does str.split do?
 VENV := .venv
 BIN := $(VENV)/bin
 
+.DELETE_ON_ERROR:
 .PHONY: run test lint format
 
 run: $(VENV)/run.installed
-	$(BIN)/qrt run "$(PROMPT)"
+	$(BIN)/qrt run "$(PROMPT)" --temp 0
 
 test: $(VENV)/dev.installed
 	$(BIN)/python -m pytest

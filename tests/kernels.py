@@ -162,9 +162,7 @@ class Lab:
             out = Buffer((n_tiles, n_in, tile), np.float32)
         unused = dict.fromkeys(("weight", "bias", "group", "eps", "kind", "rows_of", "out"), 0)
         places = {"lines": 0, "lanes": 0, "lines" if quantized else "lanes": out.address}
-        args = self.record(
-            layout.NORM, x=self.put(x), n_in=n_in, tile=tile, **(unused | places)
-        )
+        args = self.record(layout.NORM, x=self.put(x), n_in=n_in, tile=tile, **(unused | places))
         return self.run([("norm", args)], [out], n_rows=n_rows)[0]
 
     def matmul(

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import qrt
 from qrt.cli.app import app
 from qrt.cli.arguments import looks_like_file, model_and_text, model_file, unescape
 from qrt.errors import InputError, ModelError
@@ -40,6 +41,12 @@ def rewritten(path, *, metadata=None, reshape=None):
     return path
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _compiled():
+    """Compiles what is missing now: a command would tell of it on standard error."""
+    qrt.load().close()
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     """Files that are no good, by name."""
@@ -62,10 +69,10 @@ BAD_INPUTS = {
     "directory": (["run", "{}", "hi"], 3, "is a directory"),
     "empty prompt": (["run", ""], 2, "prompt is empty"),
     "empty pipe": (["complete"], 2, "prompt is empty"),
-    "long prompt": (["run", "word " * 2000], 2, "the context holds 512"),
+    "long prompt": (["run", "word " * 2000], 2, "the context holds"),
     "no threads": (["run", "hi", "-t", "0"], 2, "n_threads must be between 1"),
     "no tokens": (["complete", "-p", "hi", "-n", "0"], 2, "max_tokens must be between 1"),
-    "large context": (["run", "hi", "-c", "1000000"], 2, "trained for 512"),
+    "large context": (["run", "hi", "-c", "1000000"], 2, "the model was trained for"),
     "sampling": (["run", "hi", "--top-p", "7"], 2, "top_p must be between 0 and 1"),
     "two models": (["run", "a.gguf", "b", "-m", "c.gguf"], 2, "MODEL is given twice"),
     "two prompts": (["run", "hello", "-p", "you"], 2, "prompt is given twice"),
@@ -134,6 +141,7 @@ def test_timings_are_for_stderr():
         ((None, None, None), (None, None)),
         (("write a poem", None, None), (None, "write a poem")),
         (("input and/or output", None, None), (None, "input and/or output")),
+        (("</s>", None, None), (None, "</s>")),
         ((__file__, None, None), (__file__, None)),
         ((__file__, "hi", None), (__file__, "hi")),
         (("hi", None, __file__), (__file__, "hi")),
@@ -177,7 +185,7 @@ def test_info_tells_what_a_model_is_and_where_it_runs():
     twice = json.loads(invoke("info", "--json", "--kv-type", "f32").stdout)["running"]
     assert twice["kv_bytes_per_token"] == 2 * running["kv_bytes_per_token"]
     text = invoke("info", EMBEDDED).stdout
-    for part in ("general.architecture", "(4092 more)", "Q8_0", "cpu/", "matmul.Q8_0"):
+    for part in ("general.architecture", " more)", "Q8_0", "cpu/", "matmul.Q8_0"):
         assert part in text
 
 
@@ -206,7 +214,7 @@ def test_doctor_names_what_is_wrong(monkeypatch):
     monkeypatch.setenv("QRT_ISA", "abacus")
     result = invoke("doctor")
     assert result.exit_code == 3
-    assert result.stderr.startswith("error: QRT_ISA: ")
+    assert result.stderr.startswith("error: QRT_ISA")
     assert "Versions" in result.stdout
 
 
@@ -231,6 +239,7 @@ def start(*args):
     return subprocess.Popen([*QRT, *args], text=True, **pipes)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is no signal there")
 def test_ctrl_c_ends_an_answer_quietly():
     with start("run", "hi", *ENDLESS) as process:
         assert process.stdout.read(1)
@@ -248,8 +257,6 @@ def test_a_pipe_that_closes_ends_it_quietly():
 
 
 def test_the_version_is_that_of_the_package():
-    import qrt
-
     assert invoke("--version").stdout == f"qrt {qrt.__version__}\n"
 
 

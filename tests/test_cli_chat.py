@@ -168,9 +168,9 @@ class Screen:
         self.text = ""
 
     def wait_for(self, pattern, timeout_s=30.0):
-        """Reads until `pattern` is seen, and forgets what was read; seconds it took."""
+        """Reads until `pattern` is seen, and forgets all up to it; seconds it took."""
         start = time.monotonic()
-        while not re.search(pattern, self.text):
+        while not (found := re.search(pattern, self.text)):
             left = start + timeout_s - time.monotonic()
             assert left > 0, f"{pattern!r} not seen in {self.text[-2000:]!r}"
             if select.select([self.fd], [], [], left)[0]:
@@ -178,7 +178,7 @@ class Screen:
                 if "\x1b[6n" in new:  # where is the cursor?
                     os.write(self.fd, b"\x1b[1;1R")
                 self.text += new
-        self.text = ""
+        self.text = self.text[found.end() :]
         return time.monotonic() - start
 
     def type(self, text):
@@ -195,7 +195,7 @@ class Screen:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no pty")
 def test_ctrl_c_in_a_terminal(tmp_path, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     screen = Screen(
         *(sys.executable, "-m", "qrt", "run", "-t", "1", "--ignore-eos", "--context-shift")
     )
@@ -217,3 +217,5 @@ def test_ctrl_c_in_a_terminal(tmp_path, monkeypatch):
     question, answer = json.loads((tmp_path / "chat.json").read_text())
     assert question["content"] == "hello"
     assert answer["content"].strip()
+    if sys.platform == "linux":
+        assert "+hello\n" in (tmp_path / "state" / "qrt" / "chat_history").read_text()

@@ -13,13 +13,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+import qrt
 from qrt.cli import bench_output
 from qrt.cli.app import app
+from qrt.cli.arguments import model_file
 from qrt.cli.bench import numbers
 from qrt.cli.markdown import Markdown
 from qrt.cli.output import AnswerWriter, byte_size, printable
+from qrt.cli.progress import shown_progress
 from qrt.tools.bandwidth import measure_read_gb_s
 from qrt.tools.bench import BenchResult, BenchTest
+from qrt.tools.describe import describe
 
 BOLD, CODE, RESET = "\x1b[1m", "\x1b[36m", "\x1b[0m"
 LLAMA_BENCH_KEYS = {
@@ -149,6 +153,7 @@ def test_every_format_holds_the_same():
 
 
 def test_bench_measures_every_test(monkeypatch):
+    qrt.load().close()  # compiles what is missing, which bench would tell of
     monkeypatch.setattr("qrt.tools.bench.measure_read_gb_s", lambda *_: 10.0)
     args = ["bench", "-p", "16", "-n", "4", "-d", "0,65", "-r", "2", "-t", "1", "-o", "json"]
     result = CliRunner().invoke(app, args)
@@ -161,9 +166,30 @@ def test_bench_measures_every_test(monkeypatch):
         n_tokens = r["n_prompt"] + r["n_gen"]
         assert len(r["samples_ns"]) == 2
         assert r["samples_ts"] == pytest.approx([1e9 * n_tokens / ns for ns in r["samples_ns"]])
-    deeper = found[3]["gb_s"] / found[3]["avg_ts"] - found[2]["gb_s"] / found[2]["avg_ts"]
-    assert deeper == pytest.approx(65 * 3072 / 1e9)
+    running = describe(model_file(None)).running
+    weights = running.weight_bytes_per_token
+    for r, n_bytes in ((found[2], weights), (found[3], weights + 65 * running.kv_bytes_per_token)):
+        assert r["gb_s"] == pytest.approx(r["avg_ts"] * n_bytes / 1e9)
 
 
 def test_the_read_bandwidth_is_that_of_a_computer():
     assert 0.1 < measure_read_gb_s(2, lambda *_: None, n_bytes=1 << 24) < 10_000
+
+
+def test_progress_is_one_line_that_goes_away(monkeypatch):
+    monkeypatch.setattr("qrt.cli.progress._QUIET_S", 0)
+    monkeypatch.setattr("qrt.cli.progress._BETWEEN_S", 0)
+    terminal, pipe = Terminal(), io.StringIO()
+    for out in (terminal, pipe):
+        monkeypatch.setattr("sys.stderr", out)
+        with shown_progress() as progress:
+            progress("compiling kernels for your CPU", 0, 25)
+            progress("compiling kernels for your CPU", 12, 25)
+            progress("loading weights", 250_000, 1_000_000)
+            progress("loading weights", 1_000_000, 1_000_000)
+    shown = terminal.getvalue().split("\r\x1b[K")
+    assert shown == [
+        *("", "compiling kernels for your CPU 0/25, once"),
+        *("compiling kernels for your CPU 12/25, once", "loading weights 25%", ""),
+    ]
+    assert pipe.getvalue() == "compiling kernels for your CPU (25, once) ...\n"

@@ -211,11 +211,9 @@ def test_scores_far_apart(lab: Lab) -> None:
     np.testing.assert_allclose(got[:, 0], np.repeat(rows.v[:1, 0], 130, axis=0), rtol=1e-6)
 
 
-F32_EDGES = np.float32(
-    [0, 2**-24, 2**-25, 1.5 * 2**-25, 3 * 2**-25, 2**-14, 2**-14 - 2**-25, 2**-126, 1e-45]
-    + [1 + 2**-11, 1 + 3 * 2**-11, 1 + 2**-11 + 2**-20, 65504, 65519.996, 65520, 1e6, 3e38]
-    + [np.inf, np.nan]
-)
+TINY = (2**-24, 2**-25, 1.5 * 2**-25, 3 * 2**-25, 2**-14, 2**-14 - 2**-25, 2**-126, 1e-45)
+LARGE = (65504, 65519.996, 65520, 1e6, 3e38, np.inf, np.nan)
+F32_EDGES = np.float32([0, *TINY, 1 + 2**-11, 1 + 3 * 2**-11, 1 + 2**-11 + 2**-20, *LARGE])
 
 
 def test_floats_round_to_the_nearest_half(main_lab: Lab) -> None:

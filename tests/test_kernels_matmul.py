@@ -116,9 +116,7 @@ def test_each_weight_alone(lab: Lab, qtype: str) -> None:
 
 @given(st.integers(0, 9), st.sampled_from([0, 1, 3, 17]), st.sampled_from([1, 8]), kinds, seeds)
 @settings(few, max_examples=12)
-def test_hand_over(
-    any_lab: Lab, n_blocks: int, rows: int, tile: int, kind: str, seed: int
-) -> None:
+def test_hand_over(any_lab: Lab, n_blocks: int, rows: int, tile: int, kind: str, seed: int) -> None:
     x = activations(kind, rows, 32 * n_blocks, seed)
     if x.size:
         x[0, :8] = [0.5, 1.5, 2.5, -0.5, -1.5, 127, -126.5, 0.0]  # ties

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import sys
+
 
 def main() -> None:
     """Runs the command line of this process and exits."""
     from qrt.cli.guard import guarded
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a character that it cannot show is no error
     guarded(_run)()
 
 

@@ -13,6 +13,7 @@ from qrt.errors import InputError, ModelError
 
 _MAX_PROMPT_BYTES = 64 * 1024 * 1024
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", "'": "'", '"': '"'}
+_NOT_IN_PATHS = re.compile(r'[\s<>|"?*]')
 _ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|(.))")
 
 
@@ -51,7 +52,7 @@ def looks_like_file(text: str) -> bool:
     if text.endswith(".gguf") or os.path.exists(text):
         return True
     is_path = os.sep in text or (os.altsep is not None and os.altsep in text)
-    return is_path and not any(c.isspace() for c in text)
+    return is_path and not _NOT_IN_PATHS.search(text)
 
 
 def model_file(model: str | None) -> Path:

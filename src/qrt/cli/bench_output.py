@@ -39,10 +39,12 @@ _COLUMNS = (
 
 def as_markdown(results: Iterable[BenchResult]) -> Lines:
     """A Markdown table with llama-bench's columns and the bandwidth."""
-    yield _row(c.title for c in _COLUMNS)
-    rules = ("-" * (c.width - 1) + (":" if c.right else "-") for c in _COLUMNS)
-    yield _row(rules)
+    header = False
     for result in results:
+        if not header:
+            yield _row(c.title for c in _COLUMNS)
+            yield _row("-" * (c.width - 1) + (":" if c.right else "-") for c in _COLUMNS)
+            header = True
         yield _row(c.value(result) for c in _COLUMNS)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from qrt.api import Stream
 
 Start = Callable[[Conversation, int], "Stream"]
-"""start(conversation, n): a stream that answers its last question, for the n-th time again."""
+"""start(conversation, n): a stream that answers its last question, as it did n times before."""
 
 
 class _Command(NamedTuple):

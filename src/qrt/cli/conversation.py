@@ -30,7 +30,9 @@ class Conversation:
         return self._turns[-1]["content"]
 
     def ask(self, text: str) -> None:
-        """The user's turn."""
+        """The user's turn, in place of one that got no answer."""
+        if self._turns and self._turns[-1]["role"] == "user":
+            self._turns.pop()
         self._turns.append({"role": "user", "content": text})
 
     def answer(self, text: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
+from qrt.cli.output import printable
 from qrt.errors import QrtError
 
 P = ParamSpec("P")
@@ -47,7 +48,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
 
 def print_error(message: str) -> None:
     """`error: message` as one line on standard error."""
-    print("error:", " ".join(message.splitlines()), file=sys.stderr, flush=True)
+    print("error:", printable(" ".join(message.splitlines())), file=sys.stderr, flush=True)
 
 
 def _forget_stdout() -> None:

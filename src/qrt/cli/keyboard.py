@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
-
-from qrt.config import cache_dir
-from qrt.errors import QrtError
 
 if TYPE_CHECKING:
     from prompt_toolkit.history import History
@@ -18,20 +19,56 @@ Read = Callable[[str], str]
 QUOTES = '"""'
 
 
-def make_keyboard(commands: tuple[str, ...]) -> Read:
-    """A reader of the terminal that completes `commands` and remembers what was typed before."""
-    from prompt_toolkit import PromptSession
-    from prompt_toolkit.completion import WordCompleter
+class Keyboard:
+    """A reader of the terminal that completes `commands` and remembers what was typed before.
 
-    session: PromptSession[str] = PromptSession(
-        history=_history(),
-        key_bindings=_bindings(),
-        completer=WordCompleter(list(commands), sentence=True),
-        complete_while_typing=False,
-        multiline=True,
-        prompt_continuation="… ",
-    )
-    return lambda start: message_of(session.prompt("> ", default=start))
+    Ctrl-C clears what was typed; with nothing typed, KeyboardInterrupt is raised.
+    """
+
+    def __init__(self, commands: tuple[str, ...]) -> None:
+        from prompt_toolkit import PromptSession
+        from prompt_toolkit.completion import WordCompleter
+
+        self._offered = ""
+        self._session: PromptSession[str] = PromptSession(
+            history=_history(),
+            key_bindings=self._bindings(),
+            completer=WordCompleter(list(commands), sentence=True),
+            complete_while_typing=False,
+            multiline=True,
+            prompt_continuation="… ",
+        )
+
+    def __call__(self, start: str) -> str:
+        """What is typed, starting from `start`; see `Read`."""
+        self._offered = start
+        return message_of(self._session.prompt("> ", default=start))
+
+    def _bindings(self) -> KeyBindings:
+        from prompt_toolkit.key_binding import KeyBindings
+
+        keys = KeyBindings()
+
+        @keys.add("enter")
+        def _send(event: KeyPressEvent) -> None:
+            buffer = event.current_buffer
+            if is_open(buffer.text):
+                buffer.insert_text("\n")
+            else:
+                buffer.validate_and_handle()
+
+        @keys.add("escape", "enter")
+        def _new_line(event: KeyPressEvent) -> None:
+            event.current_buffer.insert_text("\n")
+
+        @keys.add("c-c")
+        def _interrupt(event: KeyPressEvent) -> None:
+            if event.current_buffer.text in ("", self._offered):
+                event.app.exit(exception=KeyboardInterrupt)
+            else:
+                event.current_buffer.reset()
+
+        return keys
 
 
 def is_open(text: str) -> bool:
@@ -50,36 +87,27 @@ def message_of(text: str) -> str:
 
 
 def _history() -> History:
+    """What was typed in earlier chats; a disk that fails or is full costs the history, no more."""
     from prompt_toolkit.history import FileHistory, InMemoryHistory
 
+    class Forgiving(FileHistory):
+        def store_string(self, string: str) -> None:
+            with suppress(OSError):
+                super().store_string(string)
+
     try:
-        return FileHistory(cache_dir() / "chat_history")
-    except QrtError:  # nowhere to write: the chat works all the same
+        path = _state_dir() / "chat_history"
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.open("ab").close()
+    except (OSError, RuntimeError):  # RuntimeError: a user without a home
         return InMemoryHistory()
+    return Forgiving(path)
 
 
-def _bindings() -> KeyBindings:
-    from prompt_toolkit.key_binding import KeyBindings
-
-    keys = KeyBindings()
-
-    @keys.add("enter")
-    def _send(event: KeyPressEvent) -> None:
-        buffer = event.current_buffer
-        if is_open(buffer.text):
-            buffer.insert_text("\n")
-        else:
-            buffer.validate_and_handle()
-
-    @keys.add("escape", "enter")
-    def _new_line(event: KeyPressEvent) -> None:
-        event.current_buffer.insert_text("\n")
-
-    @keys.add("c-c")
-    def _interrupt(event: KeyPressEvent) -> None:
-        if event.current_buffer.text:
-            event.current_buffer.reset()
-        else:
-            event.app.exit(exception=KeyboardInterrupt)
-
-    return keys
+def _state_dir() -> Path:
+    """Where the platform keeps what a program remembers of its user."""
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or "~/AppData/Local").expanduser() / "qrt"
+    if sys.platform == "darwin":
+        return Path("~/Library/Application Support/qrt").expanduser()
+    return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "qrt"

@@ -77,17 +77,11 @@ class Markdown:
             self._stars += 1
             return ""
         out = self._end_stars(character)
+        style = self._wanted()
         if character == "`":
-            if self._code:
-                out += self._styled(_CODE) + character
-                self._code = False
-            else:
-                self._code = True
-                out += self._styled(_CODE) + character
-        else:
-            out += self._styled(self._wanted()) + character
+            style, self._code = _CODE, not self._code
         self._last = character
-        return out
+        return out + self._styled(style) + character
 
     def _end_stars(self, following: str) -> str:
         """The stars held back, two of which turn bold on before text and off after it."""

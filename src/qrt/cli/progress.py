@@ -50,7 +50,9 @@ class _Line:
 
     def update(self, what: str, done: int, total: int) -> None:
         now = time.monotonic()
-        if now < self._next:
+        if done >= total:
+            self.clear()
+        if done >= total or now < self._next:
             return
         self._next = now + _BETWEEN_S
         if what.startswith(_ONCE):
@@ -65,5 +67,6 @@ class _Line:
 
     def clear(self) -> None:
         if self._is_shown:
+            self._is_shown = False
             sys.stderr.write(_CLEAR_LINE)
             sys.stderr.flush()

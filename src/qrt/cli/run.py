@@ -75,7 +75,7 @@ def _start(
 
 def _chat(model: Model, keywords: dict[str, Any], system: str | None, timings: bool) -> None:
     from qrt.cli.chat import COMMANDS, Chat
-    from qrt.cli.keyboard import make_keyboard
+    from qrt.cli.keyboard import Keyboard
     from qrt.cli.output import note
 
     with model.session() as session:
@@ -88,7 +88,7 @@ def _chat(model: Model, keywords: dict[str, Any], system: str | None, timings: b
         info = model.info
         kind = "" if has_chat_format(model) else ", no chat format: it continues each text"
         note(sys.stdout, f"{info.name} ({info.arch}, context {info.n_ctx}{kind}); /help for help")
-        chat = Chat(start, make_keyboard(tuple(COMMANDS)), system=system, timings=timings)
+        chat = Chat(start, Keyboard(tuple(COMMANDS)), system=system, timings=timings)
         code = chat.run()
     if code:
         raise SystemExit(code)

@@ -203,31 +203,31 @@ def _with_barriers(
 ) -> tuple[Task, ...]:
     """A barrier wherever a task touches memory that another share of threads wrote or reads.
 
-    Row by row ops give each thread the same rows, so they may follow each other freely.
+    Row by row ops give each thread the same rows, so they may follow each other freely, as long as
+    rows lie alike: a slot used again for another width or form has its rows elsewhere.
     """
     result: list[Task] = []
     written: dict[object, object] = {}  # place -> share of the task since the last barrier
     read: dict[object, set[object]] = {}
     for i, task in enumerate(tasks):
-        by_row = not isinstance(task.op, Linear | Attention)
-        share: object = ("rows", task.of_logits) if by_row else i
-        inputs: list[object] = [slots[k] for k in _places_read(task, slots)]
-        outputs: list[object] = [slots.get(k, graph.output) for k in _writes(task)]
+        by_row = not isinstance(task.op, Linear | Attention | Select)
+        rows: object = ("rows", task.of_logits) if by_row else i
+        inputs: list[tuple[object, object]] = []  # (place, share)
+        outputs: list[tuple[object, object]] = []
+        for accesses, keys in ((inputs, _places_read(task, slots)), (outputs, _writes(task))):
+            for value, form in keys:
+                share: object = (rows, graph.widths[value], form) if by_row else i
+                accesses.append((slots.get((value, form), graph.output), share))
         if isinstance(task.op, Attention):
-            inputs.append(("kv", task.op.layer))
+            inputs.append((("kv", task.op.layer), rows))
         if isinstance(task.op, StoreKV):
-            outputs.append(("kv", task.op.layer))
-        if isinstance(task.op, Select):
-            share = i
-        clash = any(written.get(p, share) != share for p in [*inputs, *outputs]) or any(
-            read.get(p, set()) - {share} for p in outputs
-        )
-        if clash:
+            outputs.append((("kv", task.op.layer), rows))
+        clash = any(written.get(place, share) != share for place, share in [*inputs, *outputs])
+        if clash or any(read.get(place, set()) - {share} for place, share in outputs):
             result[-1] = replace(result[-1], barrier=True)
             written, read = {}, {}
-        for place in outputs:
-            written[place] = share
-        for place in inputs:
+        written |= dict(outputs)
+        for place, share in inputs:
             read.setdefault(place, set()).add(share)
         result.append(replace(task, barrier=False))
     result[-1] = replace(result[-1], barrier=True)

@@ -127,25 +127,29 @@ def _feed(
                 cache.write(name, symbol, code)
                 done.put(name)
             compiler.stdin.close()  # type: ignore[union-attr]
+    except (BrokenPipeError, EOFError):
+        why = "the compiler process died; try QRT_ISA=generic"
+        done.put(BackendError(f"kernel {name}: {why}"))
     except BaseException as error:
         done.put(error)
 
 
 def _compile_in(compiler: subprocess.Popen[bytes], name: str) -> tuple[str, bytes]:
+    """(symbol, code). Raises BrokenPipeError or EOFError where the process is no more."""
     assert compiler.stdin is not None
     assert compiler.stdout is not None
-    try:
-        compiler.stdin.write(f"{name}\n".encode())
-        compiler.stdin.flush()
-        answer = compiler.stdout.readline().decode().split(maxsplit=2)
-    except BrokenPipeError:
-        answer = []
+    compiler.stdin.write(f"{name}\n".encode())
+    compiler.stdin.flush()
+    answer = compiler.stdout.readline().decode().strip().split(maxsplit=2)
     if len(answer) != 3:
-        raise BackendError(f"kernel {name}: the compiler process died; try QRT_ISA=generic")
+        raise EOFError
     _, symbol, size = answer
     if symbol == "!":
         raise BackendError(f"kernel {name}: {size}")
-    return symbol, compiler.stdout.read(int(size))
+    code = compiler.stdout.read(int(size))
+    if len(code) != int(size):
+        raise EOFError
+    return symbol, code
 
 
 class Library:

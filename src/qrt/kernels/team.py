@@ -61,7 +61,7 @@ class Team:
         self._words[getattr(TEAM, field) // 8] = value
 
     def _scratch(self, thread: int) -> int:
-        return self._address + TEAM.size + 64 * thread
+        return int(self._address + TEAM.size + 64 * thread)
 
     def _serve(self, thread: int) -> None:
         """A worker's life: native while jobs come, parked when none has come for a while."""

@@ -14,6 +14,7 @@ from itertools import product
 
 from qrt.backends.base import Progress
 from qrt.backends.cpu.kv import kv_bytes_per_token
+from qrt.config import MAX_THREADS
 from qrt.errors import InputError
 from qrt.runtime.checks import INT_MAX, check_int
 from qrt.runtime.engine import Engine
@@ -44,6 +45,8 @@ class BenchOptions:
         for name in ("n_prompt", "n_gen", "n_depth"):
             for value in getattr(self, name):
                 check_int(name, value, 0, INT_MAX)
+        for n_threads in self.n_threads:
+            check_int("n_threads", n_threads, 1, MAX_THREADS)
         check_int("repetitions", self.repetitions, 1, _MAX_REPETITIONS)
         if not self.tests:
             raise InputError("nothing to measure: n_prompt and n_gen are both 0")

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from qrt.arch import build_graph
 from qrt.backends.cpu.kv import kv_bytes_per_token
 from qrt.backends.cpu.placement import plan_placement
 from qrt.errors import QrtError
 from qrt.formats.gguf import open_gguf
-from qrt.formats.lazy import LazyStrings
 from qrt.formats.qtensor import QTensor
 from qrt.runtime.loader import bytes_per_token
 
@@ -123,14 +124,10 @@ def _short(value: object) -> object:
     if isinstance(value, str):
         over = len(value) - _SHOWN_CHARACTERS
         return value if over <= 0 else f"{value[:_SHOWN_CHARACTERS]}... ({over} more characters)"
-    if isinstance(value, int | float):
+    if isinstance(value, np.generic):
+        return value.item()
+    if not isinstance(value, Sequence | np.ndarray):
         return value
-    items = value if isinstance(value, LazyStrings) else list(value)  # type: ignore[call-overload]
-    first = [_item(item) for item in items[:_SHOWN_ITEMS]]
-    over = len(items) - len(first)
+    first = [_short(item) for item in value[:_SHOWN_ITEMS]]
+    over = len(value) - len(first)
     return first if over <= 0 else [*first, f"... ({over} more)"]
-
-
-def _item(value: object) -> object:
-    """A NumPy number as Python's."""
-    return value.item() if hasattr(value, "item") else value

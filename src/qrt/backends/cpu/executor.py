@@ -43,6 +43,7 @@ def prepare(
             raise BackendError(f"heads have {op.head_dim} dimensions, {limit}")
     qtypes = {name: tensors[name].qtype.name for name in matrix_names(graph)}
     plan = lower(graph, lambda weight: form_for(qtypes[weight]), FORM_BYTES)
+    assert plan.tasks[-1].of_logits, "a graph ends on the rows whose logits were asked for"
     needed = {
         kernel_of(task, qtypes, settings.kv_type, tile)
         for task in plan.tasks

@@ -1,0 +1,162 @@
+"""The cache of compiled kernels: compiled once, damage repaired, numba kept out of the process."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from kernels import BEST
+
+from qrt.errors import BackendError
+from qrt.kernels import objects
+from qrt.kernels.isa import TIERS, choose
+from qrt.kernels.objects import ObjectCache, cache_key, load_kernels
+
+Event = tuple[str, int, int]
+TIER = TIERS[BEST]
+
+
+def load(names: Sequence[str], directory: Path) -> list[Event]:
+    """Loads kernels; the progress that was told."""
+    events: list[Event] = []
+    library = load_kernels(names, TIER, directory, 2, lambda *event: events.append(event))
+    assert all(library.address(name) for name in names)
+    return events
+
+
+def test_damaged_entries_are_compiled_again(tmp_path: Path) -> None:
+    what = "compiling kernels for your CPU"
+    names = ("add", "select", "run", "work")
+    assert load(names, tmp_path) == [(what, done, 4) for done in range(5)]
+    assert load(names, tmp_path) == []
+    folder = tmp_path / cache_key(TIER)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(f"{n}.o" for n in names)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    whole = {name: (folder / f"{name}.o").read_bytes() for name in names}
+    flipped = bytearray(whole["select"])
+    flipped[-100] ^= 1
+    (folder / "add.o").write_bytes(whole["add"][:-50])
+    (folder / "select.o").write_bytes(flipped)
+    (folder / "run.o").write_bytes(b"")
+    assert load(names, tmp_path) == [(what, done, 3) for done in range(4)]
+    assert {name: (folder / f"{name}.o").read_bytes() for name in names} == whole
+
+
+def test_a_damaged_entry_is_deleted(tmp_path: Path) -> None:
+    cache = ObjectCache(tmp_path / "tier")
+    assert cache.read("kernel") is None
+    cache.write("kernel", "symbol", b"\x7fELF\n\0code")
+    assert cache.read("kernel") == ("symbol", b"\x7fELF\n\0code")
+    path = tmp_path / "tier" / "kernel.o"
+    path.write_bytes(path.read_bytes() + b"\0")
+    assert cache.read("kernel") is None
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nonsense", "kernel nonsense: KeyError: 'nonsense'"),
+        ("matmul.Q9_9.1", "kernel matmul.Q9_9.1: KeyError: 'Q9_9'"),
+    ],
+)
+def test_a_kernel_that_does_not_compile(tmp_path: Path, name: str, message: str) -> None:
+    with pytest.raises(BackendError) as failure:
+        load((name,), tmp_path)
+    assert str(failure.value) == message
+
+
+def test_a_compiler_that_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dies = tmp_path / "python"
+    dies.write_text("#!/bin/sh\nexit 3\n")
+    dies.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(dies))
+    with pytest.raises(BackendError, match="kernel add: the compiler process died"):
+        load(("add",), tmp_path)
+
+
+def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / cache_key(TIER)).write_text("a file in its place")
+    with pytest.raises(BackendError, match=r"cannot keep compiled kernels in .*QRT_CACHE_DIR"):
+        load(("add",), tmp_path)
+
+
+def test_the_key_follows_sources_tier_and_versions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = {cache_key(tier) for tier in TIERS.values()}
+    assert len(keys) == len(TIERS)
+    before = cache_key(TIER)
+    shutil.copytree(Path(objects.__file__).parent, tmp_path / "kernels")
+    monkeypatch.setattr(objects, "__file__", str(tmp_path / "kernels" / "objects.py"))
+    assert cache_key(TIER) == before
+    source = tmp_path / "kernels" / "blocks" / "q4_0.py"
+    source.write_text(source.read_text() + "\n")
+    changed = cache_key(TIER)
+    assert changed != before
+    monkeypatch.setattr(objects, "version", lambda name: f"{name} of tomorrow")
+    assert cache_key(TIER) not in (before, changed)
+
+
+def test_an_unknown_tier_is_named() -> None:
+    with pytest.raises(BackendError, match="QRT_ISA=mmx: no such tier; choose from generic, "):
+        choose("mmx")
+
+
+STEP = """
+import json, sys
+import numpy as np
+from qrt.backends.base import Settings
+from qrt.backends.cpu import prepare
+from qrt.formats.qtensor import QTensor
+from qrt.formats.quants import QTYPES
+from qrt.graph.batch import Batch
+from qrt.graph.builder import GraphBuilder
+
+graph = GraphBuilder()
+x = graph.select("s", graph.embed("x", "table", 8, 32))
+graph.linear("logits", x, "table", 8)
+raw = np.arange(8 * 32, dtype="<f4").view(np.uint8)
+tensors = {"table": QTensor("table", QTYPES["F32"], (8, 32), raw)}
+events = []
+built = graph.build("tiny", n_ctx_train=8, n_layers=0, dim=32)
+model = prepare(built, tensors, Settings(2, 1, 4, "f16"), lambda *event: events.append(event))
+one = np.zeros(1, np.int32)
+logits = model.step(Batch(one + 3, one, one, (one,), one), "prefill")
+model.close()
+compiled = sum(what.startswith("compiling") for what, _, _ in events)
+print(json.dumps([compiled, "numba" in sys.modules, float(logits[0, 2])]))
+"""
+
+
+def test_numba_stays_out_of_the_process(tmp_path: Path) -> None:
+    """In a first process that compiles and in a second; files beside the user are no modules."""
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "numba.py").write_text("raise SystemExit('not this one')")
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    cache = tmp_path / "cache"
+    environment = {**os.environ, "PYTHONPATH": path, "QRT_CACHE_DIR": str(cache)}
+    answers = []
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", STEP],
+            cwd=work,
+            env={**environment, "NUMBA_DISABLE_JIT": "1"},  # is not for our compilers
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.stderr == ""
+        answers.append(json.loads(done.stdout))
+    table = [[float(32 * row + i) for i in range(32)] for row in (3, 2)]
+    product = sum(a * b for a, b in zip(*table, strict=True))
+    assert answers[0] == [9, False, pytest.approx(product)]  # eight kernels
+    assert answers[1] == [0, False, pytest.approx(product)]
