@@ -91,7 +91,7 @@ class Lab:
             team.close()
 
     def put(self, array: ArrayLike) -> int:
-        """The address of a copy of an input; 0 for an empty one."""
+        """The address of a copy of an input, kept until the next run is over."""
         source = np.ascontiguousarray(array)
         buffer = Buffer(source.shape, source.dtype)
         buffer.array[...] = source

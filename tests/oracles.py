@@ -10,6 +10,7 @@ import hashlib
 import lzma
 import shutil
 import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -136,6 +137,9 @@ def data_folder() -> Path:
         with open_gguf(unfinished / "arch" / "llama-dense.gguf") as file:
             for name in MODEL_TYPES:
                 write_model(unfinished / "quant" / f"llama-{name}.gguf", name, file.metadata)
-        unfinished.rename(target)
-        unfinished.parent.rmdir()
+        for outdated in target.parent.glob("data-*"):
+            shutil.rmtree(outdated, ignore_errors=True)
+        with suppress(OSError):  # another run may have been faster
+            unfinished.rename(target)
+        shutil.rmtree(unfinished.parent)
     return target

@@ -25,6 +25,8 @@ from qrt.graph.batch import PAGE_LEN, Batch, Phase
 from qrt.graph.builder import GraphBuilder
 from qrt.graph.ir import Graph
 
+pytestmark = pytest.mark.usefixtures("lab")  # all kernels are compiled at once
+
 ARCHITECTURES = ("llama", "qwen2", "qwen3")
 TABLE = np.array([2, 0, 3, 1], np.int32)
 

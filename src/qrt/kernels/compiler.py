@@ -7,8 +7,9 @@ Reads kernel names from standard input, a line each; answers each on standard ou
 from __future__ import annotations
 
 import importlib
-import signal
 import sys
+from contextlib import suppress
+from typing import BinaryIO
 
 import numba
 
@@ -29,9 +30,13 @@ def compile_kernel(name: str) -> tuple[str, bytes]:
 
 
 def main() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's end closes standard input
     instructions.select(sys.argv[1])
-    out = sys.stdout.buffer
+    with suppress(BrokenPipeError):  # the parent is gone
+        answer(sys.stdout.buffer)
+
+
+def answer(out: BinaryIO) -> None:
+    """Compiles what standard input asks for until it ends."""
     for line in sys.stdin:
         name = line.strip()
         try:

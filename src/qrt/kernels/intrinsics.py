@@ -1,7 +1,6 @@
 """The words that kernels are written in: loads, stores, conversions and dots on addresses.
 
-An address is an int64. Loads and stores are unaligned. `load_*` reads one value or vector;
-`each_*` reads one value into all lanes.
+An address is an int64. Loads and stores are unaligned. `load_*` reads one value or vector.
 """
 
 from __future__ import annotations
@@ -78,8 +77,6 @@ load_bf16x16 = _reader(
 )
 load_u16 = _reader(types.int64, lambda b, a: b.zext(_read(b, a, I16), I64))
 load_u16x16 = _reader(I32x16, lambda b, a: b.zext(_read(b, a, vector(I16, LANES)), I32x16.llvm))
-each_f32 = _reader(F32x16, lambda b, a: splat(b, _read(b, a, F32), LANES))
-each_i32 = _reader(I32x16, lambda b, a: splat(b, _read(b, a, I32), LANES))
 
 store_i64 = _writer(types.int64, _write)
 store_i32 = _writer(types.int64, lambda b, a, v: _write(b, a, b.trunc(v, I32)))

@@ -80,6 +80,6 @@ TEAM = record(
     "Team",
     "arrived pad1 pad2 pad3 pad4 pad5 pad6 pad7 "
     "phase stop pad8 pad9 pad10 pad11 pad12 pad13 "
-    "job tape n_records step n_threads yield_now pad14 pad15",
+    "job tape n_records step yield_now pad14 pad15 pad16",
 )
 """Words that threads share: `arrived`, `phase` and `job` on cache lines of their own."""

@@ -116,7 +116,11 @@ def _feed(
     command = [sys.executable, "-P", "-m", "qrt.kernels.compiler", tier.name]
     try:
         with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            start_new_session=True,  # Ctrl-C is for the parent; its end closes standard input
         ) as compiler:
             while True:
                 try:

@@ -44,7 +44,6 @@ class Team:
         self._address: int = self._memory.ctypes.data
         self._yield = _yield_function()
         self._set("yield_now", ctypes.cast(self._yield, ctypes.c_void_p).value or 0)
-        self._set("n_threads", n_threads)
         self._busy = threading.Lock()
         self._wake = threading.Condition()
         self._n_parked = 0
