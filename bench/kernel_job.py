@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qrt.kernels.layout import READ, SCRATCH, STEP, TAPE, fill
+from qrt.kernels.layout import READ, READ_SUM, SCRATCH, STEP, TAPE, fill
 from qrt.kernels.objects import Library
 from qrt.kernels.team import Team, aligned
 
@@ -44,7 +44,7 @@ def job(
 
 def read_job(library: Library, data: NDArray[np.uint8], n_threads: int) -> Job:
     """Reads all of `data`."""
-    sums = np.zeros(n_threads, np.int64)
+    sums = aligned(READ_SUM * n_threads)
     values = {"data": data.ctypes.data, "n_bytes": data.size, "sums": sums.ctypes.data}
     kernel = library.address("read")
     return job(kernel, list(fill(READ, values)), 1, n_threads, (data, sums))

@@ -187,3 +187,15 @@ def test_add_and_select(lab: Lab, n_in: int, n_rows: int, seed: int) -> None:
     np.testing.assert_array_equal(sums, a + b)
     np.testing.assert_array_equal(some, (a + b)[wanted])
     np.testing.assert_array_equal(doubled, 2 * (a + b)[wanted])
+
+
+def test_read_leaves_no_byte_out(lab: Lab) -> None:
+    data = np.arange(5 * 256, dtype=np.int32) * 7919 + 1
+    sums = Buffer((2, 64), np.int32)
+    args = lab.record(layout.READ, data=data.ctypes.data, n_bytes=data.nbytes, sums=sums.address)
+    tape = np.array([[lab.library.address("read"), args.ctypes.data, 1]])
+    step = np.zeros(layout.STEP.size // 8, np.int64)
+    lab.teams[2].run(tape, step.ctypes.data)
+    sums.check()
+    lanes = data.reshape(-1, 64)
+    np.testing.assert_array_equal(sums.array.sum(axis=0), lanes.sum(axis=0) + 2 * lanes[0])

@@ -13,12 +13,12 @@ from qrt.kernels.intrinsics import (
     load_i32x64,
     load_i64,
     splat_f32,
+    store,
     store_f32,
     store_f32x16,
-    store_i64,
 )
 from qrt.kernels.jit import inline
-from qrt.kernels.layout import ADD, GLU, READ, SELECT, STEP
+from qrt.kernels.layout import ADD, GLU, READ, READ_SUM, SELECT, STEP
 from qrt.kernels.mathematics import gelu, silu
 
 
@@ -80,13 +80,13 @@ def build_select() -> Any:
 
 def build_read() -> Any:
     def read(step, args, thread, n_threads):
-        """Reads memory and keeps one word of its sum, to measure the bandwidth."""
+        """Sums the lanes of all memory, to measure the bandwidth; a lane not kept is not read."""
         data, n = load_i64(args + READ.data), load_i64(args + READ.n_bytes) >> 10
         total = load_i32x64(data)
         for i in range(n * thread // n_threads, n * (thread + 1) // n_threads):
             p = data + 1024 * i
             near = load_i32x64(p) + load_i32x64(p + 256)
             total = total + (near + (load_i32x64(p + 512) + load_i32x64(p + 768)))
-        store_i64(load_i64(args + READ.sums) + 8 * thread, lane(total, 0))
+        store(load_i64(args + READ.sums) + READ_SUM * thread, total)
 
     return read

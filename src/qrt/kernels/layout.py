@@ -69,7 +69,8 @@ GLU = record("Glu", "gate up n_in out lines lanes tile gelu rows_of")
 ADD = record("Add", "a b out n_in rows_of")
 SELECT = record("Select", "x out n_in")
 READ = record("Read", "data n_bytes sums")
-"""sums: 8 bytes for each thread."""
+READ_SUM = 256
+"""Bytes of READ.sums for each thread: 64 lanes of 32 bits."""
 PACK = record("Pack", "source target n_rows row_bytes n_blocks block_bytes fields n_fields")
 PACK_FIELD = record("PackField", "offset count unit change")
 """`count` units of 2 or 4 bytes at `offset` of a block; change: 0 none, 1 flip the top bits of

@@ -11,7 +11,7 @@ from qrt.backends.base import Progress
 from qrt.backends.cpu.memory import address, reserve
 from qrt.config import cache_dir, read_env
 from qrt.kernels.isa import choose
-from qrt.kernels.layout import READ, STEP, TAPE, fill
+from qrt.kernels.layout import READ, READ_SUM, STEP, TAPE, fill
 from qrt.kernels.objects import load_kernels
 from qrt.kernels.team import TEAM_KERNELS, Team, aligned
 
@@ -32,7 +32,7 @@ def measure_read_gb_s(n_threads: int, progress: Progress, n_bytes: int = READ_BY
     library = load_kernels(names, choose(env.isa), cache_dir(env), _N_COMPILERS, progress)
     data = reserve(n_bytes, huge=True)
     data.fill(1)  # untouched memory would be one page of zeros
-    sums = aligned(8 * n_threads)
+    sums = aligned(READ_SUM * n_threads)
     values = {"data": address(data), "n_bytes": n_bytes, "sums": address(sums)}
     args = np.array(list(fill(READ, values)), np.int64)
     record = {"kernel": library.address("read"), "args": address(args), "barrier": 1}
