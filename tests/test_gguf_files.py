@@ -12,7 +12,7 @@ from typing import Any
 import gguf
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from qrt.errors import GGUFError
@@ -171,6 +171,7 @@ def tensor_sources(draw: st.DrawFn) -> list[Any]:
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
+@example(meta={"n": Typed("[u64]", [0, 2**63 + 1])}, sources=[], alignment=8)
 @given(
     meta=st.dictionaries(st.text(min_size=1, max_size=9), values, max_size=6),
     sources=tensor_sources(),

@@ -89,6 +89,8 @@ def _numbers(scalar: ValueType, value: Any, n_dims: int) -> bytes:
     numbers = np.asarray(value)
     if numbers.ndim != n_dims:
         raise ValueError(f"{numbers.ndim} dimensions, expected {n_dims}")
+    if numbers.dtype.kind == "f" and np.dtype(scalar.dtype).kind != "f":
+        numbers = np.asarray(value, object)  # 2**63 beside smaller numbers would become a float
     with np.errstate(over="raise", invalid="raise"):
         cast = numbers.astype(scalar.dtype)
     if cast.dtype.kind != "f" and not np.array_equal(cast, numbers):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from qrt.kernels.blocks import VISITS
+from qrt.kernels.blocks.parts import fetch_nothing
 from qrt.kernels.intrinsics import (
     lane,
     load_bf16x16,
@@ -42,7 +43,7 @@ def _quantized_row(fmt: PanelFormat) -> Any:
             out += 4
         return out
 
-    visit = VISITS[fmt.qtype](write)
+    visit = VISITS[fmt.qtype](write, fetch_nothing)
 
     @inline
     def block(out, p, row):

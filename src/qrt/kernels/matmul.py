@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from qrt.kernels.blocks import VISITS
+from qrt.kernels.blocks.parts import AHEAD, fetch, fetch_nothing
 from qrt.kernels.intrinsics import (
     dot,
     each_of,
@@ -35,9 +36,6 @@ from qrt.kernels.panels import PANEL_FORMATS, PanelFormat
 
 PANELS_AT_ONCE = 4
 """Panels that meet one tile of rows while it is in the first-level cache."""
-
-AHEAD = 4096
-"""Bytes between the weights in use and those asked for from memory."""
 
 
 def _dots(fmt: PanelFormat, tile: int) -> Any:
@@ -86,21 +84,17 @@ def _quantized_panel(fmt: PanelFormat, tile: int) -> Any:
     """The accumulators of one panel and one tile of quantized rows."""
     dots, minus = _dots(fmt, tile), _mins(fmt, tile)
     size, values = 16 * fmt.block_bytes, fmt.block_size
-    ahead = AHEAD if tile == 1 else 0
     x_step, x_block = tile * LINE, tile * LINE * (values // 32)
 
     @inline
     def update(acc, codes, scales, mins, x):
         return minus(dots(acc, codes, scales, x), mins, x)
 
-    visit = VISITS[fmt.qtype](update)
+    visit = VISITS[fmt.qtype](update, fetch if tile == 1 else fetch_nothing)
 
     @inline
     def panel(acc, p, x, n_in):
         for _ in range(n_in // values):
-            if ahead:
-                for at in range(0, size, 64):
-                    prefetch(p + at, ahead)
             acc = visit(acc, p, x, x_step)
             p += size
             x += x_block

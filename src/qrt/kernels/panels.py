@@ -105,7 +105,8 @@ PANEL_FORMATS: dict[str, PanelFormat] = {
             bits=5, mins=1,
         ),
         PanelFormat(
-            "Q6_K", 256, 210, (_half(208), Field(192, 4), Field(0, 32), Field(128, 16)),
+            "Q6_K", 256, 210,
+            (_half(208), Field(192, 4), Field(0, 16), Field(128, 8), Field(64, 16), Field(160, 8)),
             bits=6, zero=32, scales=2,
         ),
         PanelFormat("IQ4_NL", 32, 18, (_half(0), Field(2, 4)), bits=8, zero=128),

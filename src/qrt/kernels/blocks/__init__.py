@@ -1,9 +1,10 @@
-"""How kernels read each block format: one `build(update)` a file, one registry line here.
+"""How kernels read each block format: one `build(update, fetch)` a file, one registry line here.
 
 `build` returns `visit(state, p, x, step)`, which walks one packed block of 16 rows at address `p`
 and calls `state = update(state, codes, scales, mins, x)` for every 32 values in turn, x going on by
 `step` each time. `codes` are 128 lanes of i32: 4 consecutive k of 16 rows per 16 lanes. `scales`
-and `mins` are tuples of F32x16: one for all 32 values or two for 16 each.
+and `mins` are tuples of F32x16: one for all 32 values or two for 16 each. `fetch(p, n)` is called
+for all bytes of the block, a few lines between one sum and the next: bursts of prefetches stall.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from qrt.kernels.blocks import (
     q8_0,
 )
 
-VISITS: dict[str, Callable[[Any], Any]] = {
+VISITS: dict[str, Callable[[Any, Any], Any]] = {
     "Q4_0": q4_0.build,
     "Q4_1": q4_1.build,
     "Q5_0": q5_0.build,

@@ -9,9 +9,10 @@ from qrt.kernels.intrinsics import load_f16x16
 from qrt.kernels.jit import inline
 
 
-def build(update: Any) -> Any:
+def build(update: Any, fetch: Any) -> Any:
     @inline
     def visit(state, p, x, step):
+        fetch(p, 288)
         return update(state, lookup_iq4(nibbles(p + 32)), (load_f16x16(p),), (), x)
 
     return visit

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from qrt.kernels.intrinsics import concat, load_i32x64, lookup, to_f32
+from qrt.kernels.intrinsics import concat, load_i32x16, load_i32x64, lookup, prefetch, to_f32
 from qrt.kernels.jit import inline
+
+AHEAD = 8192
+"""Bytes between the weights in use and those asked for from memory."""
 
 IQ4_VALUES = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)
 
 lookup_iq4 = lookup(tuple(value + 128 for value in IQ4_VALUES))
+
+
+@inline
+def fetch(p, n_bytes):
+    """Asks for the n_bytes that lie AHEAD of p."""
+    for at in range(0, n_bytes, 64):
+        prefetch(p + at, AHEAD)
+
+
+@inline
+def fetch_nothing(p, n_bytes):
+    """In place of `fetch`, for weights that are in a cache already."""
 
 
 @inline
@@ -39,8 +54,12 @@ def byte_f32(words, shift):
 
 
 @inline
-def k_scales(a, b, c):
-    """Q4_K's and Q5_K's 12 bytes: eight 6-bit scales, eight 6-bit mins, four to a word."""
-    scales_high = (c & 0x0F0F0F0F) | ((a >> 2) & 0x30303030)
-    mins_high = ((c >> 4) & 0x0F0F0F0F) | ((b >> 2) & 0x30303030)
-    return a & 0x3F3F3F3F, scales_high, b & 0x3F3F3F3F, mins_high
+def k_scales(p, half):
+    """Four 6-bit scales and four mins, a word each: the first or second half of Q4_K's 12 bytes."""
+    a, b, c = load_i32x16(p), load_i32x16(p + 64), load_i32x16(p + 128)
+    if half == 0:
+        return a & 0x3F3F3F3F, b & 0x3F3F3F3F
+    return (
+        (c & 0x0F0F0F0F) | ((a >> 2) & 0x30303030),
+        ((c >> 4) & 0x0F0F0F0F) | ((b >> 2) & 0x30303030),
+    )

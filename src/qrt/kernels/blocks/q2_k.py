@@ -8,13 +8,14 @@ from qrt.kernels.intrinsics import load_f16x16, load_i32x16, load_i32x128, to_f3
 from qrt.kernels.jit import inline
 
 
-def build(update: Any) -> Any:
+def build(update: Any, fetch: Any) -> Any:
     @inline
     def visit(state, p, x, step):
         d, dmin = load_f16x16(p), load_f16x16(p + 32)
         for i in range(2):
             v = load_i32x128(p + 320 + 512 * i)
             for j in range(4):
+                fetch(p + 672 * i + 168 * j, 168)
                 pairs = load_i32x16(p + 64 + 128 * i + 64 * (j >> 1)) >> (16 * (j & 1))
                 scales = d * to_f32(pairs & 15), d * to_f32((pairs >> 8) & 15)
                 mins = dmin * to_f32((pairs >> 4) & 15), dmin * to_f32((pairs >> 12) & 15)

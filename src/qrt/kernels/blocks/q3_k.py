@@ -9,7 +9,7 @@ from qrt.kernels.intrinsics import load_f16x16, load_i32x16, load_i32x128
 from qrt.kernels.jit import inline
 
 
-def build(update: Any) -> Any:
+def build(update: Any, fetch: Any) -> Any:
     @inline
     def scale_words(a, b, c, i):
         """Eight of the sixteen scales: low nibbles (i = 0) or high ones (i = 1) of a and b."""
@@ -26,6 +26,7 @@ def build(update: Any) -> Any:
             v = load_i32x128(p + 736 + 512 * i)
             third = load_i32x128(p + 224) >> (4 * i)
             for j in range(4):
+                fetch(p + 880 * i + 220 * j, 220)
                 shift = 16 * (j & 1)
                 s0 = d * (byte_f32(words, shift) - 32.0)
                 s1 = d * (byte_f32(words, shift + 8) - 32.0)

@@ -9,9 +9,10 @@ from qrt.kernels.intrinsics import load_f16x16, load_i32x16
 from qrt.kernels.jit import inline
 
 
-def build(update: Any) -> Any:
+def build(update: Any, fetch: Any) -> Any:
     @inline
     def visit(state, p, x, step):
+        fetch(p, 352)
         codes = nibbles(p + 96) | fifth_bits(load_i32x16(p + 32))
         return update(state, codes, (load_f16x16(p),), (), x)
 

@@ -8,29 +8,19 @@ from qrt.kernels.intrinsics import load_f16x16, load_i32x16, load_i32x128, sign_
 from qrt.kernels.jit import inline
 
 
-def build(update: Any) -> Any:
-    @inline
-    def eighth(state, low, high, d, scales, x):
-        """32 values: 4 low bits and 2 high bits, two scales."""
-        pair = d * to_f32(sign_byte(scales)), d * to_f32(sign_byte(scales >> 8))
-        return update(state, (low & 0x0F0F0F0F) | ((high & 0x03030303) << 4), pair, (), x)
-
+def build(update: Any, fetch: Any) -> Any:
     @inline
     def visit(state, p, x, step):
         d = load_f16x16(p)
-        scales, q, h = p + 32, p + 288, p + 2336
-        for _ in range(2):
-            a, b, high = load_i32x128(q), load_i32x128(q + 512), load_i32x128(h)
-            s = load_i32x16(scales)
-            state = eighth(state, a, high, d, s, x)
-            state = eighth(state, b, high >> 2, d, s >> 16, x + step)
-            s = load_i32x16(scales + 64)
-            state = eighth(state, a >> 4, high >> 4, d, s, x + 2 * step)
-            state = eighth(state, b >> 4, high >> 6, d, s >> 16, x + 3 * step)
-            scales += 128
-            q += 1024
-            h += 512
-            x += 4 * step
+        for i in range(8):
+            fetch(p + 420 * i, 420)
+            half, quarter = p + 288 + 1536 * (i >> 2), i & 3
+            low = load_i32x128(half + 512 * (quarter & 1)) >> (4 * (quarter >> 1))
+            high = load_i32x128(half + 1024) >> (2 * quarter)
+            words = load_i32x16(p + 32 + 64 * (i >> 1)) >> (16 * (i & 1))
+            scales = d * to_f32(sign_byte(words)), d * to_f32(sign_byte(words >> 8))
+            state = update(state, (low & 0x0F0F0F0F) | ((high & 0x03030303) << 4), scales, (), x)
+            x += step
         return state
 
     return visit

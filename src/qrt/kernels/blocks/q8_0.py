@@ -8,9 +8,10 @@ from qrt.kernels.intrinsics import load_f16x16, load_i32x128
 from qrt.kernels.jit import inline
 
 
-def build(update: Any) -> Any:
+def build(update: Any, fetch: Any) -> Any:
     @inline
     def visit(state, p, x, step):
+        fetch(p, 544)
         return update(state, load_i32x128(p + 32), (load_f16x16(p),), (), x)
 
     return visit
