@@ -38,7 +38,7 @@ class FakeTokenizer:
     n_vocab = N_VOCAB
     bos_id, eos_id, eog_ids = BOS, EOS, frozenset({EOS})
 
-    def encode(self, text: str, *, add_special: bool = True, parse_special: bool = False):
+    def tokenize(self, text: str, *, add_special: bool = True, parse_special: bool = False):
         tokens, pieces = [BOS] if add_special else [], sorted(PIECES, key=len, reverse=True)
         while text:
             piece = next(p for p in pieces if text.startswith(p) and (parse_special or p[0] != "<"))
@@ -46,7 +46,7 @@ class FakeTokenizer:
             text = text[len(piece) :]
         return tokens
 
-    def decode(self, tokens: Sequence[int], **options: bool) -> str:
+    def detokenize(self, tokens: Sequence[int], **options: bool) -> str:
         decoder = FakeDecoder(options.get("special", False))
         return "".join(decoder.push(token) for token in tokens)
 
@@ -105,7 +105,7 @@ class FakeExecutor:
 
 def spell(text: str, prompt_len: int) -> Callable[[list[int]], NDArray[np.float32]]:
     """A script that answers a prompt of so many tokens with `text`, a token each, then EOS."""
-    answer = [*FakeTokenizer().encode(text, add_special=False), EOS]
+    answer = [*FakeTokenizer().tokenize(text, add_special=False), EOS]
 
     def script(tokens: list[int]) -> NDArray[np.float32]:
         logits = np.zeros(N_VOCAB, dtype=np.float32)

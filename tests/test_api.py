@@ -40,7 +40,7 @@ class Letters(FakeTokenizer):
     def flush(self):
         return ""
 
-    def decode(self, tokens, **_options):
+    def detokenize(self, tokens, **_options):
         return "".join(self.push(t) for t in tokens)
 
 
@@ -48,7 +48,7 @@ class Turns:
     """A chat template: the contents one after the other, a space behind each."""
 
     def tokens(self, messages):
-        return Letters().encode("".join(f"{m['content']} " for m in messages))
+        return Letters().tokenize("".join(f"{m['content']} " for m in messages))
 
 
 class Watched:
@@ -362,7 +362,7 @@ def test_load_tokenizer(data, tmp_path):
         lzma.decompress((data / "vocab" / "ggml-vocab-llama-spm.gguf.xz").read_bytes())
     )
     tokenizer = qrt.load_tokenizer(path)
-    assert tokenizer.decode(tokenizer.encode("Hello world")) == "Hello world"
+    assert tokenizer.detokenize(tokenizer.tokenize("Hello world")) == "Hello world"
 
 
 def test_a_closed_model_says_so(make, loaded):

@@ -98,7 +98,7 @@ def test_never_two_bos(source: str, add_bos: bool) -> None:
     tokenizer = vocabulary("<s>", bos="<s>", add_bos=add_bos)
     template = ChatTemplate(source, tokenizer)
     ids = template.tokens(CONVERSATION[1:])
-    assert ids == tokenizer.encode_spans(template.render(CONVERSATION[1:]), add_special=True)
+    assert ids == tokenizer.tokenize_spans(template.render(CONVERSATION[1:]), add_special=True)
     assert ids.count(256) == int(add_bos or "bos_token" in source)
 
 
@@ -204,7 +204,7 @@ def test_messages_cannot_forge_control_tokens(attack: str) -> None:
         ]
         ids = template.tokens(messages, tools=[{"description": evil}])
         assert sum(token >= 256 for token in ids) == n_marks, mark
-        assert tokenizer.decode(ids, special=True).count(evil) >= 8
+        assert tokenizer.detokenize(ids, special=True).count(evil) >= 8
 
 
 def test_thoughts_of_the_assistant_stay_recognizable() -> None:

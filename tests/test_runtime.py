@@ -83,7 +83,7 @@ def test_an_end_token_ends_the_answer_and_shows_nothing():
     assert records[-1].finish_reason == "stop"
     assert records[-1].token == EOS
     assert len(answer("the end", ignore_eos=True)[1]) == 64
-    text, records = answer("the end", stop_tokens=[FakeTokenizer().encode("n")[1]])
+    text, records = answer("the end", stop_tokens=[FakeTokenizer().tokenize("n")[1]])
     assert (text, records[-1].finish_reason) == ("the e", "stop")
 
 

@@ -82,8 +82,8 @@ def tiny_spm(**changes: object) -> dict[str, object]:
 def test_matches_reference(load: Load, data: Path, name: str) -> None:
     tokenizer = load(name)
     for text, expected in cases(data, name):
-        assert tokenizer.encode(text, add_special=False) == expected
-        assert tokenizer.decode(expected) == text
+        assert tokenizer.tokenize(text, add_special=False) == expected
+        assert tokenizer.detokenize(expected) == text
 
 
 @pytest.mark.parametrize("name", ["llama-bpe", "gpt-2", "falcon"])
@@ -101,8 +101,8 @@ def test_any_text_round_trips(load: Load, text: str) -> None:
         tokenizer = load(name)
         expected = text if name != "llama-spm" else text.replace("▁", " ")
         for parse_special in (False, True):
-            ids = tokenizer.encode(text, add_special=False, parse_special=parse_special)
-            assert tokenizer.decode(ids, special=True) == expected
+            ids = tokenizer.tokenize(text, add_special=False, parse_special=parse_special)
+            assert tokenizer.detokenize(ids, special=True) == expected
             stream = tokenizer.stream(special=True, continued=False)
             assert "".join([*map(stream.push, ids), stream.flush()]) == expected
 
@@ -110,28 +110,28 @@ def test_any_text_round_trips(load: Load, text: str) -> None:
 def test_special_tokens_only_where_asked(load: Load) -> None:
     tokenizer = load("llama-bpe")
     text = "<|begin_of_text|>hi<|eot_id|>"
-    assert tokenizer.encode(text, parse_special=True) == [128000, 128000, 6151, 128009]
-    assert not {128000, 128009} & set(tokenizer.encode(text, add_special=False))
+    assert tokenizer.tokenize(text, parse_special=True) == [128000, 128000, 6151, 128009]
+    assert not {128000, 128009} & set(tokenizer.tokenize(text, add_special=False))
     spans = [("<|eot", True), ("_id|>", False), ("<|eot_id|>", True), ("<|eot_id|>", False)]
-    assert tokenizer.encode_spans(spans, add_special=False).count(128009) == 1
+    assert tokenizer.tokenize_spans(spans, add_special=False).count(128009) == 1
 
 
 def test_ordinary_tokens_cross_spans(load: Load) -> None:
     tokenizer = load("llama-bpe")
     spans = [("<|eot_id|>Hel", True), ("lo wor", False), ("ld", True)]
-    assert tokenizer.encode_spans(spans, add_special=False) == [128009, 9906, 1917]
+    assert tokenizer.tokenize_spans(spans, add_special=False) == [128009, 9906, 1917]
 
 
 def test_rules_of_single_families(load: Load) -> None:
     phi3 = load("phi-3")
-    assert phi3.encode("<|user|>\n hi", parse_special=True) == [1, 32010, 7251]
+    assert phi3.tokenize("<|user|>\n hi", parse_special=True) == [1, 32010, 7251]
     spm = load("llama-spm")
-    assert spm.encode("") == [1]
-    assert spm.encode("hi") == [1, 7251]
-    assert spm.decode([7251]) == "hi"
-    assert spm.decode([7251], continued=True) == " hi"
+    assert spm.tokenize("") == [1]
+    assert spm.tokenize("hi") == [1, 7251]
+    assert spm.detokenize([7251]) == "hi"
+    assert spm.detokenize([7251], continued=True) == " hi"
     assert spm.stream().push(7251) == " hi"
-    assert load("deepseek-llm").encode("aø", add_special=False)[-1] == 100002
+    assert load("deepseek-llm").tokenize("aø", add_special=False)[-1] == 100002
 
 
 def test_ends_of_generation(load: Load) -> None:
@@ -148,8 +148,8 @@ def test_unstated_special_tokens() -> None:
     types = np.array([1] * 256 + [3, 3, 3, 4, 4], np.int32)
     harmony = load_tokenizer(tiny(tokens=tokens, token_type=types, merges=[], eos_token_id=256), "")
     assert harmony.eog_ids == {256, 257}
-    assert harmony.decode([258, 259, 257]) == "<|end|><|channel|>"
-    forged = harmony.encode("<|channel|><|x|>")
+    assert harmony.detokenize([258, 259, 257]) == "<|end|><|channel|>"
+    forged = harmony.tokenize("<|channel|><|x|>")
     assert not {259, 260} & set(forged)
 
 
@@ -173,11 +173,11 @@ def test_ids_and_texts_are_checked() -> None:
     tokenizer = load_tokenizer(tiny(), "tiny")
     assert tokenizer.n_vocab == 260
     for token in (-1, 260, 1 << 40):
-        for use in (tokenizer.piece, tokenizer.token_bytes, lambda t: tokenizer.decode([t])):
+        for use in (tokenizer.piece, tokenizer.token_bytes, lambda t: tokenizer.detokenize([t])):
             with pytest.raises(InputError, match="outside the vocabulary"):
                 use(token)
     with pytest.raises(InputError, match="character 1"):
-        tokenizer.encode("a\ud800")
+        tokenizer.tokenize("a\ud800")
 
 
 BYTES = ["<unk>", "<s>", "</s>", *(f"<0x{b:02X}>" for b in range(256))]
@@ -220,26 +220,26 @@ def test_merge_of_an_absent_token() -> None:
     tokenizer = load_tokenizer(tiny(merges=["l o"]), "file.gguf")
     for text in ("hello", "hello" * bpe.LONG_TEXT):
         with pytest.raises(VocabError, match="lo"):
-            tokenizer.encode(text)
+            tokenizer.tokenize(text)
 
 
 def test_repeated_and_empty_pieces_are_survived() -> None:
     tokens = [*BYTES, "a", "a", ""]
     tokenizer = load_tokenizer(tiny_spm(tokens=tokens, add_space_prefix=False), "tiny")
-    assert tokenizer.encode("aa", add_special=False) == [259, 259]
-    assert tokenizer.decode([261, 260]) == "a"
+    assert tokenizer.tokenize("aa", add_special=False) == [259, 259]
+    assert tokenizer.detokenize([261, 260]) == "a"
 
 
 @pytest.mark.parametrize("name", ["llama-spm", "llama-bpe"])
 @pytest.mark.parametrize("char", ["a", " ", "\n", "中", "<|"])
 def test_long_input_takes_linear_time(load: Load, name: str, char: str) -> None:
     tokenizer = load(name)
-    tokenizer.encode("warm" * bpe.LONG_TEXT)
+    tokenizer.tokenize("warm" * bpe.LONG_TEXT)
 
     def seconds(n_bytes: int) -> float:
         text = char * (n_bytes // len(char.encode()))
         start = time.perf_counter()
-        tokenizer.encode(text, parse_special=True)
+        tokenizer.tokenize(text, parse_special=True)
         return time.perf_counter() - start
 
     ratio = 9.0
@@ -257,4 +257,4 @@ def test_text_cannot_forge_control_tokens(load: Load, name: str) -> None:
     for token in control:
         text = tokenizer.piece(token)
         for forged in (text, f"a{text}b", text * 2):
-            assert token not in tokenizer.encode_spans([(forged, False)], add_special=False)
+            assert token not in tokenizer.tokenize_spans([(forged, False)], add_special=False)

@@ -48,7 +48,7 @@ class Core:
             return check_tokens("prompt", prompt, self.n_vocab)
         if not prompt:
             raise InputError("the prompt is empty; give at least one character")
-        return self.tokenizer.encode(prompt, add_special=True)
+        return self.tokenizer.tokenize(prompt, add_special=True)
 
     def chat_tokens(self, messages: Items[Message], template_vars: Mapping[str, Any]) -> list[int]:
         """The tokens of a conversation in the model's chat template, up to where it answers."""
@@ -90,12 +90,12 @@ class Core:
         if cached is None or cached[0] != strings:
             tokenizer = self.tokenizer
             pieces = (
-                tokenizer.decode([token], special=True, continued=True)
+                tokenizer.detokenize([token], special=True, continued=True)
                 for token in range(tokenizer.n_vocab)
             )
 
             def tokenize(text: str) -> list[int]:
-                return tokenizer.encode(text, add_special=False)
+                return tokenizer.tokenize(text, add_special=False)
 
             cached = strings, breaker_table(pieces, tokenize, strings)
             self._breakers = cached

@@ -100,14 +100,14 @@ class Model(_Generates):
         """
         if not isinstance(text, str):
             raise InputError(f"the text to tokenize must be a string, got {shown(text)}")
-        return self._core.tokenizer.encode(
+        return self._core.tokenizer.tokenize(
             text, add_special=add_special, parse_special=parse_special
         )
 
     def detokenize(self, tokens: Iterable[int], *, special: bool = False) -> str:
         """The text of token ids; special tokens are left out unless `special`."""
         ids = check_tokens("tokens", tokens, self._core.n_vocab)
-        return self._core.tokenizer.decode(ids, special=special)
+        return self._core.tokenizer.detokenize(ids, special=special)
 
     def logits(
         self, tokens: Iterable[int], *, chunk: int | None = None, phase: Phase = "prefill"

@@ -39,7 +39,7 @@ def tokenize(
     from qrt.api import load_tokenizer
 
     tokenizer = load_tokenizer(model_file(path))
-    tokens = tokenizer.encode(content, add_special=not no_special, parse_special=parse_special)
+    tokens = tokenizer.tokenize(content, add_special=not no_special, parse_special=parse_special)
     if ids:
         print(tokens)
         return

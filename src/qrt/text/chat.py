@@ -74,7 +74,7 @@ class ChatTemplate:
         add_generation_prompt: bool = True,
         **kwargs: object,
     ) -> Spans:
-        """The prompt as spans for `Tokenizer.encode_spans`.
+        """The prompt as spans for `Tokenizer.tokenize_spans`.
 
         A span flagged False holds text of a message that could pass for a control token. A BOS
         token at the start is left out where the tokenizer adds one. `kwargs` (tools, documents,
@@ -103,7 +103,7 @@ class ChatTemplate:
     ) -> list[int]:
         """Token ids of the prompt, with one BOS where the model wants it and no EOS at the end."""
         spans = self.render(messages, add_generation_prompt=add_generation_prompt, **kwargs)
-        ids = self._tokenizer.encode_spans(spans, add_special=False)
+        ids = self._tokenizer.tokenize_spans(spans, add_special=False)
         bos_id = self._tokenizer.bos_id
         if self._tokenizer.add_bos and bos_id is not None:
             ids.insert(0, bos_id)

@@ -109,7 +109,7 @@ class Tokenizer:
         """Do the heavy part of encoding's set-up now. Safe to call on another thread."""
         self._encoder.prepare()
 
-    def encode(
+    def tokenize(
         self, text: str, *, add_special: bool = True, parse_special: bool = False
     ) -> list[int]:
         """Token ids of `text`.
@@ -117,9 +117,9 @@ class Tokenizer:
         `add_special` puts BOS and EOS where the file asks for them; `parse_special` lets text that
         spells a control token become that token. Raises InputError for text that is not Unicode.
         """
-        return self.encode_spans([(text, parse_special)], add_special=add_special)
+        return self.tokenize_spans([(text, parse_special)], add_special=add_special)
 
-    def encode_spans(
+    def tokenize_spans(
         self, spans: Sequence[tuple[str, bool]], *, add_special: bool = True
     ) -> list[int]:
         """Token ids of the joined texts of `spans`.
@@ -148,7 +148,7 @@ class Tokenizer:
             ids.append(self.eos_id)
         return ids
 
-    def decode(
+    def detokenize(
         self, tokens: Iterable[int], *, special: bool = False, continued: bool = False
     ) -> str:
         """The text of `tokens`; bytes that are not UTF-8 become U+FFFD.
@@ -162,7 +162,7 @@ class Tokenizer:
     def stream(self, *, special: bool = False, continued: bool = True) -> StreamDecoder:
         """A decoder to push tokens into one by one, by default those that follow a prompt.
 
-        What it returns in all equals `decode` with the same parameters.
+        What it returns in all equals `detokenize` with the same parameters.
         """
         strip_space = self._settings.space_prefix and not continued
         return StreamDecoder(self._bytes_of, special=special, strip_space=strip_space)
