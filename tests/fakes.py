@@ -14,6 +14,7 @@ from qrt.backends.base import Cancelled, Settings
 from qrt.graph.batch import PAGE_LEN, Batch
 from qrt.runtime.engine import Engine
 from qrt.runtime.generate import Stream
+from qrt.runtime.generation import Generation
 from qrt.runtime.options import options_from
 
 BOS, EOS = 0, 1
@@ -122,17 +123,15 @@ def executor(n_pages: int = 16, max_rows: int = 8, **kwargs) -> FakeExecutor:
 PROMPT = list(range(3, 23))
 
 
+def generation(engine: Engine, prompt=PROMPT, **options) -> Generation:
+    """A generation of 12 tokens, or what `options` say."""
+    checked = options_from({"seed": 1, "max_tokens": 12, "ignore_eos": True, **options})
+    return Generation(engine, FakeTokenizer(), prompt, checked, N_VOCAB, 1000)
+
+
 def start(engine: Engine, prompt=PROMPT, seq=None, **options) -> Stream:
-    """A stream of 12 tokens, or what `options` say."""
-    return Stream(
-        engine,
-        FakeTokenizer(),
-        prompt,
-        options_from({"seed": 1, "max_tokens": 12, "ignore_eos": True, **options}),
-        n_vocab=N_VOCAB,
-        weight_bytes=1000,
-        seq=seq,
-    )
+    """A stream of such a generation."""
+    return Stream(generation(engine, prompt, **options), seq)
 
 
 def tokens(stream: Stream) -> list[int]:

@@ -74,7 +74,7 @@ def test_matmul(
     lab: Lab, qtype: str, n_blocks: int, n_out: int, n_tokens: int, kind: str, seed: int
 ) -> None:
     x = activations(kind, n_tokens, n_blocks * QTYPES[qtype].block_size, seed)
-    check_matmul(lab, qtype, (1, 8), n_out, x, seed)
+    check_matmul(lab, qtype, (1, 4, 8), n_out, x, seed)
 
 
 @each_format
@@ -99,6 +99,17 @@ def test_dot_products_of_every_tier(any_lab: Lab, qtype: str, tile: int) -> None
 @pytest.mark.parametrize("qtype", ["IQ4_NL", "F16"])
 def test_lookups_and_floats_of_every_tier(main_lab: Lab, qtype: str) -> None:
     check_tier(main_lab, qtype, 1)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("qtype", ["Q8_0", "Q4_K", "F16"])
+def test_a_value_that_is_not_finite_shows(lab: Lab, qtype: str, value: float) -> None:
+    blocks, _ = matrix(qtype, 16, 512, 1)
+    x = activations("normal", 2, 512, 1)
+    x[1, 77] = value
+    got = lab.matmul(qtype, 1, lab.pack(blocks, qtype), 16, x)
+    assert np.isfinite(got[0]).all()
+    assert not np.isfinite(got[1]).any()
 
 
 @each_format

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from qrt.runtime.generate import Stream
-from qrt.runtime.records import FinishReason, Timings
+from qrt.runtime.records import FinishReason, Timings, TokenRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +31,20 @@ def collect(stream: Stream) -> Completion:
     """Runs a stream to its end."""
     with stream:
         records = list(stream)
+    return completion(records, stream.seed, stream.n_prompt_tokens, stream.timings)
+
+
+def completion(
+    records: Sequence[TokenRecord], seed: int, n_prompt_tokens: int, timings: Timings
+) -> Completion:
+    """The records of one generation put together."""
     finish = records[-1].finish_reason if records else None
     return Completion(
         text="".join(record.text for record in records),
         tokens=tuple(record.token for record in records),
         logprobs=tuple(record.logprob for record in records),
         finish_reason=finish or "cancelled",
-        seed=stream.seed,
-        n_prompt_tokens=stream.n_prompt_tokens,
-        timings=stream.timings,
+        seed=seed,
+        n_prompt_tokens=n_prompt_tokens,
+        timings=timings,
     )

@@ -11,6 +11,7 @@ from qrt.errors import InputError
 from qrt.runtime.checks import check_tokens, shown
 from qrt.runtime.engine import Engine
 from qrt.runtime.generate import Stream
+from qrt.runtime.generation import Generation
 from qrt.runtime.kv import Sequence
 from qrt.runtime.loader import Loaded
 from qrt.runtime.options import GenerateOptions
@@ -61,20 +62,23 @@ class Core:
             self._template = choose_template(self.loaded.file.metadata, tokenizer)
         return self._template.tokens(messages, **template_vars)
 
-    def start(self, tokens: Items[int], options: GenerateOptions, seq: Sequence | None) -> Stream:
-        """A stream for these prompt tokens, on `seq` or on a sequence of its own."""
+    def generation(self, tokens: Items[int], options: GenerateOptions) -> Generation:
+        """A generation for these prompt tokens, not yet begun."""
         if options.seed is None:
             options = dataclasses.replace(options, seed=self._seed)
-        return Stream(
+        return Generation(
             self.engine,
             self.tokenizer,
             tokens,
             options,
-            n_vocab=self.n_vocab,
-            weight_bytes=self.loaded.weight_bytes,
-            breakers=self._dry_breakers(options.sampling),
-            seq=seq,
+            self.n_vocab,
+            self.loaded.weight_bytes,
+            self._dry_breakers(options.sampling),
         )
+
+    def start(self, tokens: Items[int], options: GenerateOptions, seq: Sequence | None) -> Stream:
+        """A stream for these prompt tokens, on `seq` or on a sequence of its own."""
+        return Stream(self.generation(tokens, options), seq)
 
     def close(self) -> None:
         """Frees weights, pages and the file; a second time does nothing."""

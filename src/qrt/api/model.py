@@ -10,7 +10,7 @@ from typing import Any, Self, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from qrt.api.completion import Completion, collect
+from qrt.api.completion import Completion, collect, completion
 from qrt.api.core import Core, Message
 from qrt.api.info import ModelInfo, model_info
 from qrt.errors import InputError
@@ -18,6 +18,7 @@ from qrt.graph.batch import Phase
 from qrt.runtime.checks import check_int, check_tokens, shown
 from qrt.runtime.generate import Stream
 from qrt.runtime.kv import Sequence
+from qrt.runtime.many import run_many
 from qrt.runtime.options import GenerateKeywords, options_from
 
 _PHASES = ("prefill", "decode")
@@ -134,6 +135,30 @@ class Model(_Generates):
             return engine.prefill(seq, ids, wanted="all", chunk=chunk, phase=phase)
         finally:
             engine.release(seq)
+
+    def generate_many(
+        self,
+        prompts: Iterable[str | Iterable[int]],
+        *,
+        batch_size: int = 16,
+        **options: Unpack[GenerateKeywords],
+    ) -> list[Completion]:
+        """Continues all prompts, decoding up to `batch_size` of them together.
+
+        The weights are read once for all rows of a step. Each completion has the tokens and
+        logprobs that `generate` gives alone with the same options; its timings are those of the
+        steps it shared. Raises what `stream` raises, for any prompt, before anything is computed.
+        """
+        check_int("batch_size", batch_size, 1, self._core.engine.max_rows)
+        checked = options_from(options)
+        generations = [
+            self._core.generation(self._core.prompt_tokens(prompt), checked) for prompt in prompts
+        ]
+        results = run_many(self._core.engine, generations, batch_size)
+        return [
+            completion(records, g.seed, len(g.prompt), g.timings)
+            for g, records in zip(generations, results, strict=True)
+        ]
 
     def session(self) -> Session:
         """A session: generations in a row that need not compute again what they share."""

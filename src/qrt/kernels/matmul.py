@@ -31,7 +31,7 @@ from qrt.kernels.intrinsics import (
     zeros,
 )
 from qrt.kernels.jit import inline
-from qrt.kernels.layout import LINE, LINE_AT, MATMUL, SCRATCH, STEP
+from qrt.kernels.layout import LINE, LINE_AT, MATMUL, ROW_TILE, SCRATCH, STEP
 from qrt.kernels.panels import PANEL_FORMATS, PanelFormat
 
 PANELS_AT_ONCE = 4
@@ -90,7 +90,7 @@ def _quantized_panel(fmt: PanelFormat, tile: int) -> Any:
     def update(acc, codes, scales, mins, x):
         return minus(dots(acc, codes, scales, x), mins, x)
 
-    visit = VISITS[fmt.qtype](update, fetch if tile == 1 else fetch_nothing)
+    visit = VISITS[fmt.qtype](update, fetch if tile < ROW_TILE else fetch_nothing)
 
     @inline
     def panel(acc, p, x, n_in):

@@ -62,6 +62,11 @@ class Engine:
         return self._executor.settings.max_rows
 
     @property
+    def n_pages(self) -> int:
+        """KV pages in all."""
+        return self._pool.n_pages
+
+    @property
     def n_free_pages(self) -> int:
         """KV pages that no sequence holds."""
         return self._pool.n_free

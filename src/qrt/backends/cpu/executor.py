@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from qrt.backends.base import Cancelled, Progress, Settings
 from qrt.backends.cpu.kv import reserve_pages
 from qrt.backends.cpu.memory import address, reserve
-from qrt.backends.cpu.placement import TILES, placement
+from qrt.backends.cpu.placement import TILES, placement, tile_for
 from qrt.backends.cpu.recorder import FORM_BYTES, Recorder, form_for, kernel_of
 from qrt.backends.cpu.weights import load_weights, matrix_names
 from qrt.config import cache_dir, default_threads, read_env
@@ -47,7 +47,8 @@ def prepare(
     needed = {
         kernel_of(task, qtypes, settings.kv_type, tile)
         for task in plan.tasks
-        for tile in TILES.values()
+        for tiles in TILES.values()
+        for tile in tiles
     }
     names = sorted({*TEAM_KERNELS, "pack", *needed})
     library = load_kernels(names, tier, cache_dir(env), default_threads(), progress)
@@ -87,7 +88,7 @@ class CpuExecutor:
         self._tier = tier
         self._recorder = recorder
         self._team = team
-        self._tapes = {phase: recorder.tape(tile) for phase, tile in TILES.items()}
+        self._tapes = {tile: recorder.tape(tile) for tiles in TILES.values() for tile in tiles}
         self._scratch = aligned(SCRATCH * settings.n_threads)
         self._step = aligned(STEP.size)
         self._words = self._step.view(np.int64)
@@ -122,7 +123,7 @@ class CpuExecutor:
             ("scratch", address(self._scratch)),
         ):
             self._set(field, value)
-        tape = self._tapes[phase].records
+        tape = self._tapes[tile_for(phase, len(tokens))].records
         self._team.run(tape, address(self._step), interruptible=phase == "prefill")
         if self._words[STEP.cancel // 8]:
             raise Cancelled

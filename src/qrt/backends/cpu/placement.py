@@ -14,8 +14,13 @@ from qrt.graph.lower import Plan, lower
 from qrt.kernels.isa import Tier, choose
 from qrt.kernels.layout import ROW_TILE
 
-TILES: dict[Phase, int] = {"prefill": ROW_TILE, "decode": 1}
-"""Rows of activations that a matmul takes at once."""
+TILES: dict[Phase, tuple[int, ...]] = {"prefill": (ROW_TILE,), "decode": (1, 4)}
+"""Rows of activations that a matmul takes at once: the first that holds all rows, else the last."""
+
+
+def tile_for(phase: Phase, n_rows: int) -> int:
+    """The tile that a step of `n_rows` rows runs with."""
+    return next((tile for tile in TILES[phase] if n_rows <= tile), TILES[phase][-1])
 
 
 def plan_placement(
@@ -36,6 +41,6 @@ def placement(
     for task in plan.tasks:
         op = task.op
         name = op.weight if isinstance(op, Linear) else getattr(op, "out", "")
-        kernel = kernel_of(task, qtypes, kv_type, TILES["decode"])
+        kernel = kernel_of(task, qtypes, kv_type, tile_for("decode", 1))
         rows.append((f"{type(op).__name__} {name}".strip(), f"cpu/{tier.name} {kernel}"))
     return rows
