@@ -63,7 +63,8 @@ def check_matmul(
     for part in (bias, residual):
         want = want if part is None else want + part
     got = [lab.matmul(qtype, tile, panels, n_out, x, bias, residual) for tile in tiles]
-    assert nmse(got[0], want) <= 1e-10
+    coarse = np.abs(got[0] - want).max(initial=0) <= x.shape[1] * 2.0**-149  # a subnormal's steps
+    assert coarse or nmse(got[0], want) <= 1e-10
     assert all(other.tobytes() == got[0].tobytes() for other in got[1:])
 
 
