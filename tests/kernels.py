@@ -26,10 +26,10 @@ SOME = (  # every row of the instruction table
     *("matmul.IQ4_NL.1", "matmul.F16.1"),
 )
 ALL = (
-    *(*SOME, "rope", "add", "select", "read", "store_kv.f32"),
+    *(*SOME, "rope", "add", "select", "read", "store_kv.f32", "store_kv.q8_0"),
     *(f"embed.{name}" for name in PANEL_FORMATS if name != "F16"),
     *(f"matmul.{name}.{tile}" for name in PANEL_FORMATS for tile in (1, 4, 8)),
-    *(f"attention.{kv}.{heads}" for kv in ("f16", "f32") for heads in (1, 2, 4)),
+    *(f"attention.{kv}.{heads}" for kv in ("f16", "f32", "q8_0") for heads in (1, 2, 4)),
 )
 TIER_KERNELS = {"generic": SOME, "avx2": SOME, "avxvnni": DOTS} | {BEST: ALL}
 

@@ -320,7 +320,7 @@ def test_bad_arguments_raise_at_once(model, call, error, message):
         ({"n_ctx": 0}, "n_ctx must be between 1"),
         ({"n_ctx": 257}, "n_ctx is 257, the model was trained for 256"),
         ({"n_ctx": True}, "n_ctx must be an integer"),
-        ({"kv_type": "q8_0"}, "kv_type must be one of f16, f32, got 'q8_0'"),
+        ({"kv_type": "q9_0"}, "kv_type must be one of f16, f32, q8_0, got 'q9_0'"),
         ({"backend": "tpu"}, "backend must be one of auto, cpu, reference, got 'tpu'"),
         ({"seed": -1}, "seed must be between 0"),
     ],

@@ -80,7 +80,7 @@ BAD_INPUTS = {
     "prompt not text": (["complete", "-f", "{}/latin.txt"], 2, "is not UTF-8 text (byte 3)"),
     "tokenize truncated": (["tokenize", "{}/truncated.gguf", "hi"], 3, "truncated or corrupt"),
     "info text": (["info", "{}/text.gguf"], 3, "not a GGUF file"),
-    "info kv": (["info", "--kv-type", "q8"], 2, "--kv-type must be f16 or f32"),
+    "info kv": (["info", "--kv-type", "q8"], 2, "--kv-type must be one of f16, f32, q8_0"),
     "bench list": (["bench", "-p", "1-x"], 2, "-p: expected numbers"),
     "bench range": (["bench", "-p", "0-8*2"], 2, "never ends"),
     "bench nothing": (["bench", "-p", "0", "-n", "0"], 2, "nothing to measure"),

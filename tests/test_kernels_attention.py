@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernels import Buffer, Lab, float_bits, nmse
+from kernels import Buffer, Lab, float_bits, nmse, quantize_lines
 from numpy.typing import NDArray
 
+from qrt.formats.quants import QTYPES
 from qrt.kernels import layout
 from qrt.kernels.layout import PAGE
 
@@ -68,8 +69,9 @@ def make_rows(shape: Shape, seed: int) -> Rows:
 
 def attend(lab: Lab, shape: Shape, rows: Rows, first: int = 0) -> tuple[NDArray, NDArray]:
     """(pages, attention of the rows from `first` on) after all rows were stored."""
-    dtype = DTYPES[shape.kv_type]
-    page = (shape.n_kv_heads, 2, PAGE * shape.width)
+    dtype = DTYPES.get(shape.kv_type, np.dtype(np.uint8))
+    part_bytes = PAGE * shape.width // 32 * layout.KV_BYTES[shape.kv_type]
+    page = (shape.n_kv_heads, 2, part_bytes // dtype.itemsize)
     pages = Buffer((N_PAGES, *page), dtype)
     out = Buffer(rows.q[first:].shape, np.float32)
     tables = [lab.put(np.array(table, np.int32)) for table in TABLES]
@@ -117,9 +119,30 @@ def attend(lab: Lab, shape: Shape, rows: Rows, first: int = 0) -> tuple[NDArray,
     return kept, lab.run([(shape.kernel, attention)], [out], **later)[0]
 
 
+def in_blocks(x: NDArray[np.float32]) -> NDArray[np.float64]:
+    """x as Q8_0 holds it, 32 values of a head at a time."""
+    padded = np.pad(x, ((0, 0), (0, 0), (0, -x.shape[2] % 32)))
+    kind = QTYPES["Q8_0"]
+    assert kind.quantize is not None
+    held = kind.dequantize(kind.quantize(padded.reshape(-1, 32))).reshape(padded.shape)
+    return held[..., : x.shape[2]].astype(np.float64)
+
+
+def in_lines(x: NDArray[np.float32]) -> NDArray[np.float64]:
+    """x as activation lines hold it, the same way."""
+    padded = np.pad(x, ((0, 0), (0, 0), (0, -x.shape[2] % 32)))
+    lines = quantize_lines(padded.reshape(len(x) * x.shape[1], -1), fused=True)
+    held = lines["quants"] * lines["scale"][..., None].astype(np.float64)
+    return held.reshape(padded.shape)[..., : x.shape[2]]
+
+
 def reference(shape: Shape, rows: Rows, *, rounded: bool) -> NDArray[np.float64]:
-    dtype = DTYPES[shape.kv_type] if rounded else np.float32
-    k, v = (x.astype(dtype).astype(np.float64) for x in (rows.k, rows.v))
+    q, k, v = (x.astype(np.float64) for x in (rows.q, rows.k, rows.v))
+    if rounded and shape.kv_type == "q8_0":
+        scale = np.float32(shape.head_dim**-0.5)
+        q, k, v = in_lines(rows.q * scale) / scale, in_blocks(rows.k), in_blocks(rows.v)
+    elif rounded:
+        k, v = (x.astype(DTYPES[shape.kv_type]).astype(np.float64) for x in (rows.k, rows.v))
     want = np.empty(rows.q.shape)
     for t, position in enumerate(rows.positions):
         seen = (rows.table_of == rows.table_of[t]) & (rows.positions <= position)
@@ -127,7 +150,7 @@ def reference(shape: Shape, rows: Rows, *, rounded: bool) -> NDArray[np.float64]
             seen &= rows.positions > position - shape.window
         for head in range(rows.q.shape[1]):
             kv = head // shape.shared
-            scores = k[seen, kv] @ rows.q[t, head].astype(np.float64) * shape.head_dim**-0.5
+            scores = k[seen, kv] @ q[t, head] * shape.head_dim**-0.5
             if shape.softcap:
                 scores = shape.softcap * np.tanh(scores / shape.softcap)
             weights = np.exp(scores - scores.max())
@@ -251,3 +274,21 @@ def test_floats_round_to_the_nearest_half(main_lab: Lab) -> None:
     np.testing.assert_array_equal(np.isnan(got), np.isnan(want))
     numbers = ~np.isnan(want)
     np.testing.assert_array_equal(got[numbers].view(np.uint16), want[numbers].view(np.uint16))
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        Shape("q8_0", 1, 1, 32, (1, 0, 0)),
+        Shape("q8_0", 2, 4, 64, (130, 65, 3)),
+        Shape("q8_0", 2, 2, 80, (64, 17, 64)),
+        Shape("q8_0", 1, 7, 128, (5, 128, 33), window=20),
+        Shape("q8_0", 3, 3, 33, (40, 1, 20), softcap=5.0),
+    ],
+)
+def test_q8_0_cache(lab: Lab, shape: Shape) -> None:
+    rows = make_rows(shape, 11)
+    _, got = attend(lab, shape, rows)
+    assert nmse(got, reference(shape, rows, rounded=True)) <= 1e-8
+    if not shape.softcap:  # which the test makes steep
+        assert nmse(got, reference(shape, rows, rounded=False)) <= 5e-4

@@ -141,7 +141,7 @@ def test_an_f16_cache_rounds_keys_and_values(data: Path) -> None:
 
 
 def test_an_unknown_cache_type_is_refused(data: Path) -> None:
-    with pytest.raises(InputError, match="kv_type: expected one of f16, f32, got 'q3'"):
+    with pytest.raises(InputError, match="kv_type: expected one of f16, f32, q8_0, got 'q3'"):
         executor(data, "llama", "q3")
 
 

@@ -37,7 +37,7 @@ def load(
     n_ctx: tokens of prompt and answer together; None: what the model was trained for, at most 4096.
     n_threads: None: QRT_THREADS, or one per CPU that this process may use.
     seed: the seed of every generation that names none; None: a fresh one each.
-    kv_type: "f16" or "f32", the type of stored keys and values.
+    kv_type: "f16", "f32" or "q8_0", the type of stored keys and values.
     backend: "auto", "cpu" or "reference" (NumPy, slow, for comparison).
     progress: called as progress(what, done, total) while kernels compile and weights are packed.
 

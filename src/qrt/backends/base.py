@@ -24,7 +24,7 @@ class Settings:
     n_threads: int
     n_pages: int
     max_rows: int  # rows in one prefill step
-    kv_type: str  # "f16" or "f32"
+    kv_type: str  # "f16", "f32" or "q8_0"
 
 
 class Executor(Protocol):

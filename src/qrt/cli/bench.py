@@ -39,7 +39,7 @@ def bench(
         int, Option("-r", "--repetitions", metavar="N", help="Times each test is run.")
     ] = 5,
     kv_type: Annotated[
-        str, Option("--kv-type", metavar="TYPE", help="Stored keys and values: f16 or f32.")
+        str, Option("--kv-type", metavar="TYPE", help="Stored keys and values: f16, f32 or q8_0.")
     ] = "f16",
     backend: Annotated[str, Option("--backend", metavar="NAME")] = "auto",
     output: Annotated[

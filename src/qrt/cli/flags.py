@@ -45,7 +45,10 @@ class LoadFlags:
         int | None, _flag("-t", "--threads", help="Threads. Default: one per CPU.")
     ] = None
     kv_type: Annotated[
-        str, _flag("--kv-type", metavar="TYPE", help="Stored keys and values: f16 (default), f32.")
+        str,
+        _flag(
+            "--kv-type", metavar="TYPE", help="Stored keys and values: f16 (default), f32, q8_0."
+        ),
     ] = "f16"
     backend: Annotated[
         str, _flag("--backend", metavar="NAME", help="auto (default), cpu or reference.")

@@ -16,8 +16,6 @@ from qrt.errors import InputError
 if TYPE_CHECKING:
     from qrt.tools.describe import Description, Running
 
-_KV_TYPES = ("f16", "f32")
-
 
 def info(
     model: Annotated[
@@ -25,7 +23,7 @@ def info(
     ] = None,
     model_flag: ModelFlag = None,
     kv_type: Annotated[
-        str, Option("--kv-type", metavar="TYPE", help="Stored keys and values: f16 or f32.")
+        str, Option("--kv-type", metavar="TYPE", help="Stored keys and values: f16, f32 or q8_0.")
     ] = "f16",
     as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -33,10 +31,11 @@ def info(
 
     Its metadata, tensors and sizes, and where each op of it would run.
     """
-    if kv_type not in _KV_TYPES:
-        raise InputError(f"--kv-type must be f16 or f32, got {kv_type!r}")
+    from qrt.runtime.loader import KV_TYPES
     from qrt.tools.describe import describe
 
+    if kv_type not in KV_TYPES:
+        raise InputError(f"--kv-type must be one of {', '.join(KV_TYPES)}, got {kv_type!r}")
     found = describe(model_file(only_model(model, model_flag)), kv_type)
     if as_json:
         why_not = None if found.why_not is None else str(found.why_not)

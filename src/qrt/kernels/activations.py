@@ -34,19 +34,29 @@ def magnitude(x):
 
 
 @inline
+def whole(x, largest):
+    """x * 127 / largest, rounded to whole numbers."""
+    inverse = 127.0 / largest if largest > TINY else 0.0
+    return as_i32(fma(x, inverse, TO_INTEGER)) - INTEGER_BITS
+
+
+@inline
+def scale_of(low, high, largest):
+    """What `whole` numbers stand for: NaN if any value is not finite."""
+    return largest / 127.0 + sum_lanes(fma(low, 0.0, high * 0.0))
+
+
+@inline
 def quantize_line(low, high, line):
     """32 values to one line: scale = max|x| / 127, quants rounded to nearest, ties to even.
 
     A value that is not finite makes the scale NaN, so that no output hides it.
     """
-    poison = sum_lanes(fma(low, 0.0, high * 0.0))  # 0 or NaN
     largest = max_lanes(vmax(magnitude(low), magnitude(high)))
-    inverse = 127.0 / largest if largest > TINY else 0.0
-    low_i = as_i32(fma(low, inverse, TO_INTEGER)) - INTEGER_BITS
-    high_i = as_i32(fma(high, inverse, TO_INTEGER)) - INTEGER_BITS
+    low_i, high_i = whole(low, largest), whole(high, largest)
     store_i8x16(line, low_i)
     store_i8x16(line + 16, high_i)
-    scale = largest / 127.0 + poison
+    scale = scale_of(low, high, largest)
     low_sum, high_sum = sum_lanes(to_f32(low_i)), sum_lanes(to_f32(high_i))  # exact: below 2**24
     store_f32(line + LINE_AT.scale, scale)
     store_i32(line + LINE_AT.nsum, int(-(low_sum + high_sum)))

@@ -1,49 +1,44 @@
 """Causal attention over KV pages with an online softmax (Milakov and Gimelshein 2018).
 
-A page holds PAGE positions of every kv head: K as (width, PAGE), so that lanes are positions in
-q . k, then V as (PAGE, width), so that lanes are dimensions in p . v; width is head_dim rounded up
-to 32. One thread takes one row and one kv head, with a few of the query heads that share it, and
-walks the pages in order of position: the result does not depend on threads or neighbours.
+A page holds PAGE positions of every kv head: a part for K, laid out so that lanes are positions in
+q . k, then one for V, where lanes are dimensions in p . v. Rows have `width` values, head_dim
+rounded up to 32. One thread takes one row and one kv head, with a few of the query heads that share
+it, and walks the pages in order of position: the result depends on no threads or neighbours.
 
-Vectors hold 16 lanes for each of those query heads.
+Vectors hold 16 lanes for each of those query heads. What depends on the type of the cache stands in
+`kv_float` and `kv_q8_0`, in three parts: put_query stores one scaled query; scores gives q . k of
+32 slots as two vectors; add takes on 32 dimensions of one slot's V times its weights.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from qrt.kernels import kv_float, kv_q8_0
 from qrt.kernels.intrinsics import (
     each_of,
-    fma,
     lane,
-    load_f16x16,
     load_f32,
     load_f32x16,
     load_i32,
     load_i64,
-    load_u16,
     load_wide,
     max_lanes,
     prefetch,
-    repeat,
     splat_f32,
     store,
-    store_f16x16,
     store_f32,
-    store_u16,
     sum_lanes,
     vmax,
     within,
     zeros,
 )
 from qrt.kernels.jit import inline
-from qrt.kernels.layout import ATTENTION, PAGE, SCRATCH, STEP, STORE_KV
+from qrt.kernels.layout import ATTENTION, KV_BYTES, PAGE, SCRATCH, STEP, STORE_KV
 from qrt.kernels.mathematics import vexp, vtanh
 
 FAR_BELOW = -1e30
 """The score of a position that is not seen: its weight vanishes beside any other."""
-
-ELEMENT_BYTES = {"f16": 2, "f32": 4}
 
 
 @inline
@@ -60,21 +55,8 @@ def padded(head_dim):
 
 def build_store(kv_type: str) -> Any:
     """Writes the k and v of every row into its page."""
-    size, half = ELEMENT_BYTES[kv_type], kv_type == "f16"
-
-    @inline
-    def write(x, n, width, scratch, target, stride):
-        """n floats at x, and zeros up to width, to elements `stride` bytes apart."""
-        for i in range(width):
-            store_f32(scratch + 4 * i, load_f32(x + 4 * i) if i < n else 0.0)
-        if half:
-            for i in range(0, width, 16):
-                store_f16x16(scratch + 2 * i, load_f32x16(scratch + 4 * i))
-        for i in range(width):
-            if half:
-                store_u16(target + i * stride, load_u16(scratch + 2 * i))
-            else:
-                store_f32(target + i * stride, load_f32(scratch + 4 * i))
+    write_k, write_v = kv_q8_0.writers() if kv_type == "q8_0" else kv_float.writers(kv_type)
+    kv_bytes = KV_BYTES[kv_type]
 
     def store_kv(step, args, thread, n_threads):
         n_rows, positions = load_i64(step + STEP.n_rows), load_i64(step + STEP.positions)
@@ -82,7 +64,7 @@ def build_store(kv_type: str) -> Any:
         pages, page_stride = load_i64(args + STORE_KV.pages), load_i64(args + STORE_KV.page_stride)
         scratch = load_i64(step + STEP.scratch) + thread * SCRATCH
         width = padded(head_dim)
-        half_bytes = PAGE * width * size
+        part_bytes = PAGE * (width >> 5) * kv_bytes
         for row in range(n_rows * thread // n_threads, n_rows * (thread + 1) // n_threads):
             position = load_i32(positions + 4 * row)
             page = page_of(step, row, position, pages, page_stride)
@@ -90,10 +72,9 @@ def build_store(kv_type: str) -> Any:
             k = load_i64(args + STORE_KV.k) + 4 * row * n_heads * head_dim
             v = load_i64(args + STORE_KV.v) + 4 * row * n_heads * head_dim
             for _ in range(n_heads):
-                write(k, head_dim, width, scratch, page + slot * size, PAGE * size)
-                target = page + half_bytes + slot * width * size
-                write(v, head_dim, width, scratch, target, size)
-                page += 2 * half_bytes
+                write_k(k, head_dim, width, scratch, page, slot)
+                write_v(v, head_dim, width, scratch, page + part_bytes, slot)
+                page += 2 * part_bytes
                 k += 4 * head_dim
                 v += 4 * head_dim
 
@@ -102,10 +83,11 @@ def build_store(kv_type: str) -> Any:
 
 def build(kv_type: str, heads_at_once: str) -> Any:
     """The kernel for one cache type; `heads_at_once` query heads share each load of k and v."""
-    heads, size = int(heads_at_once), ELEMENT_BYTES[kv_type]
-    load = {"f16": load_f16x16, "f32": load_f32x16}[kv_type]
+    heads, kv_bytes = int(heads_at_once), KV_BYTES[kv_type]
+    parts = kv_q8_0.readers(heads) if kv_type == "q8_0" else kv_float.readers(kv_type, heads)
+    put_query, scores_of, add = parts
     wide = 64 * heads  # bytes of one vector
-    every, nothing, load_vector = repeat(heads), zeros(16 * heads), load_wide(16 * heads)
+    nothing, load_vector = zeros(16 * heads), load_wide(16 * heads)
     each_head, each_weight = each_of("f32", heads, 4), each_of("f32", heads, 64)
 
     queries, scores = 0, 16 * 1024
@@ -115,11 +97,10 @@ def build(kv_type: str, heads_at_once: str) -> Any:
 
     @inline
     def gather(scratch, q, n_heads, head_dim, scale):
-        """Scaled queries as (head_dim, heads); heads past n_heads repeat the last."""
+        """Scaled queries; heads past n_heads repeat the last."""
         for h in range(heads):
             x = q + 4 * head_dim * min(h, n_heads - 1)
-            for d in range(head_dim):
-                store_f32(scratch + queries + 4 * (d * heads + h), load_f32(x + 4 * d) * scale)
+            put_query(scratch + queries, h, x, head_dim, scale, scratch + sums)
             store_f32(scratch + maxima + 4 * h, FAR_BELOW)
         store(scratch + totals, nothing())
 
@@ -128,16 +109,7 @@ def build(kv_type: str, heads_at_once: str) -> Any:
         """q . k of slots first .. last, 32 at a time, and the largest score of each head."""
         top = nothing() + FAR_BELOW
         for slot in range(first & -32, last + 1, 32):
-            near, far = nothing(), nothing()
-            at, x = k + slot * size, scratch + queries
-            for _ in range(head_dim):
-                prefetch(ahead, 0)
-                query = each_head(x)
-                near = fma(every(load(at)), query, near)
-                far = fma(every(load(at + 16 * size)), query, far)
-                at += PAGE * size
-                x += 4 * heads
-                ahead += 32 * size
+            near, far, ahead = scores_of(scratch + queries, k, head_dim, slot, ahead)
             if cap > 0.0:
                 near, far = cap * vtanh(near / cap), cap * vtanh(far / cap)
             near = within(slot, first, last, near, FAR_BELOW)
@@ -173,14 +145,11 @@ def build(kv_type: str, heads_at_once: str) -> Any:
             near, far = nothing(), nothing()
             if not fresh:
                 near, far = load_vector(at) * factor, load_vector(at + wide) * factor
-            x = v + (first * width + d) * size
             for slot in range(first, last + 1):
                 prefetch(ahead, 0)
                 weight = each_weight(scratch + scores + (slot >> 4) * wide + 4 * (slot & 15))
-                near = fma(every(load(x)), weight, near)
-                far = fma(every(load(x + 16 * size)), weight, far)
-                x += width * size
-                ahead += 32 * size
+                near, far = add(near, far, weight, v, width, slot, d)
+                ahead += kv_bytes
             store(at, near)
             store(at + wide, far)
 
@@ -208,7 +177,7 @@ def build(kv_type: str, heads_at_once: str) -> Any:
         window, pages = load_i64(args + ATTENTION.window), load_i64(args + ATTENTION.pages)
         scratch = load_i64(step + STEP.scratch) + thread * SCRATCH
         shared, width = n_heads // n_kv_heads, padded(head_dim)
-        half_bytes = PAGE * width * size
+        part_bytes = PAGE * (width >> 5) * kv_bytes
         n_parts = (shared + heads - 1) // heads  # of the query heads of one kv head
         for unit in range(thread, n_kv_heads * n_parts * n_rows, n_threads):
             row, part = unit % n_rows, unit // n_rows
@@ -219,14 +188,14 @@ def build(kv_type: str, heads_at_once: str) -> Any:
             n_here = min(heads, shared - member)
             gather(scratch, load_i64(args + ATTENTION.q) + at, n_here, head_dim, scale)
             start = first // PAGE * PAGE
-            head_pages = pages + 2 * kv_head * half_bytes
+            head_pages = pages + 2 * kv_head * part_bytes
             k = page_of(step, row, start, head_pages, page_stride)
             for base in range(start, position + 1, PAGE):
                 low, high = max(0, first - base), min(PAGE - 1, position - base)
                 following = page_of(step, row, min(base + PAGE, position), head_pages, page_stride)
-                score(scratch, k, head_dim, low, high, cap, k + half_bytes)
+                score(scratch, k, head_dim, low, high, cap, k + part_bytes)
                 weigh(scratch, low, high)
-                gain(scratch, k + half_bytes, width, low, high, base == start, following)
+                gain(scratch, k + part_bytes, width, low, high, base == start, following)
                 k = following
             finish(scratch, load_i64(args + ATTENTION.out) + at, n_here, head_dim)
 

@@ -76,6 +76,10 @@ load_bf16x16 = _reader(
     ),
 )
 load_u16 = _reader(types.int64, lambda b, a: b.zext(_read(b, a, I16), I64))
+load_i8x16 = _reader(
+    F32x16, lambda b, a: b.sitofp(_read(b, a, vector(I8, LANES)), vector(F32, LANES))
+)
+each_half = _reader(F32x16, lambda b, a: emit("f16_to_f32", b, splat(b, _read(b, a, I16), LANES)))
 load_u16x16 = _reader(I32x16, lambda b, a: b.zext(_read(b, a, vector(I16, LANES)), I32x16.llvm))
 
 store_i64 = _writer(types.int64, _write)

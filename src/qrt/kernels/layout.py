@@ -38,6 +38,9 @@ LINE_AT = Line(0, 32, 36, 40, 44, 48, 52, 56)
 PAGE = 64
 """Positions in one KV page."""
 
+KV_BYTES = {"f16": 64, "f32": 128, "q8_0": 34}
+"""Bytes of 32 values of K or V in each type of cache."""
+
 STEP = record(
     "Step",
     "cancel n_rows n_logits tokens positions tables logit_rows logits rope scratch",

@@ -80,22 +80,33 @@ def _mins(fmt: PanelFormat, tile: int) -> Any:
     return (none, one, two)[fmt.mins]
 
 
-def _quantized_panel(fmt: PanelFormat, tile: int) -> Any:
-    """The accumulators of one panel and one tile of quantized rows."""
+def quantized_block(fmt: PanelFormat, tile: int, fetch: Any) -> Any:
+    """block(acc, p, x): acc + one block of 16 weight rows at p times a tile of lines at x."""
     dots, minus = _dots(fmt, tile), _mins(fmt, tile)
-    size, values = 16 * fmt.block_bytes, fmt.block_size
-    x_step, x_block = tile * LINE, tile * LINE * (values // 32)
 
     @inline
     def update(acc, codes, scales, mins, x):
         return minus(dots(acc, codes, scales, x), mins, x)
 
-    visit = VISITS[fmt.qtype](update, fetch if tile < ROW_TILE else fetch_nothing)
+    visit = VISITS[fmt.qtype](update, fetch)
+
+    @inline
+    def block(acc, p, x):
+        return visit(acc, p, x, tile * LINE)
+
+    return block
+
+
+def _quantized_panel(fmt: PanelFormat, tile: int) -> Any:
+    """The accumulators of one panel and one tile of quantized rows."""
+    block = quantized_block(fmt, tile, fetch if tile < ROW_TILE else fetch_nothing)
+    size, values = 16 * fmt.block_bytes, fmt.block_size
+    x_block = tile * LINE * (values // 32)
 
     @inline
     def panel(acc, p, x, n_in):
         for _ in range(n_in // values):
-            acc = visit(acc, p, x, x_step)
+            acc = block(acc, p, x)
             p += size
             x += x_block
         return acc

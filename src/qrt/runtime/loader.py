@@ -24,7 +24,7 @@ BACKENDS: Final[Mapping[str, str]] = {
     "cpu": "qrt.backends.cpu",
     "reference": "qrt.backends.reference",
 }
-KV_TYPES: Final = ("f16", "f32")
+KV_TYPES: Final = ("f16", "f32", "q8_0")
 AUTO_BACKEND: Final = "cpu"
 
 _DEFAULT_N_CTX = 4096
@@ -43,7 +43,7 @@ class LoadOptions:
 
     n_ctx: positions of one sequence; None: what the model was trained for, at most 4096.
     n_threads: None: QRT_THREADS or one per CPU that this process may use.
-    kv_type: "f16" or "f32"; backend: "auto", "cpu" or "reference".
+    kv_type: "f16", "f32" or "q8_0"; backend: "auto", "cpu" or "reference".
     """
 
     n_ctx: int | None = None

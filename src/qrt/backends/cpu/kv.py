@@ -9,9 +9,7 @@ from numpy.typing import NDArray
 
 from qrt.backends.cpu.memory import address, reserve
 from qrt.graph.ir import Attention, Graph
-from qrt.kernels.layout import PAGE
-
-ELEMENT_BYTES = {"f16": 2, "f32": 4}
+from qrt.kernels.layout import KV_BYTES, PAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +24,7 @@ class KVPages:
 def page_sizes(graph: Graph, kv_type: str) -> dict[int, int]:
     """Bytes of one page of every attention layer."""
     return {
-        op.layer: op.n_kv_heads * 2 * PAGE * (-(-op.head_dim // 32) * 32) * ELEMENT_BYTES[kv_type]
+        op.layer: op.n_kv_heads * 2 * PAGE * -(-op.head_dim // 32) * KV_BYTES[kv_type]
         for op in graph.ops
         if isinstance(op, Attention)
     }

@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qrt.backends.base import Cancelled, Progress, Settings
-from qrt.backends.reference.ops import OPS, Array, Pages, Step
+from qrt.backends.reference.ops import OPS, Array, Pages, Step, as_given
 from qrt.errors import InputError
 from qrt.formats.qtensor import QTensor
+from qrt.formats.quants import QTYPES
 from qrt.graph.batch import PAGE_LEN, Batch, Phase
 from qrt.graph.ir import Attention, Graph
 
-KV_TYPES: dict[str, type[np.floating]] = {"f16": np.float16, "f32": np.float32}
+
+def through_q8_0(rows: Array) -> Array:
+    """What a Q8_0 cache keeps of rows (n_kv_heads, head_dim)."""
+    quantize = QTYPES["Q8_0"].quantize
+    assert quantize is not None
+    padded = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 32))).astype(np.float32)
+    kept = QTYPES["Q8_0"].dequantize(quantize(padded.reshape(-1, 32))).reshape(padded.shape)
+    return kept[:, : rows.shape[1]].astype(np.float64)
+
+
+KV_TYPES: dict[str, tuple[type[np.floating], Callable[[Array], Array]]] = {
+    "f16": (np.float16, as_given),
+    "f32": (np.float32, as_given),
+    "q8_0": (np.float32, through_q8_0),
+}
+"""The type of the pages, and what rows go through before they are stored."""
 
 
 class ReferenceExecutor:
@@ -81,6 +97,6 @@ def prepare(
     for op in graph.ops:
         if isinstance(op, Attention):
             shape = (settings.n_pages, PAGE_LEN, op.n_kv_heads, op.head_dim)
-            dtype = KV_TYPES[settings.kv_type]
-            pages[op.layer] = Pages(np.zeros(shape, dtype), np.zeros(shape, dtype))
+            dtype, rounded = KV_TYPES[settings.kv_type]
+            pages[op.layer] = Pages(np.zeros(shape, dtype), np.zeros(shape, dtype), rounded)
     return ReferenceExecutor(graph, weights, pages, settings)

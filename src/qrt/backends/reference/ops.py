@@ -16,12 +16,20 @@ from qrt.graph.batch import PAGE_LEN, Batch
 Array = NDArray[np.float64]
 
 
+def as_given(rows: Array) -> Array:
+    """What a cache of floats keeps of rows, but for its type."""
+    return rows
+
+
 @dataclass(frozen=True, slots=True)
 class Pages:
     """KV storage of one layer, in the type of the cache."""
 
     k: NDArray[Any]  # (n_pages, PAGE_LEN, n_kv_heads, head_dim)
     v: NDArray[Any]  # (n_pages, PAGE_LEN, n_kv_heads, head_dim)
+    rounded: Callable[[Array], Array] = (
+        as_given  # what the cache makes of rows (n_kv_heads, head_dim)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +92,8 @@ def attention(step: Step, op: ir.Attention) -> Array:
     page, slot = np.divmod(batch.positions, PAGE_LEN)
     for t in range(n_tokens):
         where = batch.page_tables[batch.table_of[t]][page[t]], slot[t]
-        pages.k[where] = step.values[op.k][t].reshape(op.n_kv_heads, op.head_dim)
-        pages.v[where] = step.values[op.v][t].reshape(op.n_kv_heads, op.head_dim)
+        pages.k[where] = pages.rounded(step.values[op.k][t].reshape(op.n_kv_heads, op.head_dim))
+        pages.v[where] = pages.rounded(step.values[op.v][t].reshape(op.n_kv_heads, op.head_dim))
 
     out = np.empty_like(q)
     for t in range(n_tokens):
