@@ -50,6 +50,11 @@ class PeerSide:
         answer = self._ask("decode", n_tokens=n_tokens, depth=depth, flash=flash)
         return float(answer["seconds"])
 
+    def batch(self, n_tokens: int, depth: int, n_sequences: int) -> float:
+        """Seconds for steps of a row from each of several sequences, without flash attention."""
+        answer = self._ask("batch", n_tokens=n_tokens, depth=depth, n_sequences=n_sequences)
+        return float(answer["seconds"])
+
     def close(self) -> None:
         """Ends the process."""
         with self._process as process:
