@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,13 +81,23 @@ def rope_tables(specs: list[RopeSpec]) -> dict[object, int]:
     return offsets
 
 
+class Walk(Protocol):
+    """`Team.run`, or what stands in for it."""
+
+    def __call__(
+        self, tape: NDArray[np.int64], step: int, *, interruptible: bool = False
+    ) -> None: ...
+
+
 class CpuExecutor:
     """A model ready to run; see `qrt.backends.base.Executor`."""
 
     def __init__(self, settings: Settings, tier: Tier, recorder: Recorder, team: Team) -> None:
         self.settings = settings
         self._tier = tier
-        self._recorder = recorder
+        self.recorder = recorder
+        self.walk: Walk = team.run
+        """What walks a step's tape; `qrt.backends.cpu.profile` puts a clock in its place."""
         self._team = team
         self._tapes = {tile: recorder.tape(tile) for tiles in TILES.values() for tile in tiles}
         self._scratch = aligned(SCRATCH * settings.n_threads)
@@ -99,8 +110,8 @@ class CpuExecutor:
 
     def step(self, batch: Batch, phase: Phase) -> NDArray[np.float32]:
         """Runs one step; logits (n_logits, n_vocab) float32, valid until the next step."""
-        assert len(batch.tokens) <= self._recorder.max_rows
-        n_logits, n_vocab = len(batch.logit_rows), self._recorder.graph.n_vocab
+        assert len(batch.tokens) <= self.recorder.max_rows
+        n_logits, n_vocab = len(batch.logit_rows), self.recorder.graph.n_vocab
         if self._logits.size < n_logits * n_vocab:
             self._logits = np.empty(n_logits * n_vocab, np.float32)
         tokens, positions, logit_rows = (
@@ -124,7 +135,7 @@ class CpuExecutor:
         ):
             self._set(field, value)
         tape = self._tapes[tile_for(phase, len(tokens))].records
-        self._team.run(tape, address(self._step), interruptible=phase == "prefill")
+        self.walk(tape, address(self._step), interruptible=phase == "prefill")
         if self._words[STEP.cancel // 8]:
             raise Cancelled
         return self._logits[: n_logits * n_vocab].reshape(n_logits, n_vocab)
@@ -132,7 +143,7 @@ class CpuExecutor:
     def _rope(self, positions: NDArray[np.int32]) -> NDArray[np.float32]:
         """cos and sin of every spec, row and pair: (n_specs, n_rows, 2, rope_dim / 2) float32."""
         parts = []
-        for spec in self._recorder.rope_tables:
+        for spec in self.recorder.rope_tables:
             assert isinstance(spec, RopeSpec)
             angles = positions[:, None] * np.array(spec.inv_freq)  # (n_rows, rope_dim / 2)
             both = np.stack([np.cos(angles), np.sin(angles)], axis=1) * spec.mscale
@@ -145,11 +156,11 @@ class CpuExecutor:
 
     def placement(self) -> list[tuple[str, str]]:
         """(op, kernel) in order."""
-        recorder = self._recorder
+        recorder = self.recorder
         qtypes = {name: weight.qtype for name, weight in recorder.weights.items()}
         return placement(recorder.plan, qtypes, recorder.kv_type, self._tier)
 
     def close(self) -> None:
         """Ends the threads and lets go of weights and pages."""
         self._team.close()
-        del self._recorder, self._tapes
+        del self.recorder, self._tapes
