@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 ROW_TILE = 8
-"""Rows of activations that a prefill matmul takes at once."""
+"""Rows of activations that a matmul takes at once, at most."""
 
 LINE = 64
 """One activation line: 32 quantized values of one row, their scale and sums; a cache line.

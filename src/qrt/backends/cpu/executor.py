@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from qrt.backends.base import Cancelled, Progress, Settings
 from qrt.backends.cpu.kv import reserve_pages
 from qrt.backends.cpu.memory import address, reserve
-from qrt.backends.cpu.placement import TILES, placement, tile_for
+from qrt.backends.cpu.placement import placement, tile_for, tiles
 from qrt.backends.cpu.recorder import FORM_BYTES, Recorder, form_for, kernel_of
 from qrt.backends.cpu.weights import load_weights, matrix_names
 from qrt.config import cache_dir, default_threads, read_env
@@ -48,8 +48,7 @@ def prepare(
     needed = {
         kernel_of(task, qtypes, settings.kv_type, tile)
         for task in plan.tasks
-        for tiles in TILES.values()
-        for tile in tiles
+        for tile in tiles(tier)
     }
     names = sorted({*TEAM_KERNELS, "pack", *needed})
     library = load_kernels(names, tier, cache_dir(env), default_threads(), progress)
@@ -94,12 +93,12 @@ class CpuExecutor:
 
     def __init__(self, settings: Settings, tier: Tier, recorder: Recorder, team: Team) -> None:
         self.settings = settings
-        self._tier = tier
+        self.tier = tier
         self.recorder = recorder
         self.walk: Walk = team.run
         """What walks a step's tape; `qrt.backends.cpu.profile` puts a clock in its place."""
         self._team = team
-        self._tapes = {tile: recorder.tape(tile) for tiles in TILES.values() for tile in tiles}
+        self._tapes = {tile: recorder.tape(tile) for tile in tiles(tier)}
         self._scratch = aligned(SCRATCH * settings.n_threads)
         self._step = aligned(STEP.size)
         self._words = self._step.view(np.int64)
@@ -134,7 +133,7 @@ class CpuExecutor:
             ("scratch", address(self._scratch)),
         ):
             self._set(field, value)
-        tape = self._tapes[tile_for(phase, len(tokens))].records
+        tape = self._tapes[tile_for(self.tier, phase, len(tokens))].records
         self.walk(tape, address(self._step), interruptible=phase == "prefill")
         if self._words[STEP.cancel // 8]:
             raise Cancelled
@@ -158,7 +157,7 @@ class CpuExecutor:
         """(op, kernel) in order."""
         recorder = self.recorder
         qtypes = {name: weight.qtype for name, weight in recorder.weights.items()}
-        return placement(recorder.plan, qtypes, recorder.kv_type, self._tier)
+        return placement(recorder.plan, qtypes, recorder.kv_type, self.tier)
 
     def close(self) -> None:
         """Ends the threads and lets go of weights and pages."""

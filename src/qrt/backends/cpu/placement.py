@@ -12,15 +12,21 @@ from qrt.graph.batch import Phase
 from qrt.graph.ir import Graph, Linear
 from qrt.graph.lower import Plan, lower
 from qrt.kernels.isa import Tier, choose
-from qrt.kernels.layout import ROW_TILE
 
-TILES: dict[Phase, tuple[int, ...]] = {"prefill": (ROW_TILE,), "decode": (1, 4)}
-"""Rows of activations that a matmul takes at once: the first that holds all rows, else the last."""
+DECODE_TILES = (1, 4)
+"""Rows of activations that a decode matmul takes at once."""
 
 
-def tile_for(phase: Phase, n_rows: int) -> int:
-    """The tile that a step of `n_rows` rows runs with."""
-    return next((tile for tile in TILES[phase] if n_rows <= tile), TILES[phase][-1])
+def tiles(tier: Tier) -> set[int]:
+    """Every tile that steps on `tier` run with."""
+    return {*DECODE_TILES, tier.prefill_tile}
+
+
+def tile_for(tier: Tier, phase: Phase, n_rows: int) -> int:
+    """The tile that a step of `n_rows` rows runs with: the first that holds them, else the last."""
+    if phase == "prefill":
+        return tier.prefill_tile
+    return next((tile for tile in DECODE_TILES if n_rows <= tile), DECODE_TILES[-1])
 
 
 def plan_placement(
@@ -41,6 +47,6 @@ def placement(
     for task in plan.tasks:
         op = task.op
         name = op.weight if isinstance(op, Linear) else getattr(op, "out", "")
-        kernel = kernel_of(task, qtypes, kv_type, tile_for("decode", 1))
+        kernel = kernel_of(task, qtypes, kv_type, tile_for(tier, "decode", 1))
         rows.append((f"{type(op).__name__} {name}".strip(), f"cpu/{tier.name} {kernel}"))
     return rows

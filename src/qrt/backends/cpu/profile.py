@@ -51,7 +51,7 @@ def work_of(
     weights, kv_type = recorder.weights, recorder.kv_type
     qtypes = {name: weight.qtype for name, weight in weights.items()}
     page_bytes = page_sizes(recorder.graph, kv_type)
-    tile = tile_for(phase, n_rows)
+    tile = tile_for(executor.tier, phase, n_rows)
 
     def size(*names: str | None) -> int:
         return sum(weights[name].data.nbytes for name in names if name)
