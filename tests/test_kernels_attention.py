@@ -17,8 +17,8 @@ from qrt.kernels.layout import PAGE
 
 few = settings(max_examples=8, derandomize=True, deadline=None, database=None)
 DTYPES = {"f16": np.dtype(np.float16), "f32": np.dtype(np.float32)}
-N_PAGES = 7
-TABLES = ([5, 2, 0], [6, 3], [1])  # room for 192, 128 and 64 positions; page 4 is no one's
+N_PAGES = 16
+TABLES = ([5, 2, 0, *range(7, 16)], [6, 3], [1])  # for 768, 128, 64 positions; 4 is no one's
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,12 @@ def attend(lab: Lab, shape: Shape, rows: Rows, first: int = 0) -> tuple[NDArray,
     pages = Buffer((N_PAGES, *page), dtype)
     out = Buffer(rows.q[first:].shape, np.float32)
     tables = [lab.put(np.array(table, np.int32)) for table in TABLES]
+    heads = min(shape.shared, 4) if shape.shared != 3 else 4
+    n_groups = shape.n_kv_heads * -(-shape.shared // heads)
+    room = layout.partial_bytes(n_groups, 3, heads, shape.head_dim)
+    partials = Buffer((room,), np.uint8)
+    lab._inputs.append(partials)
+    partials.array[: 8 * layout.SHARED_ROWS * n_groups] = 0
     per_row = np.array(tables)[rows.table_of]
     page_bytes = int(np.prod(page)) * dtype.itemsize
     store = lab.record(
@@ -98,6 +104,7 @@ def attend(lab: Lab, shape: Shape, rows: Rows, first: int = 0) -> tuple[NDArray,
         scale=float_bits(shape.head_dim**-0.5),
         window=shape.window,
         softcap=float_bits(shape.softcap),
+        partials=partials.address,
     )
     stored = {
         "n_rows": len(rows.positions),
@@ -219,6 +226,21 @@ def test_a_row_does_not_see_its_neighbours(lab: Lab, kv_type: str) -> None:
     _, together = attend(lab, shape, rows)
     _, later = attend(lab, shape, rows, first=len(rows.positions) - 3)
     assert together[-3:].tobytes() == later.tobytes()
+
+
+@pytest.mark.parametrize("kv_type", layout.KV_BYTES)
+@pytest.mark.parametrize("window", [0, 300, 100])
+@pytest.mark.parametrize("shared", [1, 7])
+def test_splits_of_a_long_row(lab: Lab, kv_type: str, window: int, shared: int) -> None:
+    """A few long rows, whose splits threads share, have the bits they have among many rows."""
+    shape = Shape(kv_type, 2, shared, 40, (700, 20, 3), window)
+    rows = make_rows(shape, 5)
+    _, together = attend(lab, shape, rows)
+    want = reference(shape, rows, rounded=True)
+    assert nmse(together, want) <= 1e-8
+    for n_rows in (1, 16):
+        _, later = attend(lab, shape, rows, first=len(rows.positions) - n_rows)
+        assert together[-n_rows:].tobytes() == later.tobytes()
 
 
 def test_the_largest_head(lab: Lab) -> None:

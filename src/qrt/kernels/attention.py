@@ -2,8 +2,10 @@
 
 A page holds PAGE positions of every kv head: a part for K, laid out so that lanes are positions in
 q . k, then one for V, where lanes are dimensions in p . v. Rows have `width` values, head_dim
-rounded up to 32. One thread takes one row and one kv head, with a few of the query heads that share
-it, and walks the pages in order of position: the result depends on no threads or neighbours.
+rounded up to 32. A thread takes one row and one kv head, with a few of the query heads that share
+it, and walks the pages in order of position. After SPLIT positions it begins anew, and the states
+of all splits are merged in order: those of a few rows are shared out among threads, those of many
+rows belong to one thread each, and the result depends on no threads or neighbours.
 
 Vectors hold 16 lanes for each of those query heads. What depends on the type of the cache stands in
 `kv_float` and `kv_q8_0`, in three parts: put_query stores one scaled query; scores gives q . k of
@@ -17,6 +19,7 @@ from typing import Any
 from qrt.kernels import kv_float, kv_q8_0
 from qrt.kernels.intrinsics import (
     each_of,
+    fetch_add,
     lane,
     load_f32,
     load_f32x16,
@@ -28,13 +31,23 @@ from qrt.kernels.intrinsics import (
     splat_f32,
     store,
     store_f32,
+    store_i64,
     sum_lanes,
     vmax,
     within,
     zeros,
 )
 from qrt.kernels.jit import inline
-from qrt.kernels.layout import ATTENTION, KV_BYTES, PAGE, SCRATCH, STEP, STORE_KV
+from qrt.kernels.layout import (
+    ATTENTION,
+    KV_BYTES,
+    PAGE,
+    SCRATCH,
+    SHARED_ROWS,
+    SPLIT,
+    STEP,
+    STORE_KV,
+)
 from qrt.kernels.mathematics import vexp, vtanh
 
 FAR_BELOW = -1e30
@@ -90,19 +103,23 @@ def build(kv_type: str, heads_at_once: str) -> Any:
     nothing, load_vector = zeros(16 * heads), load_wide(16 * heads)
     each_head, each_weight = each_of("f32", heads, 4), each_of("f32", heads, 64)
 
-    queries, scores = 0, 16 * 1024
-    sums, totals = 24 * 1024, 56 * 1024
-    tops = totals + wide
-    maxima, factors = tops + wide, tops + wide + 64
+    # of a thread's scratch
+    queries, scores, tops = 0, 16 * 1024, 18 * 1024
+    factors, others = tops + wide, tops + wide + 64
+    state_at, other_at = 20 * 1024, 40 * 1024
+    # of a state
+    maxima, totals, sums = 0, 64, 64 + wide
+
+    @inline
+    def state_bytes(width):
+        return sums + (width >> 4) * wide
 
     @inline
     def gather(scratch, q, n_heads, head_dim, scale):
         """Scaled queries; heads past n_heads repeat the last."""
         for h in range(heads):
             x = q + 4 * head_dim * min(h, n_heads - 1)
-            put_query(scratch + queries, h, x, head_dim, scale, scratch + sums)
-            store_f32(scratch + maxima + 4 * h, FAR_BELOW)
-        store(scratch + totals, nothing())
+            put_query(scratch + queries, h, x, head_dim, scale, scratch + other_at)
 
     @inline
     def score(scratch, k, head_dim, first, last, cap, ahead):
@@ -120,28 +137,28 @@ def build(kv_type: str, heads_at_once: str) -> Any:
         store(scratch + tops, top)
 
     @inline
-    def weigh(scratch, first, last):
+    def weigh(scratch, state, first, last):
         """Scores to weights against the largest score so far; what older sums shrink by."""
         for h in range(heads):
-            before = load_f32(scratch + maxima + 4 * h)
+            before = load_f32(state + maxima + 4 * h)
             peak = max(before, max_lanes(load_f32x16(scratch + tops + 64 * h)))
-            store_f32(scratch + maxima + 4 * h, peak)
+            store_f32(state + maxima + 4 * h, peak)
             store_f32(scratch + factors + 4 * h, lane(vexp(splat_f32(before - peak)), 0))
-        peaks, factor = each_head(scratch + maxima), each_head(scratch + factors)
-        total = load_vector(scratch + totals) * factor
+        peaks, factor = each_head(state + maxima), each_head(scratch + factors)
+        total = load_vector(state + totals) * factor
         for slot in range(first & -32, last + 1, 16):
             at = scratch + scores + (slot >> 4) * wide
             weight = vexp(load_vector(at) - peaks)
             store(at, weight)
             total = total + weight
-        store(scratch + totals, total)
+        store(state + totals, total)
 
     @inline
-    def gain(scratch, v, width, first, last, fresh, ahead):
+    def gain(scratch, state, v, width, first, last, fresh, ahead):
         """sums = sums * factor + weights . v, 32 dimensions at a time."""
         factor = each_head(scratch + factors)
         for d in range(0, width, 32):
-            at = scratch + sums + (d >> 4) * wide
+            at = state + sums + (d >> 4) * wide
             near, far = nothing(), nothing()
             if not fresh:
                 near, far = load_vector(at) * factor, load_vector(at + wide) * factor
@@ -154,18 +171,58 @@ def build(kv_type: str, heads_at_once: str) -> Any:
             store(at + wide, far)
 
     @inline
-    def finish(scratch, out, n_heads, head_dim):
+    def walk(scratch, state, step, row, pages, page_stride, head_dim, first, last, cap):
+        """The state after positions first .. last, for the queries in scratch."""
+        width = padded(head_dim)
+        part_bytes = PAGE * (width >> 5) * kv_bytes
+        for h in range(heads):
+            store_f32(state + maxima + 4 * h, FAR_BELOW)
+        store(state + totals, nothing())
+        start = first // PAGE * PAGE
+        k = page_of(step, row, start, pages, page_stride)
+        for base in range(start, last + 1, PAGE):
+            low, high = max(0, first - base), min(PAGE - 1, last - base)
+            following = page_of(step, row, min(base + PAGE, last), pages, page_stride)
+            score(scratch, k, head_dim, low, high, cap, k + part_bytes)
+            weigh(scratch, state, low, high)
+            gain(scratch, state, k + part_bytes, width, low, high, base == start, following)
+            k = following
+
+    @inline
+    def merge(scratch, state, other, width):
+        """Adds a state of later positions to one of earlier ones."""
+        for h in range(heads):
+            before, after = load_f32(state + maxima + 4 * h), load_f32(other + maxima + 4 * h)
+            peak = max(before, after)
+            store_f32(state + maxima + 4 * h, peak)
+            store_f32(scratch + factors + 4 * h, lane(vexp(splat_f32(before - peak)), 0))
+            store_f32(scratch + others + 4 * h, lane(vexp(splat_f32(after - peak)), 0))
+        ours, theirs = each_head(scratch + factors), each_head(scratch + others)
+        for at in range(totals, state_bytes(width), wide):
+            store(state + at, load_vector(state + at) * ours + load_vector(other + at) * theirs)
+
+    @inline
+    def finish(state, out, n_heads, head_dim):
         """out = sums / total for each head."""
         for h in range(n_heads):
-            share = 1.0 / sum_lanes(load_f32x16(scratch + totals + 64 * h))
+            share = 1.0 / sum_lanes(load_f32x16(state + totals + 64 * h))
             for d in range(0, head_dim, 16):
-                value = load_f32x16(scratch + sums + (d >> 4) * wide + 64 * h) * share
+                value = load_f32x16(state + sums + (d >> 4) * wide + 64 * h) * share
                 if d + 16 <= head_dim:
                     store(out + 4 * d, value)
                 else:
                     for i in range(head_dim - d):
                         store_f32(out + 4 * (d + i), lane(value, i))
             out += 4 * head_dim
+
+    @inline
+    def splits_of(step, n_rows):
+        """Splits of the longest of a few rows; 1 for many rows, which keep all threads busy."""
+        positions, longest = load_i64(step + STEP.positions), 0
+        if n_rows <= SHARED_ROWS:
+            for row in range(n_rows):
+                longest = max(longest, load_i32(positions + 4 * row))
+        return longest // SPLIT + 1
 
     def attention(step, args, thread, n_threads):
         n_rows, positions = load_i64(step + STEP.n_rows), load_i64(step + STEP.positions)
@@ -174,29 +231,47 @@ def build(kv_type: str, heads_at_once: str) -> Any:
         head_dim = load_i64(args + ATTENTION.head_dim)
         page_stride = load_i64(args + ATTENTION.page_stride)
         scale, cap = load_f32(args + ATTENTION.scale), load_f32(args + ATTENTION.softcap)
-        window, pages = load_i64(args + ATTENTION.window), load_i64(args + ATTENTION.pages)
+        window, partials = load_i64(args + ATTENTION.window), load_i64(args + ATTENTION.partials)
         scratch = load_i64(step + STEP.scratch) + thread * SCRATCH
+        state, other = scratch + state_at, scratch + other_at
         shared, width = n_heads // n_kv_heads, padded(head_dim)
-        part_bytes = PAGE * (width >> 5) * kv_bytes
+        head_bytes = 2 * PAGE * (width >> 5) * kv_bytes
         n_parts = (shared + heads - 1) // heads  # of the query heads of one kv head
-        for unit in range(thread, n_kv_heads * n_parts * n_rows, n_threads):
-            row, part = unit % n_rows, unit // n_rows
+        n_splits = splits_of(step, n_rows)
+        for unit in range(thread, n_kv_heads * n_parts * n_rows * n_splits, n_threads):
+            split, group = unit % n_splits, unit // n_splits
+            row, part = group % n_rows, group // n_rows
             kv_head, member = part // n_parts, part % n_parts * heads
-            position = load_i32(positions + 4 * row)
-            first = max(0, position - window + 1) if window else 0
+            last = load_i32(positions + 4 * row)
+            first = max(0, last - window + 1) if window else 0
+            low, high = first // SPLIT, last // SPLIT
+            if n_splits > 1 and (split < low or split > high):
+                continue
             at = 4 * ((row * n_heads) + kv_head * shared + member) * head_dim
             n_here = min(heads, shared - member)
+            out = load_i64(args + ATTENTION.out) + at
+            pages = load_i64(args + ATTENTION.pages) + kv_head * head_bytes
             gather(scratch, load_i64(args + ATTENTION.q) + at, n_here, head_dim, scale)
-            start = first // PAGE * PAGE
-            head_pages = pages + 2 * kv_head * part_bytes
-            k = page_of(step, row, start, head_pages, page_stride)
-            for base in range(start, position + 1, PAGE):
-                low, high = max(0, first - base), min(PAGE - 1, position - base)
-                following = page_of(step, row, min(base + PAGE, position), head_pages, page_stride)
-                score(scratch, k, head_dim, low, high, cap, k + part_bytes)
-                weigh(scratch, low, high)
-                gain(scratch, k + part_bytes, width, low, high, base == start, following)
-                k = following
-            finish(scratch, load_i64(args + ATTENTION.out) + at, n_here, head_dim)
+            if n_splits == 1 or low == high:
+                end = min(last, low * SPLIT + SPLIT - 1)
+                walk(scratch, state, step, row, pages, page_stride, head_dim, first, end, cap)
+                for s in range(low + 1, high + 1):
+                    start, end = s * SPLIT, min(last, s * SPLIT + SPLIT - 1)
+                    walk(scratch, other, step, row, pages, page_stride, head_dim, start, end, cap)
+                    merge(scratch, state, other, width)
+                finish(state, out, n_here, head_dim)
+            else:
+                counter = partials + 8 * group
+                states = partials + SHARED_ROWS * 8 * n_kv_heads * n_parts
+                states += group * n_splits * state_bytes(width)
+                mine = states + split * state_bytes(width)
+                start, end = max(first, split * SPLIT), min(last, split * SPLIT + SPLIT - 1)
+                walk(scratch, mine, step, row, pages, page_stride, head_dim, start, end, cap)
+                if fetch_add(counter, 1) == high - low:  # the last to come puts all together
+                    store_i64(counter, 0)
+                    earliest = states + low * state_bytes(width)
+                    for s in range(low + 1, high + 1):
+                        merge(scratch, earliest, states + s * state_bytes(width), width)
+                    finish(earliest, out, n_here, head_dim)
 
     return attention

@@ -368,6 +368,17 @@ def dot(bits: int, stride: int) -> Any:
 
 
 @intrinsic
+def fetch_add(typingctx: Any, address: Any, amount: Any) -> Any:
+    """Adds atomically, returns the value before."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = builder.inttoptr(args[0], I64.as_pointer())
+        return builder.atomic_rmw("add", pointer, args[1], "seq_cst")
+
+    return types.int64(types.int64, types.int64), codegen
+
+
+@intrinsic
 def store(typingctx: Any, address: Any, value: Any) -> Any:
     """Stores a vector of any width."""
 

@@ -38,6 +38,12 @@ LINE_AT = Line(0, 32, 36, 40, 44, 48, 52, 56)
 PAGE = 64
 """Positions in one KV page."""
 
+SPLIT = 256
+"""Positions that attention walks before it merges what it has: one thread's share of a long row."""
+
+SHARED_ROWS = 16
+"""A step of at most so many rows has the splits of each row shared out among threads."""
+
 KV_BYTES = {"f16": 64, "f32": 128, "q8_0": 34}
 """Bytes of 32 values of K or V in each type of cache."""
 
@@ -66,8 +72,18 @@ ROPE = record("Rope", "x out n_heads head_dim rope_dim neox table")
 STORE_KV = record("StoreKv", "k v pages n_kv_heads head_dim page_stride")
 ATTENTION = record(
     "Attention",
-    "q out pages n_heads n_kv_heads head_dim page_stride scale window softcap",
+    "q out pages n_heads n_kv_heads head_dim page_stride scale window softcap partials",
 )
+"""partials: zeroed counters, 8 bytes for each row of SHARED_ROWS and group of query heads, then
+the states of splits; see `partial_bytes`."""
+
+
+def partial_bytes(n_groups: int, n_splits: int, heads: int, head_dim: int) -> int:
+    """Bytes of ATTENTION.partials for groups of `heads` query heads and rows of `n_splits`."""
+    state = 64 + 64 * heads * (1 + 2 * -(-head_dim // 32))
+    return SHARED_ROWS * n_groups * (8 + n_splits * state)
+
+
 GLU = record("Glu", "gate up n_in out lines lanes tile gelu rows_of")
 ADD = record("Add", "a b out n_in rows_of")
 SELECT = record("Select", "x out n_in")

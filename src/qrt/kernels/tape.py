@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from qrt.kernels.intrinsics import load_i64, store_i64
+from qrt.kernels.intrinsics import fetch_add, load_i64, store_i64
 from qrt.kernels.jit import inline
 from qrt.kernels.layout import STEP, TAPE, TEAM
 
@@ -67,17 +67,6 @@ def pause(typingctx: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(), codegen
-
-
-@intrinsic
-def fetch_add(typingctx: Any, address: Any, amount: Any) -> Any:
-    """Adds atomically, returns the value before."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        pointer = builder.inttoptr(args[0], I64.as_pointer())
-        return builder.atomic_rmw("add", pointer, args[1], "seq_cst")
-
-    return types.int64(types.int64, types.int64), codegen
 
 
 @intrinsic

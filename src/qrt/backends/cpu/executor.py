@@ -12,7 +12,7 @@ from qrt.backends.base import Cancelled, Progress, Settings
 from qrt.backends.cpu.kv import reserve_pages
 from qrt.backends.cpu.memory import address, reserve
 from qrt.backends.cpu.placement import placement, tile_for, tiles
-from qrt.backends.cpu.recorder import FORM_BYTES, Recorder, form_for, kernel_of
+from qrt.backends.cpu.recorder import FORM_BYTES, Recorder, form_for, kernel_of, reserve_partials
 from qrt.backends.cpu.weights import load_weights, matrix_names
 from qrt.config import cache_dir, default_threads, read_env
 from qrt.errors import BackendError
@@ -63,6 +63,7 @@ def prepare(
         reserve_pages(graph, settings.n_pages, settings.kv_type),
         settings.kv_type,
         reserve(plan.row_bytes * max_rows),
+        reserve_partials(graph, settings.n_pages * PAGE),
         max_rows,
         rope_tables(specs),
         library,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qrt.backends.cpu.kv import KVPages
-from qrt.backends.cpu.memory import address
+from qrt.backends.cpu.memory import address, reserve
 from qrt.backends.cpu.weights import Weight
 from qrt.graph.ir import Add, Attention, Embed, Glu, Graph, Linear, Norm, Rope, Select
 from qrt.graph.lower import F32, HandOver, Plan, StoreKV, Task
@@ -29,6 +29,24 @@ def form_for(qtype: str) -> str:
     return LINES if PANEL_FORMATS[qtype].quantized else LANES
 
 
+def heads_at_once(op: Attention) -> int:
+    """Query heads that share a load of keys and values."""
+    shared = op.n_heads // op.n_kv_heads
+    return shared if shared < 3 else 4
+
+
+def reserve_partials(graph: Graph, n_positions: int) -> NDArray[np.uint8]:
+    """Room for what attention keeps of the splits of rows of `n_positions`."""
+    sizes = [0]
+    for op in graph.ops:
+        if isinstance(op, Attention):
+            heads = heads_at_once(op)
+            n_groups = op.n_kv_heads * -(-op.n_heads // op.n_kv_heads // heads)
+            n_splits = n_positions // layout.SPLIT + 1
+            sizes.append(layout.partial_bytes(n_groups, n_splits, heads, op.head_dim))
+    return reserve(max(sizes))
+
+
 def kernel_of(task: Task, qtypes: dict[str, str], kv_type: str, tile: int) -> str:
     """The name of the kernel that does a task."""
     match task.op:
@@ -42,9 +60,8 @@ def kernel_of(task: Task, qtypes: dict[str, str], kv_type: str, tile: int) -> st
             return "rope"
         case StoreKV():
             return f"store_kv.{kv_type}"
-        case Attention(n_heads=n_heads, n_kv_heads=n_kv_heads):
-            shared = n_heads // n_kv_heads
-            return f"attention.{kv_type}.{shared if shared < 3 else 4}"
+        case Attention() as op:
+            return f"attention.{kv_type}.{heads_at_once(op)}"
         case Glu():
             return "glu"
         case Add():
@@ -76,6 +93,7 @@ class Recorder:
     kv: KVPages
     kv_type: str
     arena: NDArray[np.uint8]  # (plan.row_bytes * max_rows,)
+    partials: NDArray[np.uint8]  # of attention; see layout.ATTENTION
     max_rows: int
     rope_tables: dict[object, int]  # RopeSpec -> bytes per row before its table
     library: Library
@@ -185,6 +203,7 @@ class Recorder:
                     "scale": bits(op.scale),
                     "window": op.window or 0,
                     "softcap": bits(op.softcap or 0.0),
+                    "partials": address(self.partials),
                 }
             case Glu() as op:
                 return layout.GLU, {
