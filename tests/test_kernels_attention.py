@@ -39,7 +39,11 @@ class Shape:
 
     @property
     def kernel(self) -> str:
-        return f"attention.{self.kv_type}.{min(self.shared, 4) if self.shared != 3 else 4}"
+        return f"attention.{self.kv_type}.{self.heads}"
+
+    @property
+    def heads(self) -> int:
+        return self.shared if self.shared < 3 else 4
 
 
 @dataclass(frozen=True)
@@ -75,9 +79,8 @@ def attend(lab: Lab, shape: Shape, rows: Rows, first: int = 0) -> tuple[NDArray,
     pages = Buffer((N_PAGES, *page), dtype)
     out = Buffer(rows.q[first:].shape, np.float32)
     tables = [lab.put(np.array(table, np.int32)) for table in TABLES]
-    heads = min(shape.shared, 4) if shape.shared != 3 else 4
-    n_groups = shape.n_kv_heads * -(-shape.shared // heads)
-    room = layout.partial_bytes(n_groups, 3, heads, shape.head_dim)
+    n_groups = shape.n_kv_heads * -(-shape.shared // shape.heads)
+    room = layout.partial_bytes(n_groups, 3, shape.heads, shape.head_dim)
     partials = Buffer((room,), np.uint8)
     lab._inputs.append(partials)
     partials.array[: 8 * layout.SHARED_ROWS * n_groups] = 0

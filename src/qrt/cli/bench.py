@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 from typing import Annotated
 
-from typer import Argument, Option
+from typer import Option
 
 from qrt.cli.arguments import model_file, only_model
-from qrt.cli.flags import ModelFlag
+from qrt.cli.flags import KvTypeFlag, ModelArgument, ModelFlag
 from qrt.cli.progress import shown_progress
 from qrt.errors import InputError
 
@@ -18,9 +18,7 @@ _RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9})(?:([+*])(\d{1,9}))?)?")
 
 
 def bench(
-    model: Annotated[
-        str | None, Argument(metavar="MODEL", help="A GGUF file; without it, a small model.")
-    ] = None,
+    model: ModelArgument = None,
     model_flag: ModelFlag = None,
     n_prompt: Annotated[
         str, Option("-p", "--n-prompt", metavar="LIST", help="Prompt tokens; 0 leaves it out.")
@@ -38,9 +36,7 @@ def bench(
     repetitions: Annotated[
         int, Option("-r", "--repetitions", metavar="N", help="Times each test is run.")
     ] = 5,
-    kv_type: Annotated[
-        str, Option("--kv-type", metavar="TYPE", help="Stored keys and values: f16, f32 or q8_0.")
-    ] = "f16",
+    kv_type: KvTypeFlag = "f16",
     backend: Annotated[str, Option("--backend", metavar="NAME")] = "auto",
     output: Annotated[
         str, Option("-o", "--output", metavar="FORMAT", help="md, json, jsonl or csv.")

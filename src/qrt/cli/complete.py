@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from typer import Argument
-
 from qrt.cli.arguments import only_model, prompt_from
 from qrt.cli.flags import (
     EscapeFlag,
     FileFlag,
     GenerateFlags,
     LoadFlags,
+    ModelArgument,
     ModelFlag,
     PromptFlag,
     TimingsFlag,
@@ -24,9 +21,7 @@ from qrt.errors import InputError
 def complete(
     load: LoadFlags,
     generate: GenerateFlags,
-    model: Annotated[
-        str | None, Argument(metavar="MODEL", help="A GGUF file; without it, a small model.")
-    ] = None,
+    model: ModelArgument = None,
     model_flag: ModelFlag = None,
     prompt: PromptFlag = None,
     file: FileFlag = None,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Annotated, Any, get_type_hints
 
-from typer import Option
+from typer import Argument, Option
 
 _RANDOM_SEED = -1
 _ENDLESS = -1
@@ -17,6 +17,9 @@ def _flag(*names: str, help: str, metavar: str = "N") -> Any:
     return Option(*names, help=help, metavar=metavar, show_default=False)
 
 
+ModelArgument = Annotated[
+    str | None, Argument(metavar="MODEL", help="A GGUF file; without it, a small model.")
+]
 ModelFlag = Annotated[
     str | None, _flag("-m", "--model", metavar="FILE", help="The model, in place of MODEL.")
 ]
@@ -26,6 +29,10 @@ FileFlag = Annotated[
 ]
 EscapeFlag = Annotated[
     bool, Option("-e", "--escape", help=r"Read \n, \t, \\, \x41 ... in the prompt as characters.")
+]
+KvTypeFlag = Annotated[
+    str,
+    _flag("--kv-type", metavar="TYPE", help="Stored keys and values: f16 (default), f32, q8_0."),
 ]
 TimingsFlag = Annotated[
     bool | None,
@@ -44,12 +51,7 @@ class LoadFlags:
     n_threads: Annotated[
         int | None, _flag("-t", "--threads", help="Threads. Default: one per CPU.")
     ] = None
-    kv_type: Annotated[
-        str,
-        _flag(
-            "--kv-type", metavar="TYPE", help="Stored keys and values: f16 (default), f32, q8_0."
-        ),
-    ] = "f16"
+    kv_type: KvTypeFlag = "f16"
     backend: Annotated[
         str, _flag("--backend", metavar="NAME", help="auto (default), cpu or reference.")
     ] = "auto"

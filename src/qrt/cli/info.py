@@ -6,10 +6,10 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
-from typer import Argument, Option
+from typer import Option
 
 from qrt.cli.arguments import model_file, only_model
-from qrt.cli.flags import ModelFlag
+from qrt.cli.flags import KvTypeFlag, ModelArgument, ModelFlag
 from qrt.cli.output import byte_size
 from qrt.errors import InputError
 
@@ -18,13 +18,9 @@ if TYPE_CHECKING:
 
 
 def info(
-    model: Annotated[
-        str | None, Argument(metavar="MODEL", help="A GGUF file; without it, a small model.")
-    ] = None,
+    model: ModelArgument = None,
     model_flag: ModelFlag = None,
-    kv_type: Annotated[
-        str, Option("--kv-type", metavar="TYPE", help="Stored keys and values: f16, f32 or q8_0.")
-    ] = "f16",
+    kv_type: KvTypeFlag = "f16",
     as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show what is in a model.

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from typer import Argument, Option
+from typer import Option
 
 from qrt.cli.arguments import model_file, only_model
-from qrt.cli.flags import ModelFlag
+from qrt.cli.flags import KvTypeFlag, ModelArgument, ModelFlag
 from qrt.cli.progress import shown_progress
 from qrt.errors import InputError
 
@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
 
 def profile(
-    model: Annotated[
-        str | None, Argument(metavar="MODEL", help="A GGUF file; without it, a small model.")
-    ] = None,
+    model: ModelArgument = None,
     model_flag: ModelFlag = None,
     n_prompt: Annotated[
         int, Option("-p", "--n-prompt", metavar="N", help="Tokens of the prefill; 0 leaves it out.")
@@ -36,9 +34,7 @@ def profile(
         int | None,
         Option("-t", "--threads", metavar="N", help="Threads. Default: one per CPU."),
     ] = None,
-    kv_type: Annotated[
-        str, Option("--kv-type", metavar="TYPE", help="How keys and values are stored.")
-    ] = "f16",
+    kv_type: KvTypeFlag = "f16",
     backend: Annotated[str, Option("--backend", metavar="NAME")] = "auto",
     trace: Annotated[
         str | None,

@@ -14,6 +14,7 @@ from qrt.cli.flags import (
     FileFlag,
     GenerateFlags,
     LoadFlags,
+    ModelArgument,
     ModelFlag,
     PromptFlag,
     TimingsFlag,
@@ -29,9 +30,7 @@ if TYPE_CHECKING:
 def run(
     load: LoadFlags,
     generate: GenerateFlags,
-    model: Annotated[
-        str | None, Argument(metavar="MODEL", help="A GGUF file; without it, a small model.")
-    ] = None,
+    model: ModelArgument = None,
     prompt: Annotated[
         str | None, Argument(metavar="PROMPT", help="What to answer; without it, a chat.")
     ] = None,

@@ -7,14 +7,12 @@ from typing import Annotated
 from typer import Argument, Option
 
 from qrt.cli.arguments import model_and_text, model_file, prompt_from
-from qrt.cli.flags import EscapeFlag, FileFlag, ModelFlag, PromptFlag
+from qrt.cli.flags import EscapeFlag, FileFlag, ModelArgument, ModelFlag, PromptFlag
 from qrt.errors import InputError
 
 
 def tokenize(
-    model: Annotated[
-        str | None, Argument(metavar="MODEL", help="A GGUF file; without it, a small model.")
-    ] = None,
+    model: ModelArgument = None,
     text: Annotated[str | None, Argument(metavar="TEXT", help="The text; or piped in.")] = None,
     model_flag: ModelFlag = None,
     prompt_flag: PromptFlag = None,

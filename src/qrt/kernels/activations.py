@@ -28,6 +28,19 @@ TINY = 1e-36
 
 
 @inline
+def padded(n):
+    """n rounded up to whole lines."""
+    return (n + 31) & -32
+
+
+@inline
+def stage(x, n, scale, target):
+    """n floats at x times `scale`, and zeros up to whole lines."""
+    for i in range(padded(n)):
+        store_f32(target + 4 * i, load_f32(x + 4 * i) * scale if i < n else 0.0)
+
+
+@inline
 def magnitude(x):
     """|x|"""
     return as_f32(as_i32(x) & 0x7FFFFFFF)

@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import Any
 
 from qrt.kernels import kv_float, kv_q8_0
+from qrt.kernels.activations import padded
 from qrt.kernels.intrinsics import (
     each_of,
     fetch_add,
@@ -50,6 +51,9 @@ from qrt.kernels.layout import (
 )
 from qrt.kernels.mathematics import vexp, vtanh
 
+CACHES = {"f16": kv_float, "f32": kv_float, "q8_0": kv_q8_0}
+"""Where each type of cache is written and read."""
+
 FAR_BELOW = -1e30
 """The score of a position that is not seen: its weight vanishes beside any other."""
 
@@ -61,14 +65,9 @@ def page_of(step, row, position, pages, page_stride):
     return pages + load_i32(table + 4 * (position // PAGE)) * page_stride
 
 
-@inline
-def padded(head_dim):
-    return (head_dim + 31) & -32
-
-
 def build_store(kv_type: str) -> Any:
     """Writes the k and v of every row into its page."""
-    write_k, write_v = kv_q8_0.writers() if kv_type == "q8_0" else kv_float.writers(kv_type)
+    write_k, write_v = CACHES[kv_type].writers(kv_type)
     kv_bytes = KV_BYTES[kv_type]
 
     def store_kv(step, args, thread, n_threads):
@@ -97,8 +96,7 @@ def build_store(kv_type: str) -> Any:
 def build(kv_type: str, heads_at_once: str) -> Any:
     """The kernel for one cache type; `heads_at_once` query heads share each load of k and v."""
     heads, kv_bytes = int(heads_at_once), KV_BYTES[kv_type]
-    parts = kv_q8_0.readers(heads) if kv_type == "q8_0" else kv_float.readers(kv_type, heads)
-    put_query, scores_of, add = parts
+    put_query, scores_of, add = CACHES[kv_type].readers(kv_type, heads)
     wide = 64 * heads  # bytes of one vector
     nothing, load_vector = zeros(16 * heads), load_wide(16 * heads)
     each_head, each_weight = each_of("f32", heads, 4), each_of("f32", heads, 64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from qrt.kernels.activations import stage
 from qrt.kernels.intrinsics import (
     each_of,
     fma,
@@ -29,8 +30,7 @@ def writers(kv_type: str) -> tuple[Any, Any]:
     @inline
     def write(x, n, width, scratch, target, stride):
         """n floats at x, and zeros up to width, to elements `stride` bytes apart."""
-        for i in range(width):
-            store_f32(scratch + 4 * i, load_f32(x + 4 * i) if i < n else 0.0)
+        stage(x, n, 1.0, scratch)
         if half:
             for i in range(0, width, 16):
                 store_f16x16(scratch + 2 * i, load_f32x16(scratch + 4 * i))

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from qrt.kernels.activations import magnitude, quantize_row, scale_of, whole
+from qrt.kernels.activations import magnitude, padded, quantize_row, scale_of, stage, whole
 from qrt.kernels.blocks.parts import fetch_nothing
 from qrt.kernels.intrinsics import (
     each_half,
     fma,
-    load_f32,
     load_f32x16,
     load_i8x16,
     load_i32,
@@ -23,7 +22,6 @@ from qrt.kernels.intrinsics import (
     repeat,
     splat_f32,
     store_f16x16,
-    store_f32,
     store_i8x16,
     store_i32,
     store_u16,
@@ -50,19 +48,12 @@ def quantize(x, codes):
     store_f16x16(codes + 32, splat_f32(scale_of(low, high, largest)))
 
 
-@inline
-def stage(x, n, width, scratch):
-    """n floats at x, and zeros up to width."""
-    for i in range(width):
-        store_f32(scratch + 4 * i, load_f32(x + 4 * i) if i < n else 0.0)
-
-
-def writers() -> tuple[Any, Any]:
+def writers(kv_type: str) -> tuple[Any, Any]:
     """write_k, write_v (x, n, width, scratch, part, slot): n floats at x into their slot."""
 
     @inline
     def write_k(x, n, width, scratch, part, slot):
-        stage(x, n, width, scratch)
+        stage(x, n, 1.0, scratch)
         codes, lane = scratch + 4 * width, slot & 15
         block = part + (slot >> 4) * (width >> 5) * BLOCK
         for d in range(0, width, 32):
@@ -75,7 +66,7 @@ def writers() -> tuple[Any, Any]:
 
     @inline
     def write_v(x, n, width, scratch, part, slot):
-        stage(x, n, width, scratch)
+        stage(x, n, 1.0, scratch)
         codes = scratch + 4 * width
         at, scale = part + slot * width, part + PAGE * width + slot * (width >> 4)
         for d in range(0, width, 32):
@@ -87,7 +78,7 @@ def writers() -> tuple[Any, Any]:
     return write_k, write_v
 
 
-def readers(heads: int) -> tuple[Any, Any, Any]:
+def readers(kv_type: str, heads: int) -> tuple[Any, Any, Any]:
     """put_query, scores and add for `heads` query heads at once; see `attention`."""
     every, nothing = repeat(heads), zeros(16 * heads)
     block = quantized_block(FORMAT, heads, fetch_nothing)
@@ -95,14 +86,12 @@ def readers(heads: int) -> tuple[Any, Any, Any]:
     @inline
     def put_query(queries, head, x, n, scale, staging):
         """Queries lie as activation lines, a row each."""
-        width = (n + 31) & -32
-        for i in range(width):
-            store_f32(staging + 4 * i, load_f32(x + 4 * i) * scale if i < n else 0.0)
-        quantize_row(staging, width, head, heads, queries)
+        stage(x, n, scale, staging)
+        quantize_row(staging, padded(n), head, heads, queries)
 
     @inline
     def scores(queries, k, head_dim, slot, ahead):
-        n_blocks = (head_dim + 31) >> 5
+        n_blocks = padded(head_dim) >> 5
         near, far = nothing(), nothing()
         at, x = k + (slot >> 4) * n_blocks * BLOCK, queries
         for _ in range(n_blocks):
