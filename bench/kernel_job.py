@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qrt.kernels.layout import READ, READ_SUM, SCRATCH, STEP, TAPE, fill
+from qrt.kernels.layout import READ, READ_SUM, SCRATCH, STEP, fill
 from qrt.kernels.objects import Library
-from qrt.kernels.team import Team, aligned
+from qrt.kernels.team import Team, aligned, lone_record
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,7 @@ def job(
     words = step.view(np.int64)
     words[STEP.n_rows // 8] = n_rows
     words[STEP.scratch // 8] = scratch.ctypes.data
-    tape = [list(fill(TAPE, {"kernel": kernel, "args": record.ctypes.data, "barrier": 1}))]
-    return Job(np.array(tape, np.int64), step, (record, scratch, *kept))
+    return Job(lone_record(kernel, record), step, (record, scratch, *kept))
 
 
 def read_job(library: Library, data: NDArray[np.uint8], n_threads: int) -> Job:

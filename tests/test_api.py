@@ -11,6 +11,7 @@ import string
 import threading
 import weakref
 from concurrent.futures import Future
+from pathlib import Path
 
 import gguf
 import numpy as np
@@ -351,7 +352,7 @@ def test_load_reports_progress_and_what_is_wrong_with_a_path(data, tmp_path):
 
 
 def test_without_the_embedded_model_the_error_says_what_to_do(monkeypatch):
-    monkeypatch.setattr("qrt.api.loading._EMBEDDED", ("data", "absent.gguf"))
+    monkeypatch.setattr("qrt.api.loading.embedded_model", lambda: Path("absent.gguf"))
     with pytest.raises(qrt.ModelError, match="give the path of a GGUF file"):
         qrt.load()
 

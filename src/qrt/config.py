@@ -1,4 +1,4 @@
-"""Environment variables, default threads and the cache directory: what the machine is asked for."""
+"""Environment variables, default threads, the cache directory and the file inside the package."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +140,11 @@ def cache_dir(env: Env | None = None) -> Path:
             return path
     tried = " or ".join(str(path) for path in candidates)
     raise BackendError(f"cannot write compiled kernels to {tried}: set QRT_CACHE_DIR")
+
+
+def embedded_model() -> Traversable:
+    """The GGUF file inside this package, which stands in where none is named."""
+    return resources.files("qrt") / "data" / "pydoc.gguf"
 
 
 def _user_cache() -> list[Path]:

@@ -10,6 +10,7 @@ from qrt import text
 from qrt.api.core import Core
 from qrt.api.model import Model
 from qrt.backends.base import Progress
+from qrt.config import embedded_model
 from qrt.errors import InputError, ModelError
 from qrt.formats.gguf import open_gguf
 from qrt.runtime import loader
@@ -18,8 +19,6 @@ from qrt.runtime.rng import MAX_SEED
 
 if TYPE_CHECKING:
     from qrt.text import Tokenizer
-
-_EMBEDDED = ("data", "pydoc.gguf")
 
 
 def load(
@@ -49,7 +48,7 @@ def load(
     options = loader.LoadOptions(n_ctx=n_ctx, n_threads=n_threads, kv_type=kv_type, backend=backend)
     if path is not None:
         return Model(Core(loader.load(_checked(path), options, progress), seed))
-    embedded = resources.files("qrt").joinpath(*_EMBEDDED)
+    embedded = embedded_model()
     if not embedded.is_file():
         raise ModelError(
             "the model embedded in qrt is missing from this installation; "

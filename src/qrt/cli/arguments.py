@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 import sys
-from importlib import resources
 from pathlib import Path
 from typing import TextIO
 
+from qrt.config import embedded_model
 from qrt.errors import InputError, ModelError
 
 _MAX_PROMPT_BYTES = 64 * 1024 * 1024
@@ -57,7 +57,7 @@ def looks_like_file(text: str) -> bool:
 
 def model_file(model: str | None) -> Path:
     """The path of a model; without one, that of the model inside this package."""
-    return Path(str(resources.files("qrt") / "data" / "pydoc.gguf") if model is None else model)
+    return Path(str(embedded_model()) if model is None else model)
 
 
 def prompt_from(

@@ -10,7 +10,7 @@ from contextlib import suppress
 import numpy as np
 from numpy.typing import NDArray
 
-from qrt.kernels.layout import TEAM
+from qrt.kernels.layout import TAPE, TEAM, fill
 from qrt.kernels.objects import Library
 
 TEAM_KERNELS = ("run", "work")
@@ -25,6 +25,12 @@ def aligned(n_bytes: int, alignment: int = 64) -> NDArray[np.uint8]:
     raw = np.zeros(n_bytes + alignment, np.uint8)
     start = -raw.ctypes.data % alignment
     return raw[start : start + n_bytes]
+
+
+def lone_record(kernel: int, args: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The tape of one kernel, by address, with its record of arguments."""
+    fields = {"kernel": kernel, "args": args.ctypes.data, "barrier": 1}
+    return np.array([list(fill(TAPE, fields))], np.int64)
 
 
 class Team:

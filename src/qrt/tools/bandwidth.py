@@ -11,9 +11,9 @@ from qrt.backends.base import Progress
 from qrt.backends.cpu.memory import address, reserve
 from qrt.config import cache_dir, read_env
 from qrt.kernels.isa import choose
-from qrt.kernels.layout import READ, READ_SUM, STEP, TAPE, fill
+from qrt.kernels.layout import READ, READ_SUM, STEP, fill
 from qrt.kernels.objects import load_kernels
-from qrt.kernels.team import TEAM_KERNELS, Team, aligned
+from qrt.kernels.team import TEAM_KERNELS, Team, aligned, lone_record
 
 READ_BYTES = 512 * 1024 * 1024
 """Far more than any cache holds."""
@@ -35,8 +35,7 @@ def measure_read_gb_s(n_threads: int, progress: Progress, n_bytes: int = READ_BY
     sums = aligned(READ_SUM * n_threads)
     values = {"data": address(data), "n_bytes": n_bytes, "sums": address(sums)}
     args = np.array(list(fill(READ, values)), np.int64)
-    record = {"kernel": library.address("read"), "args": address(args), "barrier": 1}
-    tape = np.array([list(fill(TAPE, record))], np.int64)
+    tape = lone_record(library.address("read"), args)
     step = aligned(STEP.size)
     team = Team(n_threads, library)
     try:

@@ -12,10 +12,10 @@ from qrt.backends.base import Progress
 from qrt.backends.cpu.memory import address, reserve
 from qrt.formats.qtensor import QTensor
 from qrt.graph.ir import Embed, Graph, Linear
-from qrt.kernels.layout import PACK, STEP, TAPE, fill
+from qrt.kernels.layout import PACK, STEP, fill
 from qrt.kernels.objects import Library
 from qrt.kernels.panels import PANEL_FORMATS
-from qrt.kernels.team import Team, aligned
+from qrt.kernels.team import Team, aligned, lone_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +93,6 @@ def _pack(tensor: QTensor, library: Library, team: Team) -> Weight:
         "n_fields": len(fmt.fields),
     }
     args = np.array(list(fill(PACK, values)), np.int64)
-    tape = np.array(
-        [list(fill(TAPE, {"kernel": library.address("pack"), "args": address(args), "barrier": 1}))]
-    )
     step = aligned(STEP.size)
-    team.run(tape, address(step))
+    team.run(lone_record(library.address("pack"), args), address(step))
     return Weight(data, tensor.qtype.name, tensor.shape)
