@@ -9,7 +9,7 @@ from pathlib import Path
 
 from report import Ratio, Row, counts, median, note, write
 from tokens import token_ids
-from vs_llama_cpp import PeerSide
+from vs_llama_cpp import SETTLE_S, PeerSide
 
 from qrt.config import default_threads
 from qrt.runtime.engine import Engine
@@ -57,7 +57,9 @@ def measure(path: Path, n_threads: int, args: argparse.Namespace) -> list[Row]:
     for n_sequences in args.sequences:
         turns = []
         for _ in range(args.repeat):
+            time.sleep(SETTLE_S)
             mine = ours.decode(n_sequences, args.decode)
+            time.sleep(SETTLE_S)
             theirs = peer.batch(args.decode, args.depth, n_sequences) if peer else 0.0
             turns.append((mine, theirs))
         tok_s = n_sequences * args.decode / median(mine for mine, _ in turns)
