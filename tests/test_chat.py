@@ -141,6 +141,9 @@ def test_helpers_of_templates() -> None:
     assert rendered(template, CONVERSATION[1:], tools=["é"]) == '[\n "é"\n]0124uau11-2'
 
 
+DEEP = "[" * 500 + "]" * 500
+
+
 @pytest.mark.parametrize(
     ("messages", "message"),
     [
@@ -154,6 +157,7 @@ def test_helpers_of_templates() -> None:
         ([{"role": "user", "content": "x", "colour": 1}], "unknown key 'colour'"),
         ([{"role": "user", "content": "x", "name": 1}], "'name'"),
         ([{"role": "assistant", "tool_calls": [{"arguments": "{"}]}], "not valid JSON"),
+        ([{"role": "assistant", "tool_calls": [{"arguments": DEEP}]}], "nested more than 64 deep"),
         ([{"role": "assistant", "tool_calls": [object()]}], "object"),
     ],
 )

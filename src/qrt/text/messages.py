@@ -73,9 +73,10 @@ def _tool_calls(calls: object, where: str) -> object:
         function = call.get("function", call)
         if isinstance(function, dict) and isinstance(function.get("arguments"), str):
             try:
-                function["arguments"] = json.loads(function["arguments"])
+                arguments = json.loads(function["arguments"])
             except (ValueError, RecursionError):
                 raise InputError(f"{where}: the arguments are not valid JSON") from None
+            function["arguments"] = plain(arguments, f"{where}: the arguments")
     return calls
 
 
