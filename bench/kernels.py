@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from report import Row, Share, counts, gb_s, median, note, shown, write
 
 from qrt.backends.cpu.memory import reserve
+from qrt.backends.cpu.placement import ONE, many
 from qrt.config import cache_dir, default_threads
-from qrt.kernels.isa import choose
-from qrt.kernels.layout import MATMUL, ROW_TILE, fill
+from qrt.kernels.isa import Tier, choose
+from qrt.kernels.layout import MATMUL, fill
 from qrt.kernels.objects import Library, load_kernels
 from qrt.kernels.panels import PANEL_FORMATS, PanelFormat
 from qrt.kernels.team import TEAM_KERNELS, Team, aligned
@@ -23,6 +24,7 @@ PREFILL_ROWS, PREFILL_OUT = 512, 4096
 
 def matmul_job(
     library: Library,
+    tier: Tier,
     fmt: PanelFormat,
     panels: NDArray[np.uint8],
     n_out: int,
@@ -30,7 +32,7 @@ def matmul_job(
     n_threads: int,
 ) -> Job:
     """Weights (n_out, N_IN) times activations (n_rows, N_IN)."""
-    tile = 1 if n_rows == 1 else ROW_TILE
+    tiling = ONE if n_rows == 1 else many(tier)
     x = aligned(8 * n_rows * N_IN)
     x.view(np.float32)[:] = 1.0
     out = aligned(4 * n_rows * n_out)
@@ -45,7 +47,7 @@ def matmul_job(
         "n_out": n_out,
         "rows_of": 0,
     }
-    kernel = library.address(f"matmul.{fmt.qtype}.{tile}")
+    kernel = library.address(tiling.matmul.format(fmt.qtype))
     return job(kernel, list(fill(MATMUL, values)), n_rows, n_threads, (panels, x, out))
 
 
@@ -58,7 +60,12 @@ def panels_of(mib: int) -> NDArray[np.uint8]:
 
 
 def measure(
-    team: Team, library: Library, fmt: PanelFormat, data: NDArray[np.uint8], repeat: int
+    team: Team,
+    library: Library,
+    tier: Tier,
+    fmt: PanelFormat,
+    data: NDArray[np.uint8],
+    repeat: int,
 ) -> Row:
     """Decode and prefill of one format."""
     n_threads = team.n_threads
@@ -66,9 +73,9 @@ def measure(
     n_out = data.size // (16 * row_bytes) * 16
     n_bytes = n_out * row_bytes
     read = read_job(library, data[: n_bytes // 1024 * 1024], n_threads)
-    decode = matmul_job(library, fmt, data, n_out, 1, n_threads)
+    decode = matmul_job(library, tier, fmt, data, n_out, 1, n_threads)
     prefill_out = min(n_out, PREFILL_OUT)
-    prefill = matmul_job(library, fmt, data, prefill_out, PREFILL_ROWS, n_threads)
+    prefill = matmul_job(library, tier, fmt, data, prefill_out, PREFILL_ROWS, n_threads)
     for warm_up in (read, decode, prefill):
         warm_up.seconds(team)
     turns = [(read.seconds(team), decode.seconds(team)) for _ in range(repeat)]
@@ -97,20 +104,21 @@ def main() -> None:
     unknown = [name for name in names if name not in PANEL_FORMATS]
     if unknown:
         parser.error(f"no such format: {', '.join(unknown)}; known: {', '.join(PANEL_FORMATS)}")
-    wanted = [f"matmul.{name}.{tile}" for name in names for tile in (1, ROW_TILE)]
+    tier = choose(None)
+    wanted = [tiling.matmul.format(name) for name in names for tiling in (ONE, many(tier))]
 
     def compiling(what: str, done: int, total: int) -> None:
         note(f"{what} {done}/{total}")
 
     library = load_kernels(
-        [*TEAM_KERNELS, "read", *wanted], choose(None), cache_dir(), default_threads(), compiling
+        [*TEAM_KERNELS, "read", *wanted], tier, cache_dir(), default_threads(), compiling
     )
     data = panels_of(args.mib)
     rows = []
     for n_threads in args.threads:
         team = Team(n_threads, library)
         for name in names:
-            rows.append(measure(team, library, PANEL_FORMATS[name], data, args.repeat))
+            rows.append(measure(team, library, tier, PANEL_FORMATS[name], data, args.repeat))
             share = shown(rows[-1]["decode / read"])
             note(f"{name} on {n_threads} threads: {share} of the read speed")
         team.close()

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from qrt.backends.cpu.recorder import Tiling
 from qrt.config import cache_dir
 from qrt.kernels import layout
 from qrt.kernels.isa import TIERS, choose, host_features, missing
@@ -20,7 +21,14 @@ THREADS = (1, 2, 3)
 RUNNABLE = [name for name, tier in TIERS.items() if not missing(tier, host_features())]
 BEST = RUNNABLE[-1]
 
-DOTS = (*TEAM_KERNELS, "pack", "norm", "matmul.Q4_0.8", "matmul.Q8_0.1")
+ONE, FEW, MANY, MANY_PAIRED = TILINGS = (
+    Tiling(1, "matmul.{}.1"),
+    Tiling(4, "matmul.{}.4"),
+    Tiling(4, "matmul_prefill.{}.4.1"),
+    Tiling(4, "matmul_prefill.{}.4.2"),
+)
+
+DOTS = (*TEAM_KERNELS, "pack", "norm", "matmul_prefill.Q4_0.4.1", "matmul.Q8_0.1")
 SOME = (  # every row of the instruction table
     *(*DOTS, "glu", "embed.F16", "store_kv.f16", "attention.f16.1"),
     *("matmul.IQ4_NL.1", "matmul.F16.1"),
@@ -28,7 +36,7 @@ SOME = (  # every row of the instruction table
 ALL = (
     *(*SOME, "rope", "add", "select", "read", "store_kv.f32", "store_kv.q8_0"),
     *(f"embed.{name}" for name in PANEL_FORMATS if name != "F16"),
-    *(f"matmul.{name}.{tile}" for name in PANEL_FORMATS for tile in (1, 4, 8)),
+    *(tiling.matmul.format(name) for name in PANEL_FORMATS for tiling in TILINGS),
     *(f"attention.{kv}.{heads}" for kv in ("f16", "f32", "q8_0") for heads in (1, 2, 4)),
 )
 TIER_KERNELS = {"generic": SOME, "avx2": SOME, "avxvnni": DOTS} | {BEST: ALL}
@@ -168,7 +176,7 @@ class Lab:
     def matmul(
         self,
         qtype: str,
-        tile: int,
+        tiling: Tiling,
         panels: NDArray[np.uint8],
         n_out: int,
         x: NDArray[np.float32],
@@ -177,7 +185,7 @@ class Lab:
     ) -> NDArray[np.float32]:
         """x @ w.T + bias + residual"""
         n_rows, n_in = x.shape
-        handed = self.hand_over(x, tile, quantized=PANEL_FORMATS[qtype].quantized)
+        handed = self.hand_over(x, tiling.rows, quantized=PANEL_FORMATS[qtype].quantized)
         out = Buffer((n_rows, n_out), np.float32)
         padding = np.zeros(16, np.float32)  # biases are read 16 at a time, residuals too
         args = self.record(
@@ -192,7 +200,7 @@ class Lab:
             n_out=n_out,
             rows_of=0,
         )
-        return self.run([(f"matmul.{qtype}.{tile}", args)], [out], n_rows=n_rows)[0]
+        return self.run([(tiling.matmul.format(qtype), args)], [out], n_rows=n_rows)[0]
 
 
 def quantize_lines(x: NDArray[np.float32], *, fused: bool) -> dict[str, NDArray[Any]]:

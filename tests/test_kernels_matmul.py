@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernels import Buffer, Lab, float_bits, nmse, quantize_lines
+from kernels import MANY, ONE, TILINGS, Buffer, Lab, float_bits, nmse, quantize_lines
 from numpy.typing import NDArray
 from oracles import random_weights
 
+from qrt.backends.cpu.recorder import Tiling
 from qrt.formats.quants import QTYPES
 from qrt.kernels import layout
 from qrt.kernels.panels import PANEL_FORMATS
@@ -21,7 +23,7 @@ each_format = pytest.mark.parametrize("qtype", PANEL_FORMATS)
 kinds = st.sampled_from(["normal", "zeros", "subnormal", "large", "equal", "mixed"])
 seeds = st.integers(0, 2**32 - 1)
 n_rows = st.sampled_from([1, 3, 16, 17, 64, 257])
-n_tokens = st.sampled_from([0, 1, 2, 5, 8, 33])
+n_tokens = st.sampled_from([0, 1, 2, 5, 8, 33, 261])
 
 
 def activations(kind: str, n_tokens: int, n_in: int, seed: int) -> NDArray[np.float32]:
@@ -50,9 +52,9 @@ def as_quantized(lab: Lab, x: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def check_matmul(
-    lab: Lab, qtype: str, tiles: tuple[int, ...], n_out: int, x: NDArray[np.float32], seed: int
+    lab: Lab, qtype: str, tilings: Iterable[Tiling], n_out: int, x: NDArray[np.float32], seed: int
 ) -> None:
-    """Every tile size gives the same bits, near the product of the same quantized inputs."""
+    """Every tiling gives the same bits, near the product of the same quantized inputs."""
     rng = np.random.default_rng(seed)
     blocks, weights = matrix(qtype, n_out, x.shape[1], seed)
     panels = lab.pack(blocks, qtype)
@@ -62,44 +64,44 @@ def check_matmul(
     want = given @ weights.astype(np.float64).T
     for part in (bias, residual):
         want = want if part is None else want + part
-    got = [lab.matmul(qtype, tile, panels, n_out, x, bias, residual) for tile in tiles]
+    got = [lab.matmul(qtype, each, panels, n_out, x, bias, residual) for each in tilings]
     coarse = np.abs(got[0] - want).max(initial=0) <= x.shape[1] * 2.0**-149  # a subnormal's steps
     assert coarse or nmse(got[0], want) <= 1e-10
     assert all(other.tobytes() == got[0].tobytes() for other in got[1:])
 
 
 @each_format
-@given(st.integers(1, 8), n_rows, n_tokens, kinds, seeds)
+@given(st.sampled_from([1, 2, 3, 8, 17]), n_rows, n_tokens, kinds, seeds)
 @few
 def test_matmul(
     lab: Lab, qtype: str, n_blocks: int, n_out: int, n_tokens: int, kind: str, seed: int
 ) -> None:
     x = activations(kind, n_tokens, n_blocks * QTYPES[qtype].block_size, seed)
-    check_matmul(lab, qtype, (1, 4, 8), n_out, x, seed)
+    check_matmul(lab, qtype, TILINGS, n_out, x, seed)
 
 
 @each_format
 def test_matmul_against_unquantized_activations(lab: Lab, qtype: str) -> None:
     x = activations("normal", 33, 1024, 5)
     blocks, weights = matrix(qtype, 64, 1024, 6)
-    got = lab.matmul(qtype, 8, lab.pack(blocks, qtype), 64, x)
+    got = lab.matmul(qtype, MANY, lab.pack(blocks, qtype), 64, x)
     tolerance = 5e-4 if PANEL_FORMATS[qtype].quantized else 1e-10
     assert nmse(got, x.astype(np.float64) @ weights.astype(np.float64).T) <= tolerance
 
 
-def check_tier(lab: Lab, qtype: str, tile: int) -> None:
+def check_tier(lab: Lab, qtype: str, tiling: Tiling) -> None:
     for seed, n_tokens in enumerate((1, 5, 33)):
-        check_matmul(lab, qtype, (tile,), 67, activations("mixed", n_tokens, 96, seed), seed)
+        check_matmul(lab, qtype, (tiling,), 67, activations("mixed", n_tokens, 96, seed), seed)
 
 
-@pytest.mark.parametrize(("qtype", "tile"), [("Q4_0", 8), ("Q8_0", 1)])
-def test_dot_products_of_every_tier(any_lab: Lab, qtype: str, tile: int) -> None:
-    check_tier(any_lab, qtype, tile)
+@pytest.mark.parametrize(("qtype", "tiling"), [("Q4_0", MANY), ("Q8_0", ONE)])
+def test_dot_products_of_every_tier(any_lab: Lab, qtype: str, tiling: Tiling) -> None:
+    check_tier(any_lab, qtype, tiling)
 
 
 @pytest.mark.parametrize("qtype", ["IQ4_NL", "F16"])
 def test_lookups_and_floats_of_every_tier(main_lab: Lab, qtype: str) -> None:
-    check_tier(main_lab, qtype, 1)
+    check_tier(main_lab, qtype, ONE)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -108,7 +110,7 @@ def test_a_value_that_is_not_finite_shows(lab: Lab, qtype: str, value: float) ->
     blocks, _ = matrix(qtype, 16, 512, 1)
     x = activations("normal", 2, 512, 1)
     x[1, 77] = value
-    got = lab.matmul(qtype, 1, lab.pack(blocks, qtype), 16, x)
+    got = lab.matmul(qtype, ONE, lab.pack(blocks, qtype), 16, x)
     assert np.isfinite(got[0]).all()
     assert not np.isfinite(got[1]).any()
 
@@ -122,7 +124,7 @@ def test_each_weight_alone(lab: Lab, qtype: str) -> None:
     for at in range(0, 2 * size, max(1, size // 7)):
         x = np.zeros((1, 2 * size), np.float32)
         x[0, at] = 127
-        got = lab.matmul(qtype, 1, panels, 33, x)[0]
+        got = lab.matmul(qtype, ONE, panels, 33, x)[0]
         np.testing.assert_allclose(got, 127 * weights[:, at], rtol=0, atol=3e-7 * np.abs(got).max())
 
 

@@ -11,6 +11,7 @@ FAMILIES: dict[str, tuple[str, str]] = {  # family -> (module, builder)
     "pack": ("pack", "build"),
     "embed": ("embed", "build"),  # .qtype
     "matmul": ("matmul", "build"),  # .qtype.rows
+    "matmul_prefill": ("matmul_prefill", "build"),  # .qtype.rows.panels
     "norm": ("norm", "build"),
     "rope": ("rope", "build"),
     "store_kv": ("attention", "build_store"),  # .kv_type

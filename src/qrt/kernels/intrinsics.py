@@ -18,7 +18,7 @@ I64 = ir.IntType(64)
 ADDRESS = types.int64
 
 
-def _read(builder: ir.IRBuilder, address: ir.Value, kind: ir.Type) -> ir.Value:
+def read_at(builder: ir.IRBuilder, address: ir.Value, kind: ir.Type) -> ir.Value:
     value = builder.load(builder.inttoptr(address, kind.as_pointer()))
     value.align = 1
     return value
@@ -54,33 +54,33 @@ def _writer(value_type: Any, emit_write: Any) -> Any:
 
 
 def _reads_i32(lanes: int) -> Any:
-    return _reader(Vector("i32", lanes), lambda b, a: _read(b, a, vector(I32, lanes)))
+    return _reader(Vector("i32", lanes), lambda b, a: read_at(b, a, vector(I32, lanes)))
 
 
-load_i64 = _reader(types.int64, lambda b, a: _read(b, a, I64))
-load_i32 = _reader(types.int64, lambda b, a: b.sext(_read(b, a, I32), I64))
-load_u8 = _reader(types.int64, lambda b, a: b.zext(_read(b, a, I8), I64))
-load_f32 = _reader(types.float32, lambda b, a: _read(b, a, F32))
+load_i64 = _reader(types.int64, lambda b, a: read_at(b, a, I64))
+load_i32 = _reader(types.int64, lambda b, a: b.sext(read_at(b, a, I32), I64))
+load_u8 = _reader(types.int64, lambda b, a: b.zext(read_at(b, a, I8), I64))
+load_f32 = _reader(types.float32, lambda b, a: read_at(b, a, F32))
 load_i32x16 = _reads_i32(16)
 load_i32x64 = _reads_i32(64)
 load_i32x128 = _reads_i32(128)
-load_f32x16 = _reader(F32x16, lambda b, a: _read(b, a, vector(F32, LANES)))
-load_f16x16 = _reader(F32x16, lambda b, a: emit("f16_to_f32", b, _read(b, a, vector(I16, LANES))))
+load_f32x16 = _reader(F32x16, lambda b, a: read_at(b, a, vector(F32, LANES)))
+load_f16x16 = _reader(F32x16, lambda b, a: emit("f16_to_f32", b, read_at(b, a, vector(I16, LANES))))
 load_bf16x16 = _reader(
     F32x16,
     lambda b, a: b.bitcast(
         b.shl(
-            b.zext(_read(b, a, vector(I16, LANES)), vector(I32, LANES)), constant(I32, LANES, 16)
+            b.zext(read_at(b, a, vector(I16, LANES)), vector(I32, LANES)), constant(I32, LANES, 16)
         ),
         vector(F32, LANES),
     ),
 )
-load_u16 = _reader(types.int64, lambda b, a: b.zext(_read(b, a, I16), I64))
+load_u16 = _reader(types.int64, lambda b, a: b.zext(read_at(b, a, I16), I64))
 load_i8x16 = _reader(
-    F32x16, lambda b, a: b.sitofp(_read(b, a, vector(I8, LANES)), vector(F32, LANES))
+    F32x16, lambda b, a: b.sitofp(read_at(b, a, vector(I8, LANES)), vector(F32, LANES))
 )
-each_half = _reader(F32x16, lambda b, a: emit("f16_to_f32", b, splat(b, _read(b, a, I16), LANES)))
-load_u16x16 = _reader(I32x16, lambda b, a: b.zext(_read(b, a, vector(I16, LANES)), I32x16.llvm))
+each_half = _reader(F32x16, lambda b, a: emit("f16_to_f32", b, splat(b, read_at(b, a, I16), LANES)))
+load_u16x16 = _reader(I32x16, lambda b, a: b.zext(read_at(b, a, vector(I16, LANES)), I32x16.llvm))
 
 store_i64 = _writer(types.int64, _write)
 store_i32 = _writer(types.int64, lambda b, a, v: _write(b, a, b.trunc(v, I32)))
@@ -210,7 +210,7 @@ def load_rows(kind: str) -> Any:
     def load(typingctx: Any, address: Any, stride: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             starts = [builder.add(args[0], builder.mul(args[1], I64(i))) for i in range(LANES)]
-            return join(builder, [_read(builder, start, part) for start in starts])
+            return join(builder, [read_at(builder, start, part) for start in starts])
 
         return Vector(kind, LANES * part.count)(types.int64, types.int64), codegen
 
@@ -291,19 +291,33 @@ def zeros(lanes: int) -> Any:
     return make
 
 
-def load_wide(lanes: int) -> Any:
-    """An intrinsic of an address: `lanes` floats."""
-    return _reader(Vector("f32", lanes), lambda b, a: _read(b, a, vector(F32, lanes)))
+def load_wide(lanes: int, kind: str = "f32") -> Any:
+    """An intrinsic of an address: `lanes` floats, or integers of 32 bits."""
+    result = Vector(kind, lanes)
+    return _reader(result, lambda b, a: read_at(b, a, result.llvm))
 
 
-def each_of(kind: str, count: int, stride: int) -> Any:
-    """An intrinsic of an address: `count` values `stride` bytes apart, each in 16 lanes."""
+@intrinsic
+def scatter(typingctx: Any, address: Any, stride: Any, value: Any) -> Any:
+    """Stores every 16 lanes of a vector `stride` bytes after those before."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        for i in range(value.lanes // LANES):
+            at = builder.add(args[0], builder.mul(args[1], I64(i)))
+            _write(builder, at, lanes_of(builder, args[2], LANES * i, LANES))
+        return context.get_dummy_value()
+
+    return types.void(ADDRESS, types.int64, value), codegen
+
+
+def each_of(kind: str, count: int, stride: int, lanes: int = LANES) -> Any:
+    """An intrinsic of an address: `count` values `stride` bytes apart, each in `lanes` lanes."""
     element = {"f32": F32, "i32": I32}[kind]
     return _reader(
-        Vector(kind, LANES * count),
+        Vector(kind, lanes * count),
         lambda b, a: join(
             b,
-            [splat(b, _read(b, b.add(a, I64(i * stride)), element), LANES) for i in range(count)],
+            [splat(b, read_at(b, b.add(a, I64(i * stride)), element), lanes) for i in range(count)],
         ),
     )
 
@@ -338,33 +352,6 @@ def within(typingctx: Any, base: Any, first: Any, last: Any, value: Any, other: 
         return builder.select(inside, args[3], splat(builder, args[4], n))
 
     return value(types.int64, types.int64, types.int64, value, types.float32), codegen
-
-
-def dot(bits: int, stride: int) -> Any:
-    """An intrinsic dot(acc, codes, x): acc + codes . x for 16 weight rows and every row of x.
-
-    Codes of up to `bits` bits: 4 consecutive k of 16 weight rows per 16 lanes. x: the address of
-    int8 rows `stride` bytes apart. acc: 16 lanes for each row of x, one a weight row.
-    """
-    instruction = "dot4_u7i8" if bits < 8 else "dot4_u8i8"
-
-    @intrinsic
-    def multiply(typingctx: Any, acc: Any, codes: Any, x: Any) -> Any:
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            rows = []
-            for row in range(acc.lanes // LANES):
-                total = lanes_of(builder, args[0], LANES * row, LANES)
-                for i in range(codes.lanes // LANES):
-                    at = builder.add(args[2], I64(stride * row + 4 * i))
-                    four = splat(builder, _read(builder, at, I32), LANES)
-                    group = lanes_of(builder, args[1], LANES * i, LANES)
-                    total = emit(instruction, builder, total, group, four)
-                rows.append(total)
-            return join(builder, rows)
-
-        return acc(acc, codes, ADDRESS), codegen
-
-    return multiply
 
 
 @intrinsic

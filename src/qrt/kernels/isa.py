@@ -6,7 +6,6 @@ import platform
 from dataclasses import dataclass
 
 from qrt.errors import BackendError
-from qrt.kernels.layout import ROW_TILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,8 +13,8 @@ class Tier:
     """A set of instructions that kernels are compiled for.
 
     `needs` are LLVM feature names that the CPU must report; `llvm_cpu` and `llvm_features` are what
-    the compiler is told, so that a tier gives the same code on every machine. `prefill_tile` rows
-    of activations are what a prefill matmul takes at once.
+    the compiler is told, so that a tier gives the same code on every machine. `panels` of weights
+    are what a prefill matmul takes at once: as many as its registers hold sums of.
     """
 
     name: str
@@ -23,7 +22,7 @@ class Tier:
     needs: frozenset[str]
     llvm_cpu: str
     llvm_features: str
-    prefill_tile: int = ROW_TILE
+    panels: int = 1
 
 
 _AVX2 = frozenset({"avx2", "fma", "f16c", "bmi2"})
@@ -34,10 +33,10 @@ TIERS: dict[str, Tier] = {
     for tier in (  # weakest first
         Tier("generic", "any", frozenset(), "generic", ""),
         Tier("avx2", "x86_64", _AVX2, "x86-64-v3", ""),
-        Tier(  # 16 registers: eight rows would spill, at a quarter of the speed
-            "avxvnni", "x86_64", _AVX2 | {"avxvnni"}, "x86-64-v3", "+avxvnni", prefill_tile=4
+        Tier("avxvnni", "x86_64", _AVX2 | {"avxvnni"}, "x86-64-v3", "+avxvnni"),
+        Tier(
+            "avx512vnni", "x86_64", _AVX512 | {"avx512vnni"}, "x86-64-v4", "+avx512vnni", panels=2
         ),
-        Tier("avx512vnni", "x86_64", _AVX512 | {"avx512vnni"}, "x86-64-v4", "+avx512vnni"),
     )
 }
 

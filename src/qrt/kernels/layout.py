@@ -9,8 +9,8 @@ from collections import namedtuple
 from collections.abc import Iterable
 from typing import Any
 
-ROW_TILE = 8
-"""Rows of activations that a matmul takes at once, at most."""
+ROW_TILE = 4
+"""Rows of activations that a matmul takes at once, where there is more than one."""
 
 LINE = 64
 """One activation line: 32 quantized values of one row, their scale and sums; a cache line.

@@ -11,9 +11,10 @@ from __future__ import annotations
 from typing import Any
 
 from qrt.kernels.blocks import VISITS
-from qrt.kernels.blocks.parts import AHEAD, fetch, fetch_nothing
+from qrt.kernels.blocks.parts import AHEAD, fetch
+from qrt.kernels.dots import dot
 from qrt.kernels.intrinsics import (
-    dot,
+    concat,
     each_of,
     fma,
     lane,
@@ -31,17 +32,18 @@ from qrt.kernels.intrinsics import (
     zeros,
 )
 from qrt.kernels.jit import inline
-from qrt.kernels.layout import LINE, LINE_AT, MATMUL, ROW_TILE, SCRATCH, STEP
+from qrt.kernels.layout import LINE, LINE_AT, MATMUL, SCRATCH, STEP
 from qrt.kernels.panels import PANEL_FORMATS, PanelFormat
+from qrt.kernels.vectors import LANES
 
 PANELS_AT_ONCE = 4
 """Panels that meet one tile of rows while it is in the first-level cache."""
 
 
-def _dots(fmt: PanelFormat, tile: int) -> Any:
+def _dots(fmt: PanelFormat, tile: int, lanes: int) -> Any:
     """acc + the products of 32 codes and a tile of activation lines, without the mins."""
-    products = dot(fmt.bits, LINE)
-    each_sum, each_scale = each_of("i32", tile, LINE), each_of("f32", tile, LINE)
+    products = dot(fmt.bits, LINE, lanes)
+    each_sum, each_scale = each_of("i32", tile, LINE, lanes), each_of("f32", tile, LINE, lanes)
     rows, zero = repeat(tile), fmt.zero
 
     @inline
@@ -53,16 +55,15 @@ def _dots(fmt: PanelFormat, tile: int) -> Any:
     def two_scales(acc, codes, scales, x):
         low = products(each_sum(x + LINE_AT.nsum_low) * zero, lower_half(codes), x)
         high = products(each_sum(x + LINE_AT.nsum_high) * zero, upper_half(codes), x + 16)
-        scale = each_scale(x + LINE_AT.scale)
-        acc = fma(to_f32(low), rows(scales[0]) * scale, acc)
-        return fma(to_f32(high), rows(scales[1]) * scale, acc)
+        total = fma(to_f32(high), rows(scales[1]), to_f32(low) * rows(scales[0]))
+        return fma(total, each_scale(x + LINE_AT.scale), acc)
 
     return one_scale if fmt.scales == 1 else two_scales
 
 
-def _mins(fmt: PanelFormat, tile: int) -> Any:
+def _mins(fmt: PanelFormat, tile: int, lanes: int) -> Any:
     """acc minus the mins times the sums of the activations."""
-    each_sum, rows = each_of("f32", tile, LINE), repeat(tile)
+    each_sum, rows = each_of("f32", tile, LINE, lanes), repeat(tile)
 
     @inline
     def none(acc, mins, x):
@@ -80,15 +81,22 @@ def _mins(fmt: PanelFormat, tile: int) -> Any:
     return (none, one, two)[fmt.mins]
 
 
-def quantized_block(fmt: PanelFormat, tile: int, fetch: Any) -> Any:
-    """block(acc, p, x): acc + one block of 16 weight rows at p times a tile of lines at x."""
-    dots, minus = _dots(fmt, tile), _mins(fmt, tile)
+def update_for(fmt: PanelFormat, tile: int, lanes: int = LANES) -> Any:
+    """update(acc, codes, scales, mins, x): acc + 32 values of `lanes` weight rows times a tile of
+    activation lines.
+    """
+    dots, minus = _dots(fmt, tile, lanes), _mins(fmt, tile, lanes)
 
     @inline
     def update(acc, codes, scales, mins, x):
         return minus(dots(acc, codes, scales, x), mins, x)
 
-    visit = VISITS[fmt.qtype](update, fetch)
+    return update
+
+
+def quantized_block(fmt: PanelFormat, tile: int, fetch: Any) -> Any:
+    """block(acc, p, x): acc + one block of 16 weight rows at p times a tile of lines at x."""
+    visit = VISITS[fmt.qtype](update_for(fmt, tile), fetch)
 
     @inline
     def block(acc, p, x):
@@ -99,7 +107,7 @@ def quantized_block(fmt: PanelFormat, tile: int, fetch: Any) -> Any:
 
 def _quantized_panel(fmt: PanelFormat, tile: int) -> Any:
     """The accumulators of one panel and one tile of quantized rows."""
-    block = quantized_block(fmt, tile, fetch if tile < ROW_TILE else fetch_nothing)
+    block = quantized_block(fmt, tile, fetch)
     size, values = 16 * fmt.block_bytes, fmt.block_size
     x_block = tile * LINE * (values // 32)
 
@@ -114,25 +122,48 @@ def _quantized_panel(fmt: PanelFormat, tile: int) -> Any:
     return panel
 
 
+def float_panels(fmt: PanelFormat, tile: int, n_panels: int = 1) -> Any:
+    """panels(acc, p, size, x, n_in): acc + panels at p, `size` bytes apart, times a tile of float32
+    rows, x as (n_in, tile). acc must be zero.
+    """
+    load_one = {"F32": load_f32x16, "F16": load_f16x16, "BF16": load_bf16x16}[fmt.qtype]
+    each_x, rows = each_of("f32", tile, 4, 16 * n_panels), repeat(tile)
+    k_bytes, x_step = 16 * fmt.block_bytes, 4 * tile
+
+    @inline
+    def load_two(p, size):
+        return concat(load_one(p), load_one(p + size))
+
+    @inline
+    def load_first(p, size):
+        return load_one(p)
+
+    load = (load_first, load_two)[n_panels - 1]
+
+    @inline
+    def panels(acc, p, size, x, n_in):
+        """Even and odd k apart, to keep two sums under way."""
+        even, odd = acc, acc
+        for _ in range(n_in >> 1):
+            prefetch(p, AHEAD)
+            even = fma(rows(load(p, size)), each_x(x), even)
+            odd = fma(rows(load(p + k_bytes, size)), each_x(x + x_step), odd)
+            p += 2 * k_bytes
+            x += 2 * x_step
+        if n_in & 1:
+            even = fma(rows(load(p, size)), each_x(x), even)
+        return even + odd
+
+    return panels
+
+
 def _float_panel(fmt: PanelFormat, tile: int) -> Any:
-    """The accumulators of one panel and one tile of float32 rows, x as (n_in, tile)."""
-    load = {"F32": load_f32x16, "F16": load_f16x16, "BF16": load_bf16x16}[fmt.qtype]
-    each_x, rows = each_of("f32", tile, 4), repeat(tile)
-    size, x_step = 16 * fmt.block_bytes, 4 * tile
+    """The accumulators of one panel and one tile of float32 rows."""
+    panels = float_panels(fmt, tile)
 
     @inline
     def panel(acc, p, x, n_in):
-        """Even and odd k apart, to keep two sums under way."""
-        even, odd = acc, acc  # both zero
-        for _ in range(n_in >> 1):
-            prefetch(p, AHEAD)
-            even = fma(rows(load(p)), each_x(x), even)
-            odd = fma(rows(load(p + size)), each_x(x + x_step), odd)
-            p += 2 * size
-            x += 2 * x_step
-        if n_in & 1:
-            even = fma(rows(load(p)), each_x(x), even)
-        return even + odd
+        return panels(acc, p, 0, x, n_in)
 
     return panel
 
@@ -159,7 +190,7 @@ def finish(value, out, column, width, bias, residual):
 def build(qtype: str, tile_rows: str) -> Any:
     """The kernel for weights of `qtype` and tiles of `tile_rows` activation rows."""
     fmt, tile = PANEL_FORMATS[qtype], int(tile_rows)
-    panel = _quantized_panel(fmt, tile) if fmt.quantized else _float_panel(fmt, tile)
+    panel = (_quantized_panel if fmt.quantized else _float_panel)(fmt, tile)
     nothing = zeros(16 * tile)
     row_bytes = LINE // 32 if fmt.quantized else 4  # of x, for each k
     block_bytes, block_size = 16 * fmt.block_bytes, fmt.block_size

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from qrt.backends.base import Cancelled, Progress, Settings
 from qrt.backends.cpu.kv import reserve_pages
 from qrt.backends.cpu.memory import address, reserve
-from qrt.backends.cpu.placement import placement, tile_for, tiles
+from qrt.backends.cpu.placement import placement, tiling_for, tilings
 from qrt.backends.cpu.recorder import FORM_BYTES, Recorder, form_for, kernel_of, reserve_partials
 from qrt.backends.cpu.weights import load_weights, matrix_names
 from qrt.config import cache_dir, default_threads, read_env
@@ -46,9 +46,9 @@ def prepare(
     plan = lower(graph, lambda weight: form_for(qtypes[weight]), FORM_BYTES)
     assert plan.tasks[-1].of_logits, "a graph ends on the rows whose logits were asked for"
     needed = {
-        kernel_of(task, qtypes, settings.kv_type, tile)
+        kernel_of(task, qtypes, settings.kv_type, tiling)
         for task in plan.tasks
-        for tile in tiles(tier)
+        for tiling in tilings(tier)
     }
     names = sorted({*TEAM_KERNELS, "pack", *needed})
     library = load_kernels(names, tier, cache_dir(env), default_threads(), progress)
@@ -99,7 +99,7 @@ class CpuExecutor:
         self.walk: Walk = team.run
         """What walks a step's tape; `qrt.backends.cpu.profile` puts a clock in its place."""
         self._team = team
-        self._tapes = {tile: recorder.tape(tile) for tile in tiles(tier)}
+        self._tapes = {tiling: recorder.tape(tiling) for tiling in tilings(tier)}
         self._scratch = aligned(SCRATCH * settings.n_threads)
         self._step = aligned(STEP.size)
         self._words = self._step.view(np.int64)
@@ -134,7 +134,7 @@ class CpuExecutor:
             ("scratch", address(self._scratch)),
         ):
             self._set(field, value)
-        tape = self._tapes[tile_for(self.tier, phase, len(tokens))].records
+        tape = self._tapes[tiling_for(self.tier, phase, len(tokens))].records
         self.walk(tape, address(self._step), interruptible=phase == "prefill")
         if self._words[STEP.cancel // 8]:
             raise Cancelled

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from qrt.backends.cpu.recorder import FORM_BYTES, form_for, kernel_of
+from qrt.backends.cpu.recorder import FORM_BYTES, Tiling, form_for, kernel_of
 from qrt.backends.cpu.weights import matrix_names
 from qrt.config import read_env
 from qrt.formats.qtensor import QTensor
@@ -12,21 +12,26 @@ from qrt.graph.batch import Phase
 from qrt.graph.ir import Graph, Linear
 from qrt.graph.lower import Plan, lower
 from qrt.kernels.isa import Tier, choose
+from qrt.kernels.layout import ROW_TILE
 
-DECODE_TILES = (1, 4)
-"""Rows of activations that a decode matmul takes at once."""
-
-
-def tiles(tier: Tier) -> set[int]:
-    """Every tile that steps on `tier` run with."""
-    return {*DECODE_TILES, tier.prefill_tile}
+ONE, FEW = Tiling(1, "matmul.{}.1"), Tiling(ROW_TILE, f"matmul.{{}}.{ROW_TILE}")
 
 
-def tile_for(tier: Tier, phase: Phase, n_rows: int) -> int:
-    """The tile that a step of `n_rows` rows runs with: the first that holds them, else the last."""
-    if phase == "prefill":
-        return tier.prefill_tile
-    return next((tile for tile in DECODE_TILES if n_rows <= tile), DECODE_TILES[-1])
+def many(tier: Tier) -> Tiling:
+    """The tiling of steps of many rows."""
+    return Tiling(ROW_TILE, f"matmul_prefill.{{}}.{ROW_TILE}.{tier.panels}")
+
+
+def tilings(tier: Tier) -> tuple[Tiling, ...]:
+    """Every tiling that steps on `tier` run with."""
+    return ONE, FEW, many(tier)
+
+
+def tiling_for(tier: Tier, phase: Phase, n_rows: int) -> Tiling:
+    """The tiling that a step of `n_rows` rows runs with."""
+    if phase == "prefill" or n_rows > ROW_TILE:
+        return many(tier)
+    return ONE if n_rows == 1 else FEW
 
 
 def plan_placement(
@@ -47,6 +52,6 @@ def placement(
     for task in plan.tasks:
         op = task.op
         name = op.weight if isinstance(op, Linear) else getattr(op, "out", "")
-        kernel = kernel_of(task, qtypes, kv_type, tile_for(tier, "decode", 1))
+        kernel = kernel_of(task, qtypes, kv_type, ONE)
         rows.append((f"{type(op).__name__} {name}".strip(), f"cpu/{tier.name} {kernel}"))
     return rows

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from qrt.backends.cpu.executor import CpuExecutor, Walk
 from qrt.backends.cpu.kv import page_sizes
 from qrt.backends.cpu.memory import address
-from qrt.backends.cpu.placement import tile_for
+from qrt.backends.cpu.placement import tiling_for
 from qrt.backends.cpu.recorder import kernel_of
 from qrt.graph.batch import Phase
 from qrt.graph.ir import Attention, Embed, Linear, Norm
@@ -51,7 +51,7 @@ def work_of(
     weights, kv_type = recorder.weights, recorder.kv_type
     qtypes = {name: weight.qtype for name, weight in weights.items()}
     page_bytes = page_sizes(recorder.graph, kv_type)
-    tile = tile_for(executor.tier, phase, n_rows)
+    tiling = tiling_for(executor.tier, phase, n_rows)
 
     def size(*names: str | None) -> int:
         return sum(weights[name].data.nbytes for name in names if name)
@@ -80,7 +80,7 @@ def work_of(
 
     found = []
     for task in recorder.plan.tasks:
-        kernel = kernel_of(task, qtypes, kv_type, tile)
+        kernel = kernel_of(task, qtypes, kv_type, tiling)
         name, *counts = amounts(task)
         found.append(Work(type(task.op).__name__, name, kernel, *counts))
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +48,16 @@ def reserve_partials(graph: Graph, n_positions: int) -> NDArray[np.uint8]:
     return reserve(max(sizes))
 
 
-def kernel_of(task: Task, qtypes: dict[str, str], kv_type: str, tile: int) -> str:
+class Tiling(NamedTuple):
+    """How a step's matmuls go: the activation `rows` they take at once, and the name of their
+    kernel with {} for the format of the weights.
+    """
+
+    rows: int
+    matmul: str
+
+
+def kernel_of(task: Task, qtypes: dict[str, str], kv_type: str, tiling: Tiling) -> str:
     """The name of the kernel that does a task."""
     match task.op:
         case Embed(table=table):
@@ -55,7 +65,7 @@ def kernel_of(task: Task, qtypes: dict[str, str], kv_type: str, tile: int) -> st
         case Norm() | HandOver():
             return "norm"
         case Linear(weight=weight):
-            return f"matmul.{qtypes[weight]}.{tile}"
+            return tiling.matmul.format(qtypes[weight])
         case Rope():
             return "rope"
         case StoreKV():
@@ -98,14 +108,14 @@ class Recorder:
     rope_tables: dict[object, int]  # RopeSpec -> bytes per row before its table
     library: Library
 
-    def tape(self, tile: int) -> Tape:
-        """The tape for tiles of `tile` rows of activations."""
+    def tape(self, tiling: Tiling) -> Tape:
+        """The tape of steps whose matmuls go by `tiling`."""
         qtypes = {name: weight.qtype for name, weight in self.weights.items()}
         args, records = [], []
         for task in self.plan.tasks:
-            record, values = self._arguments(task, tile)
+            record, values = self._arguments(task, tiling.rows)
             array = np.array(list(layout.fill(record, values)), np.int64)
-            kernel = self.library.address(kernel_of(task, qtypes, self.kv_type, tile))
+            kernel = self.library.address(kernel_of(task, qtypes, self.kv_type, tiling))
             fields = {"kernel": kernel, "args": address(array), "barrier": int(task.barrier)}
             records.append(list(layout.fill(layout.TAPE, fields)))
             args.append(array)

@@ -1,0 +1,171 @@
+"""Matmul of many rows: weights are taken apart once and meet all rows of the step.
+
+The arithmetic and its order are those of `matmul`, so both give the same bits. What differs is the
+way: of a few panels, the codes and scales of some hundred k are unpacked into the first-level
+cache, side by side, and the tiles of activation rows pass over them. Their accumulators wait in the
+scratch memory meanwhile.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qrt.kernels.blocks import VISITS
+from qrt.kernels.blocks.parts import fetch_nothing
+from qrt.kernels.intrinsics import load_f32x16, load_i64, load_wide, scatter, store, zeros
+from qrt.kernels.jit import inline
+from qrt.kernels.layout import LINE, MATMUL, SCRATCH, STEP
+from qrt.kernels.matmul import finish, float_panels, update_for
+from qrt.kernels.panels import PANEL_FORMATS, PanelFormat
+
+K_AT_ONCE = 512
+"""Values of a panel that are unpacked at a time."""
+
+ROWS_AT_ONCE = 256
+"""Rows whose accumulators wait in the scratch memory."""
+
+SUMS_BYTES = 64 * ROWS_AT_ONCE
+"""Bytes of the accumulators of one panel; unpacked weights lie behind those of all."""
+
+
+def _unpack(fmt: PanelFormat, n_panels: int) -> Any:
+    """unpack(target, p, n_blocks): the blocks of one of `n_panels` panels that lie vector by vector
+    side by side: for every 32 values the codes, the scales and the mins.
+    """
+    two_scales, any_mins, two_mins = fmt.scales == 2, fmt.mins > 0, fmt.mins == 2
+    vector = 64 * n_panels
+    first_scale, first_min = 8 * vector, (8 + fmt.scales) * vector
+    part, size = (8 + fmt.scales + fmt.mins) * vector, 16 * fmt.block_bytes
+
+    @inline
+    def keep(target, codes, scales, mins, x):
+        scatter(target, vector, codes)
+        store(target + first_scale, scales[0])
+        if two_scales:
+            store(target + first_scale + vector, scales[1])
+        if any_mins:
+            store(target + first_min, mins[0])
+        if two_mins:
+            store(target + first_min + vector, mins[1])
+        return target + part
+
+    visit = VISITS[fmt.qtype](keep, fetch_nothing)
+
+    @inline
+    def unpack(target, p, n_blocks):
+        for _ in range(n_blocks):
+            target = visit(target, p, 0, 0)
+            p += size
+
+    return unpack
+
+
+def _numbers(count: int, lanes: int) -> Any:
+    """An inline function of an address: `count` vectors that follow each other."""
+    load = load_wide(lanes)
+
+    @inline
+    def none(p):
+        return ()
+
+    @inline
+    def one(p):
+        return (load(p),)
+
+    @inline
+    def two(p):
+        return load(p), load(p + 4 * lanes)
+
+    return (none, one, two)[count]
+
+
+def _quantized_sums(fmt: PanelFormat, tile: int, n_panels: int) -> Any:
+    """sums of quantized rows; see `build`."""
+    lanes, vector = 16 * n_panels, 64 * n_panels
+    update, unpack = update_for(fmt, tile, lanes), _unpack(fmt, n_panels)
+    codes_at = load_wide(8 * lanes, "i32")
+    scales_at, mins_at = _numbers(fmt.scales, lanes), _numbers(fmt.mins, lanes)
+    first_scale, first_min = 8 * vector, (8 + fmt.scales) * vector
+    part, x_part = first_min + fmt.mins * vector, tile * LINE
+    load_sums, nothing = load_wide(lanes * tile), zeros(lanes * tile)
+    block_bytes, block_size = 16 * fmt.block_bytes, fmt.block_size
+    assert SUMS_BYTES * n_panels + K_AT_ONCE // 32 * part <= SCRATCH
+
+    @inline
+    def meet(acc, w, x, n_parts):
+        """acc + unpacked parts at w times a tile of lines at x."""
+        for _ in range(n_parts):
+            acc = update(acc, codes_at(w), scales_at(w + first_scale), mins_at(w + first_min), x)
+            w += part
+            x += x_part
+        return acc
+
+    @inline
+    def sums(out, p, panel_bytes, n_here, x, n_in, n_rows):
+        parts = out + SUMS_BYTES * n_panels
+        for k in range(0, n_in, K_AT_ONCE):
+            n_k = min(K_AT_ONCE, n_in - k)
+            for i in range(n_here):
+                block = p + i * panel_bytes + k // block_size * block_bytes
+                unpack(parts + 64 * i, block, n_k // block_size)
+            for row in range(0, n_rows, tile):
+                acc = load_sums(out + vector * row) if k else nothing()
+                lines = x + (row * n_in + k * tile) * (LINE // 32)
+                store(out + vector * row, meet(acc, parts, lines, n_k >> 5))
+
+    return sums
+
+
+def _float_sums(fmt: PanelFormat, tile: int, n_panels: int) -> Any:
+    """sums of rows of plain numbers; see `build`."""
+    panels, nothing = float_panels(fmt, tile, n_panels), zeros(16 * n_panels * tile)
+
+    @inline
+    def sums(out, p, panel_bytes, n_here, x, n_in, n_rows):
+        apart = panel_bytes if n_here > 1 else 0
+        for row in range(0, n_rows, tile):
+            acc = panels(nothing(), p, apart, x + 4 * row * n_in, n_in)
+            store(out + 64 * n_panels * row, acc)
+
+    return sums
+
+
+def build(qtype: str, tile_rows: str, panels_at_once: str) -> Any:
+    """The kernel for weights of `qtype`, tiles of `tile_rows` activation rows and `panels_at_once`
+    panels that meet each of them.
+
+    sums(out, p, panel_bytes, n_here, x, n_in, n_rows) leaves the products of n_here panels at p and
+    n_rows rows at x as (n_rows, panels_at_once, 16) float32 at out.
+    """
+    fmt, tile, n_panels = PANEL_FORMATS[qtype], int(tile_rows), int(panels_at_once)
+    sums = (_quantized_sums if fmt.quantized else _float_sums)(fmt, tile, n_panels)
+    row_bytes = LINE // 32 if fmt.quantized else 4  # of x, for each k
+    block_bytes, block_size = 16 * fmt.block_bytes, fmt.block_size
+
+    def matmul(step, args, thread, n_threads):
+        n_in, n_out = load_i64(args + MATMUL.n_in), load_i64(args + MATMUL.n_out)
+        weights, x = load_i64(args + MATMUL.weights), load_i64(args + MATMUL.x)
+        out, stride = load_i64(args + MATMUL.out), 4 * load_i64(args + MATMUL.stride)
+        bias, residual = load_i64(args + MATMUL.bias), load_i64(args + MATMUL.residual)
+        scratch = load_i64(step + STEP.scratch) + thread * SCRATCH
+        n_rows = load_i64(step + STEP.n_rows)
+        if load_i64(args + MATMUL.rows_of):
+            n_rows = load_i64(step + STEP.n_logits)
+        if out == 0:
+            out = load_i64(step + STEP.logits)
+        last = (n_out + 15) >> 4
+        panel_bytes = n_in // block_size * block_bytes
+        end = last * (thread + 1) // n_threads
+        for panel in range(last * thread // n_threads, end, n_panels):
+            n_here, p = min(n_panels, end - panel), weights + panel * panel_bytes
+            for first in range(0, n_rows, ROWS_AT_ONCE):
+                n = min(ROWS_AT_ONCE, n_rows - first)
+                sums(scratch, p, panel_bytes, n_here, x + first * n_in * row_bytes, n_in, n)
+                for row in range(n):
+                    for i in range(n_here):
+                        at, column = (first + row) * stride + 64 * (panel + i), 16 * (panel + i)
+                        value = load_f32x16(scratch + 64 * (n_panels * row + i))
+                        add = residual + at if residual else 0
+                        finish(value, out + at, column, min(16, n_out - column), bias, add)
+
+    return matmul
