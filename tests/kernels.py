@@ -39,7 +39,7 @@ ALL = (
     *(tiling.matmul.format(name) for name in PANEL_FORMATS for tiling in TILINGS),
     *(f"attention.{kv}.{heads}" for kv in ("f16", "f32", "q8_0") for heads in (1, 2, 4)),
 )
-TIER_KERNELS = {"generic": SOME, "avx2": SOME, "avxvnni": DOTS} | {BEST: ALL}
+TIER_KERNELS = {"generic": SOME, "avx2": SOME, "avxvnni": DOTS, "neon_dotprod": SOME} | {BEST: ALL}
 
 
 def load(tier: str, names: Iterable[str]) -> Library:

@@ -1,7 +1,8 @@
-"""Compiles kernels to object code. Runs as a child process: `python -m qrt.kernels.compiler TIER`.
+"""Compiles kernels to objects as a child process: `python -m qrt.kernels.compiler TIER [TRIPLE]`.
 
 Reads kernel names from standard input, a line each; answers each on standard output by a line
-`NAME SYMBOL SIZE` and SIZE bytes of object code, or `NAME ! MESSAGE`. The parent sets numba's CPU.
+`NAME SYMBOL SIZE` and SIZE bytes of object code, or `NAME ! MESSAGE`. The parent sets numba's CPU;
+TRIPLE names another machine to compile for.
 """
 
 from __future__ import annotations
@@ -34,10 +35,20 @@ def compile_kernel(name: str) -> tuple[str, bytes]:
     return compiled.fndesc.llvm_func_name, library._codegen._tm.emit_object(library._final_module)
 
 
+def compile_for(triple: str) -> None:
+    """Lets numba take `triple` for this machine's; what it compiles then is not called."""
+    llvmlite.binding.initialize_all_targets()
+    llvmlite.binding.initialize_all_asmprinters()
+    llvmlite.binding.get_process_triple = lambda: triple
+
+
 def main() -> None:
     for option in LLVM_OPTIONS:
         llvmlite.binding.set_option("qrt", option)
-    instructions.select(sys.argv[1])
+    tier, *triple = sys.argv[1:]
+    instructions.select(tier)
+    if triple:
+        compile_for(triple[0])
     with suppress(BrokenPipeError):  # the parent is gone
         answer(sys.stdout.buffer)
 

@@ -4,35 +4,40 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from qrt.kernels.instructions import I32, emit, join, lanes_of
-from qrt.kernels.intrinsics import read_at
-from qrt.kernels.vectors import LANES, splat
+from qrt.kernels.instructions import emit
+from qrt.kernels.llvm import I32, constant, join, lanes_of
+from qrt.kernels.vectors import LANES
 
 
-def dot(bits: int, stride: int, lanes: int = LANES) -> Any:
-    """An intrinsic dot(acc, codes, x): acc + codes . x for `lanes` weight rows and every row of x.
+def dot(bits: int, zero: int, stride: int, lanes: int = LANES) -> Any:
+    """An intrinsic dot(nsum, codes, x): (codes - zero) . x for `lanes` weight rows and every row
+    of x.
 
     Codes of up to `bits` bits: 4 consecutive k of the weight rows in as many lanes. x: the address
-    of int8 rows `stride` bytes apart. acc: a lane for each row of x and weight row.
+    of int8 rows `stride` bytes apart. nsum: for each row of x the negated sum of its values, in
+    every lane; the result has a lane for each row of x and weight row.
     """
-    instruction = "dot4_u7i8" if bits < 8 else "dot4_u8i8"
+    assert bits < 8 or zero == 128
+    instruction = "dots_below_128" if bits < 8 else "dots_less_128"
 
     @intrinsic
-    def multiply(typingctx: Any, acc: Any, codes: Any, x: Any) -> Any:
+    def multiply(typingctx: Any, nsum: Any, codes: Any, x: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            totals = [lanes_of(builder, args[0], at, lanes) for at in range(0, acc.lanes, lanes)]
-            for i in range(codes.lanes // lanes):
-                group = lanes_of(builder, args[1], lanes * i, lanes)
-                for row, total in enumerate(totals):
-                    at = builder.add(args[2], ir.IntType(64)(stride * row + 4 * i))
-                    four = splat(builder, read_at(builder, at, I32), lanes)
-                    totals[row] = emit(instruction, builder, total, group, four)
-            return join(builder, totals)
+            if bits < 8:
+                start = builder.mul(args[0], constant(I32, nsum.lanes, zero))
+            else:
+                start = emit("start_less_128", builder, args[0])
+            totals = [lanes_of(builder, start, at, lanes) for at in range(0, nsum.lanes, lanes)]
+            groups = [lanes_of(builder, args[1], at, lanes) for at in range(0, codes.lanes, lanes)]
+            words = [
+                emit("each_word", builder, args[2], stride * row, len(groups), lanes)
+                for row in range(len(totals))
+            ]
+            return join(builder, emit(instruction, builder, totals, groups, words, bits))
 
-        return acc(acc, codes, types.int64), codegen
+        return nsum(nsum, codes, types.int64), codegen
 
     return multiply

@@ -7,124 +7,13 @@ per compiling process by `select`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Any
 
 from llvmlite import ir
-from numba.core import cgutils
 
+from qrt.kernels.dot_instructions import DOTS
+from qrt.kernels.llvm import F32, I8, I16, I32, Emitter, Intrinsic, constant, vector
 from qrt.kernels.vectors import splat
-
-I8, I16, I32 = ir.IntType(8), ir.IntType(16), ir.IntType(32)
-F32 = ir.FloatType()
-
-
-def vector(element: ir.Type, lanes: int) -> ir.VectorType:
-    return ir.VectorType(element, lanes)
-
-
-def constant(element: ir.Type, lanes: int, value: float) -> ir.Constant:
-    return ir.Constant(vector(element, lanes), [value] * lanes)
-
-
-def lanes_of(builder: ir.IRBuilder, value: ir.Value, first: int, count: int) -> ir.Value:
-    """Lanes first .. first + count - 1 of a vector."""
-    if first == 0 and value.type.count == count:
-        return value
-    undefined = ir.Constant(value.type, ir.Undefined)
-    index = ir.Constant(vector(I32, count), list(range(first, first + count)))
-    return builder.shuffle_vector(value, undefined, index)
-
-
-def join(builder: ir.IRBuilder, parts: list[ir.Value]) -> ir.Value:
-    """The parts (a power of two of them, equally wide) side by side."""
-    while len(parts) > 1:
-        n = 2 * parts[0].type.count
-        index = ir.Constant(vector(I32, n), list(range(n)))
-        parts = [
-            builder.shuffle_vector(a, b, index)
-            for a, b in zip(parts[::2], parts[1::2], strict=True)
-        ]
-    return parts[0]
-
-
-Emitter = Callable[..., ir.Value]
-
-
-@dataclass(frozen=True, slots=True)
-class Intrinsic:
-    """An LLVM intrinsic on vectors of `lanes` 32-bit lanes."""
-
-    name: str
-    lanes: int
-    bytewise: bool = False  # operands and result are declared as bytes
-
-    def __call__(self, builder: ir.IRBuilder, *args: ir.Value) -> ir.Value:
-        element, per_lane = (I8, 4) if self.bytewise else (args[0].type.element, 1)
-        wide = vector(element, self.lanes * per_lane)
-        declared = ir.FunctionType(wide, [wide] * len(args))
-        fn = cgutils.get_or_insert_function(builder.module, declared, self.name)
-        return join(
-            builder,
-            [
-                builder.call(fn, [lanes_of(builder, a, i, wide.count) for a in args])
-                for i in range(0, args[0].type.count, wide.count)
-            ],
-        )
-
-
-def _words(builder: ir.IRBuilder, value: ir.Value, element: ir.Type) -> ir.Value:
-    per_lane = 32 // element.width
-    return builder.bitcast(value, vector(element, value.type.count * per_lane))
-
-
-def _dot4_plain(builder: ir.IRBuilder, acc: ir.Value, u8: ir.Value, i8: ir.Value) -> ir.Value:
-    """Four products a lane, bytes taken out by shifts."""
-    n = acc.type.count
-    byte, top = constant(I32, n, 0xFF), constant(I32, n, 24)
-    for shift in (0, 8, 16, 24):
-        u = builder.and_(builder.lshr(u8, constant(I32, n, shift)), byte)
-        s = builder.ashr(builder.shl(i8, constant(I32, n, 24 - shift)), top)
-        acc = builder.add(acc, builder.mul(u, s))
-    return acc
-
-
-def _dot4_madd(builder: ir.IRBuilder, acc: ir.Value, u8: ir.Value, i8: ir.Value) -> ir.Value:
-    """Even and odd bytes widened to 16 bits: exact for all 8 bits of both sides."""
-    u, s = _words(builder, u8, I16), _words(builder, i8, I16)
-    n = u.type.count
-    eight = constant(I16, n, 8)
-    even = builder.and_(u, constant(I16, n, 0xFF)), builder.ashr(builder.shl(s, eight), eight)
-    odd = builder.lshr(u, eight), builder.ashr(s, eight)
-    for left, right in (even, odd):
-        acc = builder.add(acc, _pairs(builder, "llvm.x86.avx2.pmadd.wd", left, right, I32))
-    return acc
-
-
-def _dot4_maddubs(builder: ir.IRBuilder, acc: ir.Value, u7: ir.Value, i8: ir.Value) -> ir.Value:
-    """pmaddubsw saturates its 16-bit sums, which codes of 7 bits cannot reach."""
-    u, s = _words(builder, u7, I8), _words(builder, i8, I8)
-    sums = _pairs(builder, "llvm.x86.avx2.pmadd.ub.sw", u, s, I16)
-    ones = constant(I16, sums.type.count, 1)
-    return builder.add(acc, _pairs(builder, "llvm.x86.avx2.pmadd.wd", sums, ones, I32))
-
-
-def _pairs(builder: ir.IRBuilder, name: str, a: ir.Value, b: ir.Value, result: ir.Type) -> ir.Value:
-    """A 256-bit instruction that multiplies and adds neighbours into lanes twice as wide."""
-    narrow = vector(a.type.element, 256 // a.type.element.width)
-    wide = vector(result, 256 // result.width)
-    fn = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(wide, [narrow, narrow]), name
-    )
-    return join(
-        builder,
-        [
-            builder.call(
-                fn, [lanes_of(builder, a, i, narrow.count), lanes_of(builder, b, i, narrow.count)]
-            )
-            for i in range(0, a.type.count, narrow.count)
-        ],
-    )
 
 
 def _lookup_plain(builder: ir.IRBuilder, table: ir.Value, index: ir.Value) -> ir.Value:
@@ -189,41 +78,40 @@ def _f32_to_f16_plain(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
     return builder.trunc(builder.or_(half, sign), vector(I16, n))
 
 
-_VNNI_512 = Intrinsic("llvm.x86.avx512.vpdpbusd.512", 16)
-_VNNI_256 = Intrinsic("llvm.x86.avx512.vpdpbusd.256", 8)
-
 INSTRUCTIONS: dict[str, dict[str, Emitter]] = {
-    # acc[i] + four products of unsigned codes and signed activations in lane i
-    "dot4_u8i8": {
-        "generic": _dot4_plain,
-        "avx2": _dot4_madd,
-        "avxvnni": _VNNI_256,
-        "avx512vnni": _VNNI_512,
-    },
-    # the same where codes are below 128
-    "dot4_u7i8": {
-        "generic": _dot4_plain,
-        "avx2": _dot4_maddubs,
-        "avxvnni": _VNNI_256,
-        "avx512vnni": _VNNI_512,
-    },
+    **DOTS,
     # table[index] for bytes; the table of 16 stands in every 16-byte part
     "lookup16": {
         "generic": _lookup_plain,
         "avx2": Intrinsic("llvm.x86.avx2.pshuf.b", 8, bytewise=True),
         "avx512vnni": Intrinsic("llvm.x86.avx512.pshuf.b.512", 16, bytewise=True),
+        "neon_dotprod": Intrinsic("llvm.aarch64.neon.tbl1.v16i8", 4, bytewise=True),
     },
-    "fma": {"generic": _fma_plain, "avx2": Intrinsic("llvm.fma.v8f32", 8),
-            "avx512vnni": Intrinsic("llvm.fma.v16f32", 16)},
-    "f16_to_f32": {"generic": _f16_to_f32_plain, "avx2": _f16_to_f32_native},
-    "f32_to_f16": {"generic": _f32_to_f16_plain, "avx2": _f32_to_f16_native},
-}  # fmt: skip
+    "fma": {
+        "generic": _fma_plain,
+        "avx2": Intrinsic("llvm.fma.v8f32", 8),
+        "avx512vnni": Intrinsic("llvm.fma.v16f32", 16),
+        "neon_dotprod": Intrinsic("llvm.fma.v4f32", 4),
+    },
+    "f16_to_f32": {
+        "generic": _f16_to_f32_plain,
+        "avx2": _f16_to_f32_native,
+        "neon_dotprod": _f16_to_f32_native,
+    },
+    "f32_to_f16": {
+        "generic": _f32_to_f16_plain,
+        "avx2": _f32_to_f16_native,
+        "neon_dotprod": _f32_to_f16_native,
+    },
+}
 
 FALLS_BACK: dict[str, tuple[str, ...]] = {
     "generic": ("generic",),
     "avx2": ("avx2", "generic"),
     "avxvnni": ("avxvnni", "avx2", "generic"),
     "avx512vnni": ("avx512vnni", "avx2", "generic"),
+    "neon_dotprod": ("neon_dotprod", "generic"),
+    "neon_i8mm": ("neon_i8mm", "neon_dotprod", "generic"),
 }
 
 _selected: dict[str, Emitter] = {}
@@ -235,6 +123,6 @@ def select(tier: str) -> None:
         _selected[name] = next(rows[t] for t in FALLS_BACK[tier] if t in rows)
 
 
-def emit(name: str, builder: ir.IRBuilder, *args: ir.Value) -> ir.Value:
+def emit(name: str, builder: ir.IRBuilder, *args: Any) -> Any:
     """IR of instruction `name` for the selected tier."""
     return _selected[name](builder, *args)

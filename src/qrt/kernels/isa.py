@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import platform
+import sys
 from dataclasses import dataclass
 
 from qrt.errors import BackendError
@@ -14,7 +16,8 @@ class Tier:
 
     `needs` are LLVM feature names that the CPU must report; `llvm_cpu` and `llvm_features` are what
     the compiler is told, so that a tier gives the same code on every machine. `panels` of weights
-    are what a prefill matmul takes at once: as many as its registers hold sums of.
+    are what a prefill matmul takes at once: as many as its registers hold sums of. `triple` is that
+    of another machine to compile for, empty for this one.
     """
 
     name: str
@@ -23,10 +26,13 @@ class Tier:
     llvm_cpu: str
     llvm_features: str
     panels: int = 1
+    triple: str = ""
 
 
 _AVX2 = frozenset({"avx2", "fma", "f16c", "bmi2"})
 _AVX512 = _AVX2 | {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"}
+_DOTPROD = frozenset({"lse", "dotprod"})
+_I8MM = _DOTPROD | {"i8mm"}
 
 TIERS: dict[str, Tier] = {
     tier.name: tier
@@ -37,7 +43,15 @@ TIERS: dict[str, Tier] = {
         Tier(
             "avx512vnni", "x86_64", _AVX512 | {"avx512vnni"}, "x86-64-v4", "+avx512vnni", panels=2
         ),
+        Tier("neon_dotprod", "aarch64", _DOTPROD, "generic", "+lse,+dotprod"),
+        Tier("neon_i8mm", "aarch64", _I8MM, "generic", "+lse,+dotprod,+i8mm"),
     )
+}
+
+_ARM_FEATURES = {  # LLVM's name: entry and bit of Linux's auxiliary vector; macOS's key
+    "lse": (16, 8, "hw.optional.arm.FEAT_LSE"),
+    "dotprod": (16, 20, "hw.optional.arm.FEAT_DotProd"),
+    "i8mm": (26, 13, "hw.optional.arm.FEAT_I8MM"),
 }
 
 
@@ -45,14 +59,36 @@ def host_features() -> frozenset[str]:
     """The LLVM feature names that this CPU and operating system offer."""
     import llvmlite.binding as llvm
 
-    return frozenset(name for name, present in llvm.get_host_cpu_features().items() if present)
+    known = (name for name, present in llvm.get_host_cpu_features().items() if present)
+    return frozenset(known) | (_arm_features() if machine() == "aarch64" else set())
+
+
+def _arm_features() -> set[str]:
+    """What LLVM does not tell: it knows few features under Linux and none under macOS."""
+    if sys.platform == "linux":
+        word = ctypes.CDLL(None).getauxval
+        return {name for name, (entry, bit, _) in _ARM_FEATURES.items() if word(entry) >> bit & 1}
+    if sys.platform == "darwin":
+        return {name for name, (_, _, key) in _ARM_FEATURES.items() if _sysctl(key)}
+    return set()
+
+
+def _sysctl(key: str) -> int:
+    """A number that macOS tells about itself; 0 for what it has no word for."""
+    value, size = ctypes.c_int64(0), ctypes.c_size_t(8)
+    ctypes.CDLL(None).sysctlbyname(key.encode(), ctypes.byref(value), ctypes.byref(size), None, 0)
+    return value.value
+
+
+def machine() -> str:
+    """This machine's architecture under LLVM's name."""
+    return {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
 
 
 def missing(tier: Tier, features: frozenset[str]) -> str:
     """Why a CPU with `features` cannot run `tier`; empty when it can."""
-    machine = {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
-    if tier.machine not in ("any", machine):
-        return f"needs {tier.machine}, this machine is {machine}"
+    if tier.machine not in ("any", machine()):
+        return f"needs {tier.machine}, this machine is {machine()}"
     lacking = sorted(tier.needs - features)
     return f"this CPU lacks {', '.join(lacking)}" if lacking else ""
 

@@ -42,19 +42,19 @@ PANELS_AT_ONCE = 4
 
 def _dots(fmt: PanelFormat, tile: int, lanes: int) -> Any:
     """acc + the products of 32 codes and a tile of activation lines, without the mins."""
-    products = dot(fmt.bits, LINE, lanes)
+    products = dot(fmt.bits, fmt.zero, LINE, lanes)
     each_sum, each_scale = each_of("i32", tile, LINE, lanes), each_of("f32", tile, LINE, lanes)
-    rows, zero = repeat(tile), fmt.zero
+    rows = repeat(tile)
 
     @inline
     def one_scale(acc, codes, scales, x):
-        total = products(each_sum(x + LINE_AT.nsum) * zero, codes, x)
+        total = products(each_sum(x + LINE_AT.nsum), codes, x)
         return fma(to_f32(total), rows(scales[0]) * each_scale(x + LINE_AT.scale), acc)
 
     @inline
     def two_scales(acc, codes, scales, x):
-        low = products(each_sum(x + LINE_AT.nsum_low) * zero, lower_half(codes), x)
-        high = products(each_sum(x + LINE_AT.nsum_high) * zero, upper_half(codes), x + 16)
+        low = products(each_sum(x + LINE_AT.nsum_low), lower_half(codes), x)
+        high = products(each_sum(x + LINE_AT.nsum_high), upper_half(codes), x + 16)
         total = fma(to_f32(high), rows(scales[1]), to_f32(low) * rows(scales[0]))
         return fma(total, each_scale(x + LINE_AT.scale), acc)
 

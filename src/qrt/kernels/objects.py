@@ -35,6 +35,7 @@ def cache_key(tier: Tier) -> str:
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     facts = [version("numba"), version("llvmlite"), platform.machine(), tier.name, sys.platform]
+    facts += [tier.triple] if tier.triple else []
     digest.update("\n".join([*facts, *sorted(host_features())]).encode())
     return f"{tier.name}-{digest.hexdigest()[:20]}"
 
@@ -114,6 +115,7 @@ def _feed(
         "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
     }
     command = [sys.executable, "-P", "-m", "qrt.kernels.compiler", tier.name]
+    command += [tier.triple] if tier.triple else []
     try:
         with subprocess.Popen(
             command,

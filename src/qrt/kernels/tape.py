@@ -61,9 +61,9 @@ def pause(typingctx: Any) -> Any:
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         arm = "aarch64" in builder.module.triple or "arm64" in builder.module.triple
         declared = ir.FunctionType(ir.VoidType(), [I32] if arm else [])
-        name = "llvm.aarch64.hint" if arm else "llvm.x86.sse2.pause"
+        name = "llvm.aarch64.isb" if arm else "llvm.x86.sse2.pause"
         fn = cgutils.get_or_insert_function(builder.module, declared, name)
-        builder.call(fn, [I32(1)] if arm else [])
+        builder.call(fn, [I32(15)] if arm else [])  # ARM's own hint takes no time at all
         return context.get_dummy_value()
 
     return types.void(), codegen
