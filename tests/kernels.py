@@ -28,16 +28,20 @@ ONE, FEW, MANY, MANY_PAIRED = TILINGS = (
     Tiling(4, "matmul_prefill.{}.4.2"),
 )
 
+KV_PAIRS = [(kv, kv) for kv in layout.KV_BYTES]
+KV_PAIRS += [("q8_0", "q4_0"), ("q4_0", "f16"), ("f32", "q8_0")]
+
 DOTS = (*TEAM_KERNELS, "pack", "norm", "matmul_prefill.Q4_0.4.1", "matmul.Q8_0.1")
 SOME = (  # every row of the instruction table
-    *(*DOTS, "glu", "embed.F16", "store_kv.f16", "attention.f16.1"),
+    *(*DOTS, "glu", "embed.F16", "store_kv.f16.f16", "attention.f16.f16.1"),
     *("matmul.IQ4_NL.1", "matmul.F16.1"),
 )
 ALL = (
-    *(*SOME, "rope", "add", "select", "read", "store_kv.f32", "store_kv.q8_0"),
+    *(*SOME, "rope", "add", "select", "read"),
     *(f"embed.{name}" for name in PANEL_FORMATS if name != "F16"),
     *(tiling.matmul.format(name) for name in PANEL_FORMATS for tiling in TILINGS),
-    *(f"attention.{kv}.{heads}" for kv in ("f16", "f32", "q8_0") for heads in (1, 2, 4)),
+    *(f"store_kv.{k}.{v}" for k, v in KV_PAIRS),
+    *(f"attention.{k}.{v}.{heads}" for k, v in KV_PAIRS for heads in (1, 2, 4)),
 )
 TIER_KERNELS = {"generic": SOME, "avx2": SOME, "avxvnni": DOTS, "neon_dotprod": SOME} | {BEST: ALL}
 

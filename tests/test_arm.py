@@ -34,8 +34,8 @@ WANTED = {
     "neon_dotprod": {
         "run": (ISB, ATOMIC_ADD),
         "norm": (FMLA,),
-        "store_kv.f16": (TO_HALF,),
-        "attention.f16.4": (FMLA, FROM_HALF, PREFETCH),
+        "store_kv.f16.f16": (TO_HALF,),
+        "attention.f16.f16.4": (FMLA, FROM_HALF, PREFETCH),
         "matmul.F16.1": (FMLA, FROM_HALF, PREFETCH),
         "matmul.Q4_K.1": (SDOT, FROM_HALF, FMLA, PREFETCH),
         "matmul.IQ4_XS.1": (SDOT, TBL),

@@ -80,7 +80,8 @@ BAD_INPUTS = {
     "prompt not text": (["complete", "-f", "{}/latin.txt"], 2, "is not UTF-8 text (byte 3)"),
     "tokenize truncated": (["tokenize", "{}/truncated.gguf", "hi"], 3, "truncated or corrupt"),
     "info text": (["info", "{}/text.gguf"], 3, "not a GGUF file"),
-    "info kv": (["info", "--kv-type", "q8"], 2, "--kv-type must be one of f16, f32, q8_0"),
+    "run kv": (["run", "hi", "-ctv", "q9"], 2, "got 'f16,q9'"),
+    "info kv": (["info", "--kv-type", "q8"], 2, "kv_type must be one of f16, f32, q8_0"),
     "bench list": (["bench", "-p", "1-x"], 2, "-p: expected numbers"),
     "bench range": (["bench", "-p", "0-8*2"], 2, "never ends"),
     "bench nothing": (["bench", "-p", "0", "-n", "0"], 2, "nothing to measure"),
@@ -182,11 +183,29 @@ def test_info_tells_what_a_model_is_and_where_it_runs():
     assert found["file_bytes"] == EMBEDDED.stat().st_size
     running = found["running"]
     assert set(running["placement"]) >= {"Embed", "Linear", "Attention"}
-    twice = json.loads(invoke("info", "--json", "--kv-type", "f32").stdout)["running"]
-    assert twice["kv_bytes_per_token"] == 2 * running["kv_bytes_per_token"]
     text = invoke("info", EMBEDDED).stdout
     for part in ("general.architecture", " more)", "Q8_0", "cpu/", "matmul.Q8_0"):
         assert part in text
+
+
+@pytest.mark.parametrize(
+    ("flags", "kv_type", "n_bytes"),
+    [
+        ((), "f16", 64 + 64),
+        (("--kv-type", "f32"), "f32", 128 + 128),
+        (("--kv-type", "q4_0"), "q4_0", 18 + 18),
+        (("--kv-type", "q8_0,q4_0"), "q8_0,q4_0", 34 + 18),
+        (("-ctk", "q8_0"), "q8_0,f16", 34 + 64),
+        (("-ctk", "q4_0", "--kv-type", "f32,q8_0"), "q4_0,q8_0", 18 + 34),
+        (("--cache-type-k", "q8_0", "-ctv", "q8_0"), "q8_0", 34 + 34),
+    ],
+)
+def test_types_of_keys_and_values(flags, kv_type, n_bytes):
+    """32 keys and 32 values take `n_bytes`."""
+    running = json.loads(invoke("info", EMBEDDED, "--json", *flags).stdout)["running"]
+    n_values = 128 * running["n_layers"]
+    assert running["kv_type"] == kv_type
+    assert running["kv_bytes_per_token"] == n_values // 32 * n_bytes
 
 
 def test_info_shows_a_model_that_cannot_run(files):

@@ -125,6 +125,9 @@ def test_figures_of_a_measurement():
     assert record["avg_ts"] == pytest.approx(200 / 3)
     assert record["gb_s"] == pytest.approx(20 / 3)
     assert record["read_percent"] == pytest.approx(100 / 3)
+    assert (record["type_k"], record["type_v"]) == ("f16", "f16")
+    apart = bench_output.record(replace(RESULT, kv_type="q8_0,q4_0"))
+    assert (apart["type_k"], apart["type_v"]) == ("q8_0", "q4_0")
     prompt = bench_output.record(replace(RESULT, test=BenchTest(512, 0, 0), samples_ns=(10**9,)))
     assert (prompt["avg_ts"], prompt["stddev_ts"], prompt["gb_s"]) == (512, 0, None)
 

@@ -104,11 +104,35 @@ def test_the_reference_backend_agrees(data: Path, name: str) -> None:
     assert nmse(logits(path, tokens, "f32"), want) <= 1e-9
 
 
-@pytest.mark.parametrize("name", ["quant/llama-Q4_K", "quant/llama-F32", "arch/qwen3-dense"])
-def test_chunks_and_threads_do_not_show(data: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("kv_type", "tolerance"),
+    [("f32,q8_0", 1e-9), ("q8_0", 4e-5), ("q8_0,q4_0", 2e-4), ("q4_0", 4e-4)],
+)
+def test_caches_of_blocks(data: Path, kv_type: str, tolerance: float) -> None:
+    """As in the reference but for the queries, which become 8-bit numbers where K is in blocks."""
+    path = data / "arch" / "llama-dense.gguf"
+    file = open_gguf(path)
+    graph = build_graph(file.metadata, file.tensors, str(path))
+    exact = reference.prepare(graph, file.tensors, Settings(1, 8, 150, kv_type), lambda *_: None)
+    tokens = np.tile(TOKENS, 3)[: 2 * PAGE_LEN + 9]
+    want = steps(exact, tokens, len(tokens))
+    assert nmse(logits(path, tokens, kv_type), want) <= tolerance
+
+
+@pytest.mark.parametrize(
+    ("name", "kv_type"),
+    [
+        ("quant/llama-Q4_K", "f16"),
+        ("quant/llama-F32", "f16"),
+        ("arch/qwen3-dense", "f16"),
+        ("quant/llama-Q4_K", "q8_0,q4_0"),
+        ("arch/llama-dense", "q4_0,f16"),
+    ],
+)
+def test_chunks_and_threads_do_not_show(data: Path, name: str, kv_type: str) -> None:
     want = None
     for n_threads in (1, 2, 3):
-        model = prepare(data / f"{name}.gguf", n_threads=n_threads)
+        model = prepare(data / f"{name}.gguf", kv_type, n_threads)
         for chunk in (48, 1, 7, 16):
             got = steps(model, TOKENS, chunk).tobytes()
             assert got == (want := want or got)

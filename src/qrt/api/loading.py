@@ -36,7 +36,8 @@ def load(
     n_ctx: tokens of prompt and answer together; None: what the model was trained for, at most 4096.
     n_threads: None: QRT_THREADS, or one per CPU that this process may use.
     seed: the seed of every generation that names none; None: a fresh one each.
-    kv_type: "f16", "f32" or "q8_0", the type of stored keys and values.
+    kv_type: the type of stored keys and values: "f16", "f32", "q8_0" or "q4_0"; two of them, as
+    in "q8_0,q4_0", for keys and values apart.
     backend: "auto", "cpu" or "reference" (NumPy, slow, for comparison).
     progress: called as progress(what, done, total) while kernels compile and weights are packed.
 

@@ -4,17 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from reprlib import repr as shown
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qrt.errors import InputError
 from qrt.formats.qtensor import QTensor
 from qrt.graph.batch import Batch, Phase
 from qrt.graph.ir import Graph
 
 Progress = Callable[[str, int, int], None]
 """progress(what, done, total), called from the thread that loads."""
+
+KV_TYPES = ("f16", "f32", "q8_0", "q4_0")
+"""In what stored keys and values may be held: floats, or blocks of 32."""
+
+
+def kv_types(kv_type: str) -> tuple[str, str]:
+    """The type of K and that of V, from "f16" for both or "q8_0,q4_0" for one each.
+
+    Raises InputError for others.
+    """
+    parts = kv_type.split(",") if isinstance(kv_type, str) else []
+    if len(parts) not in (1, 2) or not set(parts) <= set(KV_TYPES):
+        expected = f"one of {', '.join(KV_TYPES)}, or two for K,V such as q8_0,q4_0"
+        raise InputError(f"kv_type must be {expected}; got {shown(kv_type)}")
+    return parts[0], parts[-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +41,7 @@ class Settings:
     n_threads: int
     n_pages: int
     max_rows: int  # rows in one prefill step
-    kv_type: str  # "f16", "f32" or "q8_0"
+    kv_type: str  # as `kv_types` reads it
 
 
 class Executor(Protocol):

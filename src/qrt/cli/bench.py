@@ -9,7 +9,7 @@ from typing import Annotated
 from typer import Option
 
 from qrt.cli.arguments import model_file, only_model
-from qrt.cli.flags import KvTypeFlag, ModelArgument, ModelFlag
+from qrt.cli.flags import KvFlags, ModelArgument, ModelFlag
 from qrt.cli.progress import shown_progress
 from qrt.errors import InputError
 
@@ -18,6 +18,7 @@ _RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9})(?:([+*])(\d{1,9}))?)?")
 
 
 def bench(
+    kv: KvFlags,
     model: ModelArgument = None,
     model_flag: ModelFlag = None,
     n_prompt: Annotated[
@@ -36,7 +37,6 @@ def bench(
     repetitions: Annotated[
         int, Option("-r", "--repetitions", metavar="N", help="Times each test is run.")
     ] = 5,
-    kv_type: KvTypeFlag = "f16",
     backend: Annotated[str, Option("--backend", metavar="NAME")] = "auto",
     output: Annotated[
         str, Option("-o", "--output", metavar="FORMAT", help="md, json, jsonl or csv.")
@@ -59,8 +59,8 @@ def bench(
         n_gen=numbers("-n", n_gen),
         n_depth=numbers("-d", n_depth),
         repetitions=repetitions,
-        kv_type=kv_type,
         backend=backend,
+        **kv.keywords(),
     )
     path = model_file(only_model(model, model_flag))
     with shown_progress() as progress:

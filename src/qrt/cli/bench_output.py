@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from qrt import __version__
+from qrt.backends.base import kv_types
 from qrt.tools.bench import BenchResult, short_count
 from qrt.tools.machine import cpu_name
 
@@ -84,6 +85,7 @@ FORMATS: Mapping[str, Callable[[Iterable[BenchResult]], Lines]] = {
 
 def record(result: BenchResult) -> dict[str, object]:
     """A result under llama-bench's keys, with gb_s, read_gb_s and read_percent added."""
+    type_k, type_v = kv_types(result.kv_type)
     return {
         "build_commit": f"qrt {__version__}",
         "cpu_info": cpu_name(),
@@ -96,8 +98,8 @@ def record(result: BenchResult) -> dict[str, object]:
         "n_batch": result.max_rows,
         "n_ubatch": result.max_rows,
         "n_threads": result.n_threads,
-        "type_k": result.kv_type,
-        "type_v": result.kv_type,
+        "type_k": type_k,
+        "type_v": type_v,
         "n_gpu_layers": 0,
         "n_prompt": result.test.n_prompt,
         "n_gen": result.test.n_gen,

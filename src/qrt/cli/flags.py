@@ -30,10 +30,6 @@ FileFlag = Annotated[
 EscapeFlag = Annotated[
     bool, Option("-e", "--escape", help=r"Read \n, \t, \\, \x41 ... in the prompt as characters.")
 ]
-KvTypeFlag = Annotated[
-    str,
-    _flag("--kv-type", metavar="TYPE", help="Stored keys and values: f16 (default), f32, q8_0."),
-]
 TimingsFlag = Annotated[
     bool | None,
     Option("--timings/--no-timings", help="Speed on stderr; by default in a terminal."),
@@ -41,7 +37,33 @@ TimingsFlag = Annotated[
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoadFlags:
+class KvFlags:
+    """The types of stored keys and values."""
+
+    kv_type: Annotated[
+        str,
+        _flag(
+            "--kv-type",
+            metavar="TYPE",
+            help="Stored keys and values: f16 (default), f32, q8_0, q4_0, or two as in q8_0,q4_0.",
+        ),
+    ] = "f16"
+    k_type: Annotated[
+        str | None, _flag("-ctk", "--cache-type-k", metavar="TYPE", help="The type of keys alone.")
+    ] = None
+    v_type: Annotated[
+        str | None, _flag("-ctv", "--cache-type-v", metavar="TYPE", help="That of values alone.")
+    ] = None
+
+    def keywords(self) -> dict[str, Any]:
+        """The keywords for `qrt.load`."""
+        k, comma, v = self.kv_type.partition(",")
+        k, v = self.k_type or k, self.v_type or (v if comma else k)
+        return {"kv_type": k if k == v else f"{k},{v}"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadFlags(KvFlags):
     """How the model is loaded, with the names of `qrt.load`."""
 
     n_ctx: Annotated[
@@ -51,10 +73,14 @@ class LoadFlags:
     n_threads: Annotated[
         int | None, _flag("-t", "--threads", help="Threads. Default: one per CPU.")
     ] = None
-    kv_type: KvTypeFlag = "f16"
     backend: Annotated[
         str, _flag("--backend", metavar="NAME", help="auto (default), cpu or reference.")
     ] = "auto"
+
+    def keywords(self) -> dict[str, Any]:
+        """The keywords for `qrt.load`."""
+        given = {"n_ctx": self.n_ctx, "n_threads": self.n_threads, "backend": self.backend}
+        return given | KvFlags.keywords(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

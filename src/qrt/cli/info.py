@@ -9,30 +9,26 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 from qrt.cli.arguments import model_file, only_model
-from qrt.cli.flags import KvTypeFlag, ModelArgument, ModelFlag
+from qrt.cli.flags import KvFlags, ModelArgument, ModelFlag
 from qrt.cli.output import byte_size
-from qrt.errors import InputError
 
 if TYPE_CHECKING:
     from qrt.tools.describe import Description, Running
 
 
 def info(
+    kv: KvFlags,
     model: ModelArgument = None,
     model_flag: ModelFlag = None,
-    kv_type: KvTypeFlag = "f16",
     as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show what is in a model.
 
     Its metadata, tensors and sizes, and where each op of it would run.
     """
-    from qrt.runtime.loader import KV_TYPES
     from qrt.tools.describe import describe
 
-    if kv_type not in KV_TYPES:
-        raise InputError(f"--kv-type must be one of {', '.join(KV_TYPES)}, got {kv_type!r}")
-    found = describe(model_file(only_model(model, model_flag)), kv_type)
+    found = describe(model_file(only_model(model, model_flag)), **kv.keywords())
     if as_json:
         why_not = None if found.why_not is None else str(found.why_not)
         print(json.dumps({**asdict(found), "why_not": why_not}, indent=2, ensure_ascii=False))

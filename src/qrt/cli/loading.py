@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from qrt.cli.progress import shown_progress
@@ -17,7 +16,7 @@ def loaded(path: str | None, flags: LoadFlags) -> Model:
     from qrt.api import load
 
     with shown_progress() as progress:
-        return load(path, **asdict(flags), progress=progress)
+        return load(path, **flags.keywords(), progress=progress)
 
 
 def has_chat_format(model: Model) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 from qrt.cli.arguments import model_file, only_model
-from qrt.cli.flags import KvTypeFlag, ModelArgument, ModelFlag
+from qrt.cli.flags import KvFlags, ModelArgument, ModelFlag
 from qrt.cli.progress import shown_progress
 from qrt.errors import InputError
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 def profile(
+    kv: KvFlags,
     model: ModelArgument = None,
     model_flag: ModelFlag = None,
     n_prompt: Annotated[
@@ -34,7 +35,6 @@ def profile(
         int | None,
         Option("-t", "--threads", metavar="N", help="Threads. Default: one per CPU."),
     ] = None,
-    kv_type: KvTypeFlag = "f16",
     backend: Annotated[str, Option("--backend", metavar="NAME")] = "auto",
     trace: Annotated[
         str | None,
@@ -58,8 +58,8 @@ def profile(
         n_gen=n_gen,
         n_depth=n_depth,
         n_threads=default_threads() if n_threads is None else n_threads,
-        kv_type=kv_type,
         backend=backend,
+        **kv.keywords(),
     )
     path = model_file(only_model(model, model_flag))
     with shown_progress() as progress:
@@ -94,7 +94,7 @@ _COLUMNS = (
     _Column("step", 15, lambda _, step, __: _title(step), right=False),
     _Column("op", 10, lambda op, *_: op.kind, right=False),
     _Column("name", 15, lambda op, *_: op.name, right=False),
-    _Column("kernel", 16, lambda op, *_: op.kernel, right=False),
+    _Column("kernel", 21, lambda op, *_: op.kernel, right=False),
     _Column("calls", 5, lambda op, *_: _figure(op.calls, 0)),
     _Column("ms", 9, lambda op, *_: f"{1e3 * op.seconds:.3f}"),
     _Column("%", 5, lambda op, step, _: f"{100 * op.seconds / step.seconds:.1f}"),

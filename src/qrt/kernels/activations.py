@@ -54,9 +54,15 @@ def whole(x, largest):
 
 
 @inline
+def not_finite(low, high):
+    """NaN if any value is not finite, else 0."""
+    return sum_lanes(fma(low, 0.0, high * 0.0))
+
+
+@inline
 def scale_of(low, high, largest):
     """What `whole` numbers stand for: NaN if any value is not finite."""
-    return largest / 127.0 + sum_lanes(fma(low, 0.0, high * 0.0))
+    return largest / 127.0 + not_finite(low, high)
 
 
 @inline

@@ -8,15 +8,16 @@ of all splits are merged in order: those of a few rows are shared out among thre
 rows belong to one thread each, and the result depends on no threads or neighbours.
 
 Vectors hold 16 lanes for each of those query heads. What depends on the type of the cache stands in
-`kv_float` and `kv_q8_0`, in three parts: put_query stores one scaled query; scores gives q . k of
-32 slots as two vectors; add takes on 32 dimensions of one slot's V times its weights.
+`kv_float` and `kv_blocks`. For K: put_query stores one scaled query; scores gives q . k of 32 slots
+as two vectors and meanwhile asks for V, `ahead_bytes` for each dimension. For V: add takes on 32
+dimensions of one slot times its weights.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from qrt.kernels import kv_float, kv_q8_0
+from qrt.kernels import kv_blocks, kv_float
 from qrt.kernels.activations import padded
 from qrt.kernels.intrinsics import (
     each_of,
@@ -51,7 +52,7 @@ from qrt.kernels.layout import (
 )
 from qrt.kernels.mathematics import vexp, vtanh
 
-CACHES = {"f16": kv_float, "f32": kv_float, "q8_0": kv_q8_0}
+CACHES = {"f16": kv_float, "f32": kv_float, "q8_0": kv_blocks, "q4_0": kv_blocks}
 """Where each type of cache is written and read."""
 
 FAR_BELOW = -1e30
@@ -65,10 +66,11 @@ def page_of(step, row, position, pages, page_stride):
     return pages + load_i32(table + 4 * (position // PAGE)) * page_stride
 
 
-def build_store(kv_type: str) -> Any:
+def build_store(k_type: str, v_type: str) -> Any:
     """Writes the k and v of every row into its page."""
-    write_k, write_v = CACHES[kv_type].writers(kv_type)
-    kv_bytes = KV_BYTES[kv_type]
+    write_k, _ = CACHES[k_type].writers(k_type)
+    _, write_v = CACHES[v_type].writers(v_type)
+    k_bytes, v_bytes = KV_BYTES[k_type], KV_BYTES[v_type]
 
     def store_kv(step, args, thread, n_threads):
         n_rows, positions = load_i64(step + STEP.n_rows), load_i64(step + STEP.positions)
@@ -76,7 +78,7 @@ def build_store(kv_type: str) -> Any:
         pages, page_stride = load_i64(args + STORE_KV.pages), load_i64(args + STORE_KV.page_stride)
         scratch = load_i64(step + STEP.scratch) + thread * SCRATCH
         width = padded(head_dim)
-        part_bytes = PAGE * (width >> 5) * kv_bytes
+        k_part, v_part = PAGE * (width >> 5) * k_bytes, PAGE * (width >> 5) * v_bytes
         for row in range(n_rows * thread // n_threads, n_rows * (thread + 1) // n_threads):
             position = load_i32(positions + 4 * row)
             page = page_of(step, row, position, pages, page_stride)
@@ -85,18 +87,19 @@ def build_store(kv_type: str) -> Any:
             v = load_i64(args + STORE_KV.v) + 4 * row * n_heads * head_dim
             for _ in range(n_heads):
                 write_k(k, head_dim, width, scratch, page, slot)
-                write_v(v, head_dim, width, scratch, page + part_bytes, slot)
-                page += 2 * part_bytes
+                write_v(v, head_dim, width, scratch, page + k_part, slot)
+                page += k_part + v_part
                 k += 4 * head_dim
                 v += 4 * head_dim
 
     return store_kv
 
 
-def build(kv_type: str, heads_at_once: str) -> Any:
-    """The kernel for one cache type; `heads_at_once` query heads share each load of k and v."""
-    heads, kv_bytes = int(heads_at_once), KV_BYTES[kv_type]
-    put_query, scores_of, add = CACHES[kv_type].readers(kv_type, heads)
+def build(k_type: str, v_type: str, heads_at_once: str) -> Any:
+    """The kernel for one type of K and one of V; `heads_at_once` query heads share each load."""
+    heads, k_bytes, v_bytes = int(heads_at_once), KV_BYTES[k_type], KV_BYTES[v_type]
+    put_query, scores_of = CACHES[k_type].key_readers(k_type, heads, ahead_bytes=v_bytes)
+    add = CACHES[v_type].value_reader(v_type, heads)
     wide = 64 * heads  # bytes of one vector
     nothing, load_vector = zeros(16 * heads), load_wide(16 * heads)
     each_head, each_weight = each_of("f32", heads, 4), each_of("f32", heads, 64)
@@ -164,7 +167,7 @@ def build(kv_type: str, heads_at_once: str) -> Any:
                 prefetch(ahead, 0)
                 weight = each_weight(scratch + scores + (slot >> 4) * wide + 4 * (slot & 15))
                 near, far = add(near, far, weight, v, width, slot, d)
-                ahead += kv_bytes
+                ahead += k_bytes
             store(at, near)
             store(at + wide, far)
 
@@ -172,7 +175,7 @@ def build(kv_type: str, heads_at_once: str) -> Any:
     def walk(scratch, state, step, row, pages, page_stride, head_dim, first, last, cap):
         """The state after positions first .. last, for the queries in scratch."""
         width = padded(head_dim)
-        part_bytes = PAGE * (width >> 5) * kv_bytes
+        k_part = PAGE * (width >> 5) * k_bytes
         for h in range(heads):
             store_f32(state + maxima + 4 * h, FAR_BELOW)
         store(state + totals, nothing())
@@ -181,9 +184,9 @@ def build(kv_type: str, heads_at_once: str) -> Any:
         for base in range(start, last + 1, PAGE):
             low, high = max(0, first - base), min(PAGE - 1, last - base)
             following = page_of(step, row, min(base + PAGE, last), pages, page_stride)
-            score(scratch, k, head_dim, low, high, cap, k + part_bytes)
+            score(scratch, k, head_dim, low, high, cap, k + k_part)
             weigh(scratch, state, low, high)
-            gain(scratch, state, k + part_bytes, width, low, high, base == start, following)
+            gain(scratch, state, k + k_part, width, low, high, base == start, following)
             k = following
 
     @inline
@@ -233,7 +236,7 @@ def build(kv_type: str, heads_at_once: str) -> Any:
         scratch = load_i64(step + STEP.scratch) + thread * SCRATCH
         state, other = scratch + state_at, scratch + other_at
         shared, width = n_heads // n_kv_heads, padded(head_dim)
-        head_bytes = 2 * PAGE * (width >> 5) * kv_bytes
+        head_bytes = PAGE * (width >> 5) * (k_bytes + v_bytes)
         n_parts = (shared + heads - 1) // heads  # of the query heads of one kv head
         n_splits = splits_of(step, n_rows)
         for unit in range(thread, n_kv_heads * n_parts * n_rows * n_splits, n_threads):

@@ -14,8 +14,8 @@ FAMILIES: dict[str, tuple[str, str]] = {  # family -> (module, builder)
     "matmul_prefill": ("matmul_prefill", "build"),  # .qtype.rows.panels
     "norm": ("norm", "build"),
     "rope": ("rope", "build"),
-    "store_kv": ("attention", "build_store"),  # .kv_type
-    "attention": ("attention", "build"),  # .kv_type.heads
+    "store_kv": ("attention", "build_store"),  # .k_type.v_type
+    "attention": ("attention", "build"),  # .k_type.v_type.heads
     "glu": ("elementwise", "build_glu"),
     "add": ("elementwise", "build_add"),
     "select": ("elementwise", "build_select"),

@@ -19,7 +19,7 @@ I64 = ir.IntType(64)
 ADDRESS = types.int64
 
 
-def read_at(builder: ir.IRBuilder, address: ir.Value, kind: ir.Type) -> ir.Value:
+def _read(builder: ir.IRBuilder, address: ir.Value, kind: ir.Type) -> ir.Value:
     value = builder.load(builder.inttoptr(address, kind.as_pointer()))
     value.align = 1
     return value
@@ -55,33 +55,34 @@ def _writer(value_type: Any, emit_write: Any) -> Any:
 
 
 def _reads_i32(lanes: int) -> Any:
-    return _reader(Vector("i32", lanes), lambda b, a: read_at(b, a, vector(I32, lanes)))
+    return _reader(Vector("i32", lanes), lambda b, a: _read(b, a, vector(I32, lanes)))
 
 
-load_i64 = _reader(types.int64, lambda b, a: read_at(b, a, I64))
-load_i32 = _reader(types.int64, lambda b, a: b.sext(read_at(b, a, I32), I64))
-load_u8 = _reader(types.int64, lambda b, a: b.zext(read_at(b, a, I8), I64))
-load_f32 = _reader(types.float32, lambda b, a: read_at(b, a, F32))
+load_i64 = _reader(types.int64, lambda b, a: _read(b, a, I64))
+load_i32 = _reader(types.int64, lambda b, a: b.sext(_read(b, a, I32), I64))
+load_u8 = _reader(types.int64, lambda b, a: b.zext(_read(b, a, I8), I64))
+load_f32 = _reader(types.float32, lambda b, a: _read(b, a, F32))
 load_i32x16 = _reads_i32(16)
 load_i32x64 = _reads_i32(64)
 load_i32x128 = _reads_i32(128)
-load_f32x16 = _reader(F32x16, lambda b, a: read_at(b, a, vector(F32, LANES)))
-load_f16x16 = _reader(F32x16, lambda b, a: emit("f16_to_f32", b, read_at(b, a, vector(I16, LANES))))
+load_f32x16 = _reader(F32x16, lambda b, a: _read(b, a, vector(F32, LANES)))
+load_f16x16 = _reader(F32x16, lambda b, a: emit("f16_to_f32", b, _read(b, a, vector(I16, LANES))))
 load_bf16x16 = _reader(
     F32x16,
     lambda b, a: b.bitcast(
         b.shl(
-            b.zext(read_at(b, a, vector(I16, LANES)), vector(I32, LANES)), constant(I32, LANES, 16)
+            b.zext(_read(b, a, vector(I16, LANES)), vector(I32, LANES)), constant(I32, LANES, 16)
         ),
         vector(F32, LANES),
     ),
 )
-load_u16 = _reader(types.int64, lambda b, a: b.zext(read_at(b, a, I16), I64))
+load_u16 = _reader(types.int64, lambda b, a: b.zext(_read(b, a, I16), I64))
 load_i8x16 = _reader(
-    F32x16, lambda b, a: b.sitofp(read_at(b, a, vector(I8, LANES)), vector(F32, LANES))
+    F32x16, lambda b, a: b.sitofp(_read(b, a, vector(I8, LANES)), vector(F32, LANES))
 )
-each_half = _reader(F32x16, lambda b, a: emit("f16_to_f32", b, splat(b, read_at(b, a, I16), LANES)))
-load_u16x16 = _reader(I32x16, lambda b, a: b.zext(read_at(b, a, vector(I16, LANES)), I32x16.llvm))
+each_half = _reader(F32x16, lambda b, a: emit("f16_to_f32", b, splat(b, _read(b, a, I16), LANES)))
+load_u8x16 = _reader(I32x16, lambda b, a: b.zext(_read(b, a, vector(I8, LANES)), I32x16.llvm))
+load_u16x16 = _reader(I32x16, lambda b, a: b.zext(_read(b, a, vector(I16, LANES)), I32x16.llvm))
 
 store_i64 = _writer(types.int64, _write)
 store_i32 = _writer(types.int64, lambda b, a, v: _write(b, a, b.trunc(v, I32)))
@@ -211,7 +212,7 @@ def load_rows(kind: str) -> Any:
     def load(typingctx: Any, address: Any, stride: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             starts = [builder.add(args[0], builder.mul(args[1], I64(i))) for i in range(LANES)]
-            return join(builder, [read_at(builder, start, part) for start in starts])
+            return join(builder, [_read(builder, start, part) for start in starts])
 
         return Vector(kind, LANES * part.count)(types.int64, types.int64), codegen
 
@@ -295,7 +296,7 @@ def zeros(lanes: int) -> Any:
 def load_wide(lanes: int, kind: str = "f32") -> Any:
     """An intrinsic of an address: `lanes` floats, or integers of 32 bits."""
     result = Vector(kind, lanes)
-    return _reader(result, lambda b, a: read_at(b, a, result.llvm))
+    return _reader(result, lambda b, a: _read(b, a, result.llvm))
 
 
 @intrinsic
@@ -318,7 +319,7 @@ def each_of(kind: str, count: int, stride: int, lanes: int = LANES) -> Any:
         Vector(kind, lanes * count),
         lambda b, a: join(
             b,
-            [splat(b, read_at(b, b.add(a, I64(i * stride)), element), lanes) for i in range(count)],
+            [splat(b, _read(b, b.add(a, I64(i * stride)), element), lanes) for i in range(count)],
         ),
     )
 

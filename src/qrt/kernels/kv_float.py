@@ -51,10 +51,12 @@ def writers(kv_type: str) -> tuple[Any, Any]:
     return write_k, write_v
 
 
-def readers(kv_type: str, heads: int) -> tuple[Any, Any, Any]:
-    """put_query, scores and add for `heads` query heads at once; see `attention`."""
-    size = KV_BYTES[kv_type] // 32
-    load = {"f16": load_f16x16, "f32": load_f32x16}[kv_type]
+LOADS = {"f16": load_f16x16, "f32": load_f32x16}
+
+
+def key_readers(kv_type: str, heads: int, ahead_bytes: int) -> tuple[Any, Any]:
+    """put_query and scores for `heads` query heads at once; see `attention`."""
+    size, load = KV_BYTES[kv_type] // 32, LOADS[kv_type]
     every, nothing, each_head = repeat(heads), zeros(16 * heads), each_of("f32", heads, 4)
 
     @inline
@@ -74,8 +76,15 @@ def readers(kv_type: str, heads: int) -> tuple[Any, Any, Any]:
             far = fma(every(load(at + 16 * size)), query, far)
             at += PAGE * size
             x += 4 * heads
-            ahead += 32 * size
+            ahead += ahead_bytes
         return near, far, ahead
+
+    return put_query, scores
+
+
+def value_reader(kv_type: str, heads: int) -> Any:
+    """add for `heads` query heads at once; see `attention`."""
+    size, load, every = KV_BYTES[kv_type] // 32, LOADS[kv_type], repeat(heads)
 
     @inline
     def add(near, far, weight, v, width, slot, d):
@@ -83,4 +92,4 @@ def readers(kv_type: str, heads: int) -> tuple[Any, Any, Any]:
         near = fma(every(load(x)), weight, near)
         return near, fma(every(load(x + 16 * size)), weight, far)
 
-    return put_query, scores, add
+    return add

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from qrt.arch import build_graph
-from qrt.backends.base import Executor, Prepare, Progress, Settings
+from qrt.backends.base import Executor, Prepare, Progress, Settings, kv_types
 from qrt.config import MAX_THREADS, default_threads
 from qrt.errors import InputError, VocabError
 from qrt.formats.gguf import GGUFFile, open_gguf
@@ -24,7 +24,6 @@ BACKENDS: Final[Mapping[str, str]] = {
     "cpu": "qrt.backends.cpu",
     "reference": "qrt.backends.reference",
 }
-KV_TYPES: Final = ("f16", "f32", "q8_0")
 AUTO_BACKEND: Final = "cpu"
 
 _DEFAULT_N_CTX = 4096
@@ -43,7 +42,8 @@ class LoadOptions:
 
     n_ctx: positions of one sequence; None: what the model was trained for, at most 4096.
     n_threads: None: QRT_THREADS or one per CPU that this process may use.
-    kv_type: "f16", "f32" or "q8_0"; backend: "auto", "cpu" or "reference".
+    kv_type: "f16", "f32", "q8_0" or "q4_0"; "q8_0,q4_0" for keys and values apart.
+    backend: "auto", "cpu" or "reference".
     """
 
     n_ctx: int | None = None
@@ -56,10 +56,11 @@ class LoadOptions:
             check_int("n_ctx", self.n_ctx, 1, INT_MAX)
         if self.n_threads is not None:
             check_int("n_threads", self.n_threads, 1, MAX_THREADS)
-        for name, known in (("kv_type", KV_TYPES), ("backend", ("auto", *BACKENDS))):
-            value = getattr(self, name)
-            if value not in known:
-                raise InputError(f"{name} must be one of {', '.join(known)}, got {shown(value)}")
+        kv_types(self.kv_type)
+        backends = ("auto", *BACKENDS)
+        if self.backend not in backends:
+            known = ", ".join(backends)
+            raise InputError(f"backend must be one of {known}, got {shown(self.backend)}")
 
 
 @dataclass(frozen=True, slots=True)

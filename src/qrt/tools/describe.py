@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qrt.arch import build_graph
+from qrt.backends.base import kv_types
 from qrt.backends.cpu.kv import kv_bytes_per_token
 from qrt.backends.cpu.placement import plan_placement
 from qrt.errors import QrtError
@@ -63,7 +64,10 @@ class Description:
 
 
 def describe(path: str | os.PathLike[str], kv_type: str = "f16") -> Description:
-    """Reads a file's header. Raises GGUFError if it is not a readable GGUF file."""
+    """Reads a file's header. Raises GGUFError if it is not a readable GGUF file, InputError for an
+    unknown kv_type.
+    """
+    kv_types(kv_type)
     with open_gguf(path) as file:
         running, why_not = None, None
         try:

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from qrt.backends.base import KV_TYPES, kv_types
 from qrt.backends.cpu.memory import address, reserve
 from qrt.graph.ir import Attention, Graph
 from qrt.kernels.layout import KV_BYTES, PAGE
+
+assert set(KV_BYTES) == set(KV_TYPES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +26,9 @@ class KVPages:
 
 def page_sizes(graph: Graph, kv_type: str) -> dict[int, int]:
     """Bytes of one page of every attention layer."""
+    k_and_v = sum(KV_BYTES[part] for part in kv_types(kv_type))
     return {
-        op.layer: op.n_kv_heads * 2 * PAGE * -(-op.head_dim // 32) * KV_BYTES[kv_type]
+        op.layer: op.n_kv_heads * PAGE * -(-op.head_dim // 32) * k_and_v
         for op in graph.ops
         if isinstance(op, Attention)
     }

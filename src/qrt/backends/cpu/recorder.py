@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from qrt.backends.base import kv_types
 from qrt.backends.cpu.kv import KVPages
 from qrt.backends.cpu.memory import address, reserve
 from qrt.backends.cpu.weights import Weight
@@ -69,9 +70,9 @@ def kernel_of(task: Task, qtypes: dict[str, str], kv_type: str, tiling: Tiling) 
         case Rope():
             return "rope"
         case StoreKV():
-            return f"store_kv.{kv_type}"
+            return ".".join(("store_kv", *kv_types(kv_type)))
         case Attention() as op:
-            return f"attention.{kv_type}.{heads_at_once(op)}"
+            return ".".join(("attention", *kv_types(kv_type), str(heads_at_once(op))))
         case Glu():
             return "glu"
         case Add():

@@ -4,32 +4,33 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qrt.backends.base import Cancelled, Progress, Settings
+from qrt.backends.base import Cancelled, Progress, Settings, kv_types
 from qrt.backends.reference.ops import OPS, Array, Pages, Step, as_given
-from qrt.errors import InputError
 from qrt.formats.qtensor import QTensor
 from qrt.formats.quants import QTYPES
 from qrt.graph.batch import PAGE_LEN, Batch, Phase
 from qrt.graph.ir import Attention, Graph
 
 
-def through_q8_0(rows: Array) -> Array:
-    """What a Q8_0 cache keeps of rows (n_kv_heads, head_dim)."""
-    quantize = QTYPES["Q8_0"].quantize
+def through_blocks(qtype: str, rows: Array) -> Array:
+    """What a cache of `qtype` keeps of rows (n_kv_heads, head_dim)."""
+    quantize = QTYPES[qtype].quantize
     assert quantize is not None
     padded = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 32))).astype(np.float32)
-    kept = QTYPES["Q8_0"].dequantize(quantize(padded.reshape(-1, 32))).reshape(padded.shape)
+    kept = QTYPES[qtype].dequantize(quantize(padded.reshape(-1, 32))).reshape(padded.shape)
     return kept[:, : rows.shape[1]].astype(np.float64)
 
 
-KV_TYPES: dict[str, tuple[type[np.floating], Callable[[Array], Array]]] = {
+CACHES: dict[str, tuple[type[np.floating], Callable[[Array], Array]]] = {
     "f16": (np.float16, as_given),
     "f32": (np.float32, as_given),
-    "q8_0": (np.float32, through_q8_0),
+    "q8_0": (np.float32, partial(through_blocks, "Q8_0")),
+    "q4_0": (np.float32, partial(through_blocks, "Q4_0")),
 }
 """The type of the pages, and what rows go through before they are stored."""
 
@@ -84,9 +85,7 @@ def prepare(
 
     Raises InputError for an unknown `settings.kv_type`.
     """
-    if settings.kv_type not in KV_TYPES:
-        known = ", ".join(KV_TYPES)
-        raise InputError(f"kv_type: expected one of {known}, got {settings.kv_type!r}")
+    (k_dtype, k_rounded), (v_dtype, v_rounded) = (CACHES[t] for t in kv_types(settings.kv_type))
     weights = {}
     for done, name in enumerate(graph.weights):
         progress("dequantize weights", done, len(graph.weights))
@@ -97,6 +96,6 @@ def prepare(
     for op in graph.ops:
         if isinstance(op, Attention):
             shape = (settings.n_pages, PAGE_LEN, op.n_kv_heads, op.head_dim)
-            dtype, rounded = KV_TYPES[settings.kv_type]
-            pages[op.layer] = Pages(np.zeros(shape, dtype), np.zeros(shape, dtype), rounded)
+            k, v = np.zeros(shape, k_dtype), np.zeros(shape, v_dtype)
+            pages[op.layer] = Pages(k, v, k_rounded, v_rounded)
     return ReferenceExecutor(graph, weights, pages, settings)

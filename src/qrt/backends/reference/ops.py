@@ -27,9 +27,8 @@ class Pages:
 
     k: NDArray[Any]  # (n_pages, PAGE_LEN, n_kv_heads, head_dim)
     v: NDArray[Any]  # (n_pages, PAGE_LEN, n_kv_heads, head_dim)
-    rounded: Callable[[Array], Array] = (
-        as_given  # what the cache makes of rows (n_kv_heads, head_dim)
-    )
+    k_rounded: Callable[[Array], Array]  # what the cache makes of rows (n_kv_heads, head_dim)
+    v_rounded: Callable[[Array], Array]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +91,8 @@ def attention(step: Step, op: ir.Attention) -> Array:
     page, slot = np.divmod(batch.positions, PAGE_LEN)
     for t in range(n_tokens):
         where = batch.page_tables[batch.table_of[t]][page[t]], slot[t]
-        pages.k[where] = pages.rounded(step.values[op.k][t].reshape(op.n_kv_heads, op.head_dim))
-        pages.v[where] = pages.rounded(step.values[op.v][t].reshape(op.n_kv_heads, op.head_dim))
+        pages.k[where] = pages.k_rounded(step.values[op.k][t].reshape(op.n_kv_heads, op.head_dim))
+        pages.v[where] = pages.v_rounded(step.values[op.v][t].reshape(op.n_kv_heads, op.head_dim))
 
     out = np.empty_like(q)
     for t in range(n_tokens):

@@ -1,0 +1,182 @@
+"""KV pages of Q8_0 or Q4_0: 32 values of a position share a scale.
+
+K lies as weights do: 16 positions are a panel, so that scores are a matmul of quantized queries. V
+is (PAGE, width) codes in the order of their blocks, then (PAGE, width / 32) scales.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qrt.kernels.activations import (
+    INTEGER_BITS,
+    TINY,
+    magnitude,
+    not_finite,
+    padded,
+    quantize_row,
+    scale_of,
+    stage,
+    whole,
+)
+from qrt.kernels.blocks.parts import fetch_nothing
+from qrt.kernels.intrinsics import (
+    as_i32,
+    each_half,
+    fma,
+    load_f32x16,
+    load_i8x16,
+    load_i32,
+    load_u8x16,
+    load_u16,
+    max_lanes,
+    prefetch,
+    repeat,
+    splat_f32,
+    store_f16x16,
+    store_i8x16,
+    store_i32,
+    store_u16,
+    to_f32,
+    vmax,
+    vmin,
+    zeros,
+)
+from qrt.kernels.jit import inline
+from qrt.kernels.layout import LINE, PAGE
+from qrt.kernels.mathematics import TO_INTEGER
+from qrt.kernels.matmul import quantized_block
+from qrt.kernels.panels import PANEL_FORMATS
+
+
+@inline
+def quantize_q8_0(x, block):
+    """32 floats at x to signed bytes at `block`, and the bits of their float16 scale behind."""
+    low, high = load_f32x16(x), load_f32x16(x + 64)
+    largest = max_lanes(vmax(magnitude(low), magnitude(high)))
+    store_i8x16(block, whole(low, largest))
+    store_i8x16(block + 16, whole(high, largest))
+    store_f16x16(block + 32, splat_f32(scale_of(low, high, largest)))
+
+
+@inline
+def quantize_q4_0(x, block):
+    """32 floats at x to nibbles at `block`, and the bits of their float16 scale behind.
+
+    The value of largest magnitude becomes -8 * scale, which alone reaches the end of the range.
+    """
+    low, high = load_f32x16(x), load_f32x16(x + 64)
+    above, below = max_lanes(vmax(low, high)), max_lanes(vmax(0.0 - low, 0.0 - high))
+    peak = above if above > below else -below
+    inverse = -8.0 / peak if max(above, below) > TINY else 0.0
+    low_i, high_i = nibbles(low, inverse), nibbles(high, inverse)
+    store_i8x16(block, low_i | (high_i << 4))
+    store_f16x16(block + 16, splat_f32(peak / -8.0 + not_finite(low, high)))
+
+
+@inline
+def nibbles(x, inverse):
+    """x * inverse rounded to whole numbers up to 7, plus 8."""
+    return as_i32(vmin(fma(x, inverse, TO_INTEGER), TO_INTEGER + 7.0)) - (INTEGER_BITS - 8)
+
+
+@inline
+def codes_q8_0(block):
+    """The codes of dimensions 0 .. 15 and 16 .. 31 as floats."""
+    return load_i8x16(block), load_i8x16(block + 16)
+
+
+@inline
+def codes_q4_0(block):
+    """The codes of dimensions 0 .. 15 and 16 .. 31 as floats."""
+    both = load_u8x16(block)
+    return to_f32((both & 15) - 8), to_f32((both >> 4) - 8)
+
+
+FORMATS = {
+    "q8_0": (PANEL_FORMATS["Q8_0"], quantize_q8_0, codes_q8_0),
+    "q4_0": (PANEL_FORMATS["Q4_0"], quantize_q4_0, codes_q4_0),
+}
+"""How a panel of each type lies, and what turns floats into a block and a block into floats."""
+
+
+def writers(kv_type: str) -> tuple[Any, Any]:
+    """write_k, write_v (x, n, width, scratch, part, slot): n floats at x into their slot."""
+    fmt, quantize, _ = FORMATS[kv_type]
+    _, codes = fmt.fields
+    code_bytes, panel_bytes = 4 * codes.count, 16 * fmt.block_bytes
+    flip = 0x80808080 if codes.change == "flip" else 0
+
+    @inline
+    def write_k(x, n, width, scratch, part, slot):
+        stage(x, n, 1.0, scratch)
+        block, lane = scratch + 4 * width, slot & 15
+        panel = part + (slot >> 4) * (width >> 5) * panel_bytes
+        for d in range(0, width, 32):
+            quantize(scratch + 4 * d, block)
+            store_u16(panel + 2 * lane, load_u16(block + code_bytes))
+            for i in range(0, code_bytes, 4):
+                store_i32(panel + 32 + 16 * i + 4 * lane, load_i32(block + i) ^ flip)
+            panel += panel_bytes
+
+    @inline
+    def write_v(x, n, width, scratch, part, slot):
+        stage(x, n, 1.0, scratch)
+        block, n_blocks = scratch + 4 * width, width >> 5
+        at = part + slot * n_blocks * code_bytes
+        scale = part + PAGE * n_blocks * code_bytes + 2 * slot * n_blocks
+        for d in range(0, width, 32):
+            quantize(scratch + 4 * d, block)
+            for i in range(0, code_bytes, 4):
+                store_i32(at + i, load_i32(block + i))
+            store_u16(scale, load_u16(block + code_bytes))
+            at += code_bytes
+            scale += 2
+
+    return write_k, write_v
+
+
+def key_readers(kv_type: str, heads: int, ahead_bytes: int) -> tuple[Any, Any]:
+    """put_query and scores for `heads` query heads at once; see `attention`."""
+    fmt = FORMATS[kv_type][0]
+    nothing, panel_bytes = zeros(16 * heads), 16 * fmt.block_bytes
+    block = quantized_block(fmt, heads, fetch_nothing)
+
+    @inline
+    def put_query(queries, head, x, n, scale, staging):
+        """Queries lie as activation lines, a row each."""
+        stage(x, n, scale, staging)
+        quantize_row(staging, padded(n), head, heads, queries)
+
+    @inline
+    def scores(queries, k, head_dim, slot, ahead):
+        n_blocks = padded(head_dim) >> 5
+        near, far = nothing(), nothing()
+        at, x = k + (slot >> 4) * n_blocks * panel_bytes, queries
+        for _ in range(n_blocks):
+            for line in range(0, 32 * ahead_bytes, 64):
+                prefetch(ahead + line, 0)
+            near = block(near, at, x)
+            far = block(far, at + n_blocks * panel_bytes, x)
+            at += panel_bytes
+            x += heads * LINE
+            ahead += 32 * ahead_bytes
+        return near, far, ahead
+
+    return put_query, scores
+
+
+def value_reader(kv_type: str, heads: int) -> Any:
+    """add for `heads` query heads at once; see `attention`."""
+    fmt, _, codes_of = FORMATS[kv_type]
+    every, code_bytes = repeat(heads), 4 * fmt.fields[1].count
+
+    @inline
+    def add(near, far, weight, v, width, slot, d):
+        block = slot * (width >> 5) + (d >> 5)
+        scale = each_half(v + PAGE * (width >> 5) * code_bytes + 2 * block)
+        low, high = codes_of(v + block * code_bytes)
+        weight = weight * every(scale)
+        return fma(every(low), weight, near), fma(every(high), weight, far)
+
+    return add
