@@ -283,3 +283,22 @@ def test_placement_names_every_op(data: Path) -> None:
     rows = model.placement()
     assert any("blk.1.ffn_down" in op and "Q4_K" in where for op, where in rows)
     model.close()
+
+
+def test_a_table_that_is_only_looked_up_stays_in_the_file() -> None:
+    """A table that the output reads too is packed; either way a token gets its row."""
+    for output in ("table", "weight"):
+        graph = GraphBuilder()
+        x = graph.select("selected", graph.embed("x", "table", 256, 256))
+        graph.linear("out", x, output, 256)
+        built = graph.build("lookup", n_ctx_train=8, n_layers=0, dim=256)
+        _, tensors = chain(1)
+        tensors["table"] = tensors["weight"]
+        model = cpu.prepare(built, tensors, Settings(2, 1, 8, "f32"), lambda *_: None)
+        exact = reference.prepare(built, tensors, Settings(1, 1, 8, "f32"), lambda *_: None)
+        table = model.recorder.weights["table"]
+        assert table.packed == (output == "table")
+        assert np.shares_memory(table.data, tensors["table"].data) != table.packed
+        batch = chain_batch(8, [0, 7])
+        assert nmse(model.step(batch, "prefill"), exact.step(batch, "prefill")) <= 1e-12
+        model.close()

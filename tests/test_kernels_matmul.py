@@ -197,12 +197,23 @@ def test_pack_moves_every_byte_once(lab: Lab, qtype: str, rows: int) -> None:
     assert not back[rows:, :, kept].any()
 
 
-def embed(lab: Lab, qtype: str, blocks: NDArray[Any], tokens: NDArray[Any], scale: float) -> Any:
+def embed(
+    lab: Lab,
+    qtype: str,
+    blocks: NDArray[Any],
+    tokens: NDArray[Any],
+    scale: float,
+    packed: bool = True,
+) -> Any:
     n_in = blocks.shape[1] * QTYPES[qtype].block_size
     out = Buffer((len(tokens), n_in), np.float32)
-    weights = lab.put(lab.pack(blocks, qtype))
     args = lab.record(
-        layout.EMBED, weights=weights, n_in=n_in, out=out.address, scale=float_bits(scale)
+        layout.EMBED,
+        weights=lab.put(lab.pack(blocks, qtype) if packed else blocks),
+        n_in=n_in,
+        out=out.address,
+        scale=float_bits(scale),
+        packed=int(packed),
     )
     step = {"n_rows": len(tokens), "tokens": lab.put(tokens.astype(np.int32))}
     return lab.run([(f"embed.{qtype}", args)], [out], **step)[0]
@@ -216,8 +227,9 @@ def test_embed(
 ) -> None:
     blocks, weights = matrix(qtype, n_vocab, n_blocks * QTYPES[qtype].block_size, seed)
     tokens = np.random.default_rng(seed).integers(0, n_vocab, n_tokens)
-    got = embed(lab, qtype, blocks, tokens, scale)
-    np.testing.assert_array_equal(got, weights[tokens] * np.float32(scale))
+    for packed in (True, False):
+        got = embed(lab, qtype, blocks, tokens, scale, packed)
+        np.testing.assert_array_equal(got, weights[tokens] * np.float32(scale))
 
 
 def test_every_half_becomes_the_same_float(main_lab: Lab) -> None:

@@ -197,6 +197,7 @@ BYTES = ["<unk>", "<s>", "</s>", *(f"<0x{b:02X}>" for b in range(256))]
         (tiny(token_type=np.full(260, 9, np.int32)), "from 9 to 9"),
         (tiny(merges=None), "tokenizer.ggml.merges"),
         (tiny(merges=["he"]), r"merges\[0\]"),
+        (tiny(merges=["h e", " he", "he "]), r"merges\[1\] is b' he'"),
         (tiny(eos_token_id=260), "260, outside"),
         (tiny(bos_token_id=-1), "-1, outside"),
         (tiny(bos_token_id=True), "expected a token id"),

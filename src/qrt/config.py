@@ -8,12 +8,13 @@ import reprlib
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from qrt.errors import BackendError, InputError
 
@@ -27,6 +28,7 @@ class Env:
     isa: str | None = None
     cache_dir: Path | None = None
     n_threads: int | None = None
+    pack_cache: bool | None = None
 
 
 def _path(text: str) -> Path:
@@ -42,6 +44,12 @@ def _threads(text: str) -> int:
     return int(text)
 
 
+def _switch(text: str) -> bool:
+    if text not in ("0", "1"):
+        raise ValueError("0 or 1")
+    return text == "1"
+
+
 @dataclass(frozen=True, slots=True)
 class Knob:
     """One environment variable: `parse` raises ValueError saying what it expected."""
@@ -54,8 +62,9 @@ class Knob:
 
 KNOBS = (
     Knob("QRT_ISA", "isa", str, "instruction tier to compile for, instead of the best one"),
-    Knob("QRT_CACHE_DIR", "cache_dir", _path, "directory for compiled kernels"),
+    Knob("QRT_CACHE_DIR", "cache_dir", _path, "directory for compiled kernels and packed weights"),
     Knob("QRT_THREADS", "n_threads", _threads, "threads to use when none are asked for"),
+    Knob("QRT_PACK_CACHE", "pack_cache", _switch, "1 keeps packed weights, 0 uses none kept"),
 )
 
 
@@ -140,6 +149,22 @@ def cache_dir(env: Env | None = None) -> Path:
             return path
     tried = " or ".join(str(path) for path in candidates)
     raise BackendError(f"cannot write compiled kernels to {tried}: set QRT_CACHE_DIR")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A new file, ours alone, that takes the place of `path` once it is complete.
+
+    Raises OSError, and leaves nothing behind then.
+    """
+    handle, temporary = tempfile.mkstemp(dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
 
 
 def embedded_model() -> Traversable:

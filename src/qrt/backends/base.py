@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qrt.errors import InputError
+from qrt.formats.gguf import GGUFFile
 from qrt.formats.qtensor import QTensor
 from qrt.graph.batch import Batch, Phase
 from qrt.graph.ir import Graph
@@ -42,6 +43,8 @@ class Settings:
     n_pages: int
     max_rows: int  # rows in one prefill step
     kv_type: str  # as `kv_types` reads it
+    file: GGUFFile | None = None
+    """Where the tensors are from; without it, nothing made of them is kept for the next start."""
 
 
 class Executor(Protocol):

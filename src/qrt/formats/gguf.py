@@ -11,6 +11,7 @@ stay Python ints and are checked against the file before they are used.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import mmap
 import os
@@ -20,6 +21,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qrt.errors import GGUFError
 from qrt.formats import limits
@@ -33,10 +35,18 @@ from qrt.formats.split import check_shard, other_shards
 MAGIC = b"GGUF"
 
 
+class Shard(NamedTuple):
+    """What tells one file from another that takes its place."""
+
+    n_bytes: int
+    mtime_ns: int
+    header: NDArray[np.uint8]  # (n_bytes,) all that stands before the tensor data
+
+
 class GGUFFile:
     """An open GGUF file, or all shards of a split one; a context manager.
 
-    `metadata` is that of the first shard, `tensors` those of all, `file_bytes` the sum of all.
+    `metadata` is that of the first shard, `tensors` those of all.
     """
 
     def __init__(
@@ -45,18 +55,32 @@ class GGUFFile:
         version: int,
         metadata: Metadata,
         tensors: dict[str, QTensor],
-        file_bytes: int,
+        shards: list[Shard],
     ) -> None:
         self.path = path
         self.version = version
         self.metadata = metadata
         self.tensors = tensors
-        self.file_bytes = file_bytes
+        self.shards = shards
+
+    @property
+    def file_bytes(self) -> int:
+        """The size of all shards."""
+        return sum(shard.n_bytes for shard in self.shards)
+
+    def fingerprint(self) -> bytes:
+        """A digest of every shard's size, time of change and header."""
+        digest = hashlib.sha256()
+        for shard in self.shards:
+            digest.update(f"{shard.n_bytes} {shard.mtime_ns} {len(shard.header)}\n".encode())
+            digest.update(shard.header.data)
+        return digest.digest()
 
     def close(self) -> None:
         """Lets go of the mapping, which ends with the last tensor or list taken from the file."""
         self.metadata = Metadata(self.path, {}, {})
         self.tensors = {}
+        self.shards = []
 
     def __enter__(self) -> Self:
         return self
@@ -84,7 +108,7 @@ def open_gguf(path: str | os.PathLike[str]) -> GGUFFile:
             if name in first.tensors:
                 raise GGUFError(f"{shard_path}: tensor {name!r} is also in an earlier shard")
             first.tensors[name] = tensor
-        first.file_bytes += shard.file_bytes
+        first.shards += shard.shards
     if shards:
         n = len(first.tensors)
         metadata_int(first.metadata, "split.tensors.count", default=n, min=n, max=n)
@@ -92,18 +116,19 @@ def open_gguf(path: str | os.PathLike[str]) -> GGUFFile:
 
 
 def _open_one(path: Path) -> GGUFFile:
-    mapping = _map(path)
+    mapping, mtime_ns = _map(path)
     cursor = Cursor(path, mapping)
     version = _version(cursor)
     n_tensors = cursor.count("tensor count", limits.MIN_TENSOR_BYTES)
     n_entries = cursor.count("metadata count", limits.MIN_ENTRY_BYTES)
     metadata = _metadata(cursor, n_entries)
     tensors = _tensors(cursor, n_tensors, _alignment(cursor, metadata))
-    return GGUFFile(path, version, metadata, tensors, len(mapping))
+    header = np.frombuffer(mapping, np.uint8)[: cursor.pos]
+    return GGUFFile(path, version, metadata, tensors, [Shard(len(mapping), mtime_ns, header)])
 
 
-def _map(path: Path) -> mmap.mmap:
-    """Maps a file that starts with the magic, read-only."""
+def _map(path: Path) -> tuple[mmap.mmap, int]:
+    """Maps a file that starts with the magic, read-only; the map and its time of change."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             kind = "a directory" if path.is_dir() else "not a regular file"
@@ -118,7 +143,8 @@ def _map(path: Path) -> mmap.mmap:
             if len(start) < limits.HEADER_BYTES:
                 problem = f"the header needs {limits.HEADER_BYTES} bytes, the file has {len(start)}"
                 raise GGUFError(f"{path}: truncated: {problem}")
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            return mapping, os.fstat(file.fileno()).st_mtime_ns
     except FileNotFoundError:
         raise GGUFError(f"{path}: no such file") from None
     except (OSError, ValueError) as e:

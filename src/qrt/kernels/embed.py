@@ -1,4 +1,4 @@
-"""Embedding lookup: one row of a packed panel for each token."""
+"""Embedding lookup: for each token one row of a packed panel, or of the file as it stands."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ from qrt.kernels.intrinsics import (
     load_f32x16,
     load_i32,
     load_i64,
+    load_u8,
     store_f32,
+    store_i32,
+    store_u8,
 )
 from qrt.kernels.jit import inline
-from qrt.kernels.layout import EMBED, STEP
+from qrt.kernels.layout import EMBED, SCRATCH, STEP
+from qrt.kernels.pack import changed
 from qrt.kernels.panels import PANEL_FORMATS, PanelFormat
 
 
@@ -64,23 +68,49 @@ def _float_row(fmt: PanelFormat) -> Any:
     return block
 
 
+def _copy_to_lane_0(fmt: PanelFormat) -> Any:
+    """Moves one block from where the file has it to row 0 of a packed block."""
+    table = fmt.table(1)
+    fields = tuple(zip(table[::4], table[1::4], table[2::4], table[3::4], strict=True))
+
+    @inline
+    def copy(block, panel):
+        for offset, count, unit, change in fields:
+            for at in range(block + offset, block + offset + count * unit, unit):
+                if unit == 2:
+                    store_u8(panel, load_u8(at))
+                    store_u8(panel + 1, load_u8(at + 1))
+                else:
+                    store_i32(panel, changed(load_i32(at), change))
+                panel += 16 * unit
+
+    return copy
+
+
 def build(qtype: str) -> Any:
     fmt = PANEL_FORMATS[qtype]
     block = _quantized_row(fmt) if fmt.quantized else _float_row(fmt)
-    size, values = 16 * fmt.block_bytes, fmt.block_size
+    copy = _copy_to_lane_0(fmt)
+    block_bytes, values = fmt.block_bytes, fmt.block_size
 
     def embed(step, args, thread, n_threads):
         n_rows, tokens = load_i64(step + STEP.n_rows), load_i64(step + STEP.tokens)
         n_in, weights = load_i64(args + EMBED.n_in), load_i64(args + EMBED.weights)
-        scale = load_f32(args + EMBED.scale)
+        scale, packed = load_f32(args + EMBED.scale), load_i64(args + EMBED.packed)
+        panel = load_i64(step + STEP.scratch) + thread * SCRATCH
         n_blocks = n_in // values
+        row_bytes = n_blocks * block_bytes
         for i in range(n_rows * thread // n_threads, n_rows * (thread + 1) // n_threads):
             token = load_i32(tokens + 4 * i)
-            p = weights + (token >> 4) * n_blocks * size
+            row = token & 15 if packed else 0
+            size = 16 * block_bytes if packed else block_bytes
+            p = weights + (token - row) * row_bytes
             start = load_i64(args + EMBED.out) + 4 * i * n_in
             out = start
             for _ in range(n_blocks):
-                out = block(out, p, token & 15)
+                if not packed:
+                    copy(p, panel)
+                out = block(out, p if packed else panel, row)
                 p += size
             if scale != 1.0:
                 for at in range(start, out, 4):

@@ -62,7 +62,8 @@ SCRATCH = 64 * 1024
 MAX_HEAD_DIM = 1024
 """Heads beyond this do not fit attention's part of the scratch memory."""
 
-EMBED = record("Embed", "weights n_in out scale")
+EMBED = record("Embed", "weights n_in out scale packed")
+"""packed: 1 for a table of panels, 0 for one whose rows lie as in the file."""
 NORM = record("Norm", "x weight bias n_in group eps kind rows_of out lines lanes tile")
 """rows_of: 0 rows of the step, 1 its logit rows. kind: 0 no norm, 1 RMS, 2 layer. out: where the
 normed float32 rows go. lines, lanes: where the rows go for matmuls, quantized or as float32, in

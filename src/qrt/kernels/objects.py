@@ -11,7 +11,6 @@ import os
 import platform
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -20,6 +19,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from qrt.config import replacing
 from qrt.errors import BackendError
 from qrt.kernels.isa import Tier, host_features
 
@@ -29,11 +29,17 @@ Progress = Callable[[str, int, int], None]
 MAX_COMPILERS = 4
 
 
-def cache_key(tier: Tier) -> str:
-    """The name of the directory that holds `tier`'s objects for this machine."""
+def source_digest() -> bytes:
+    """A digest of the source of this package."""
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.digest()
+
+
+def cache_key(tier: Tier) -> str:
+    """The name of the directory that holds `tier`'s objects for this machine."""
+    digest = hashlib.sha256(source_digest())
     facts = [version("numba"), version("llvmlite"), platform.machine(), tier.name, sys.platform]
     facts += [tier.triple] if tier.triple else []
     digest.update("\n".join([*facts, *sorted(host_features())]).encode())
@@ -63,14 +69,8 @@ class ObjectCache:
         """Stores an entry by rename, so that readers see all of it or nothing."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         rest = symbol.encode() + b"\n" + code
-        handle, temporary = tempfile.mkstemp(dir=self.directory)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest)
-            os.replace(temporary, self.directory / f"{name}.o")
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        with replacing(self.directory / f"{name}.o") as file:
+            file.write(hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest)
 
 
 def compile_missing(

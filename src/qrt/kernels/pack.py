@@ -29,6 +29,14 @@ def spread(word):
 
 
 @inline
+def changed(word, change):
+    """32 bits as PACK_FIELD's `change` says."""
+    if change == 1:
+        return (word ^ 0x80808080) & 0xFFFFFFFF
+    return spread(word & 0xFFFFFFFF) if change == 2 else word
+
+
+@inline
 def move(source, row_bytes, n_rows, target, unit, change):
     """One unit of 16 rows; rows past n_rows become zeros."""
     for row in range(16):
@@ -39,11 +47,7 @@ def move(source, row_bytes, n_rows, target, unit, change):
             target += 2
         else:
             word = load_i32(at) if row < n_rows else 0
-            if change == 1:
-                word ^= 0x80808080
-            elif change == 2:
-                word = spread(word & 0xFFFFFFFF)
-            store_i32(target, word)
+            store_i32(target, changed(word, change))
             target += 4
     return target
 

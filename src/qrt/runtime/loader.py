@@ -97,6 +97,7 @@ def load(path: str | os.PathLike[str], options: LoadOptions, progress: Progress)
         n_pages=pages_for(n_ctx) + pages_for(min(3 * n_ctx, _SPARE_POSITIONS)),
         max_rows=min(n_ctx, _MAX_ROWS),
         kv_type=options.kv_type,
+        file=file,
     )
     prepare: Prepare = importlib.import_module(BACKENDS[backend]).prepare
     executor = prepare(graph, file.tensors, settings, progress)

@@ -50,14 +50,12 @@ class BpeEncoder:
         self, metadata: Mapping[str, object], vocab: Vocab, family: PreTokenizer, where: str
     ) -> None:
         """Reads the merges; the engine is made when first needed. Raises VocabError."""
-        merges = read_strings(metadata, "tokenizer.ggml.merges", where)
-        bad = next((i for i, merge in enumerate(merges) if b" " not in merge[1:-1]), None)
-        if bad is not None:
+        self._merges = StringTable(read_strings(metadata, "tokenizer.ggml.merges", where))
+        for bad in self._merges.without_inside(b" ")[:1]:
             raise VocabError(
-                f"{where}: tokenizer.ggml.merges[{bad}] is {merges[bad][:20]!r};"
+                f"{where}: tokenizer.ggml.merges[{bad}] is {self._merges[bad][:20]!r};"
                 " expected two tokens with a space between"
             )
-        self._merges = StringTable(merges)
         self._pieces = vocab.pieces
         self._family = family
         self._where = where

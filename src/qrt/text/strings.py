@@ -40,6 +40,16 @@ class StringTable:
         """All strings, in order."""
         return [self._blob[a:b] for a, b in pairwise(self._edges)]
 
+    def without_inside(self, byte: bytes) -> list[int]:
+        """The numbers of the strings that lack `byte` between their first and their last."""
+        edges = np.asarray(self._edges)
+        at = np.flatnonzero(np.frombuffer(self._blob, np.uint8) == ord(byte))
+        owners = np.searchsorted(edges, at, "right") - 1
+        inside = (at > edges[owners]) & (at < edges[owners + 1] - 1)
+        lacking = np.ones(len(self), np.bool_)
+        lacking[owners[inside]] = False
+        return np.flatnonzero(lacking).tolist()
+
     def find(self, key: bytes) -> int:
         """The number of the first string equal to `key`, or -1."""
         hashes, numbers = self._sorted_hashes, self._numbers

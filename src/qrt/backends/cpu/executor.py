@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -13,6 +14,7 @@ from qrt.backends.cpu.kv import reserve_pages
 from qrt.backends.cpu.memory import address, reserve
 from qrt.backends.cpu.placement import placement, tiling_for, tilings
 from qrt.backends.cpu.recorder import FORM_BYTES, Recorder, form_for, kernel_of, reserve_partials
+from qrt.backends.cpu.sidecar import with_sidecar
 from qrt.backends.cpu.weights import load_weights, matrix_names
 from qrt.config import cache_dir, default_threads, read_env
 from qrt.errors import BackendError
@@ -53,7 +55,8 @@ def prepare(
     names = sorted({*TEAM_KERNELS, "pack", *needed})
     library = load_kernels(names, tier, cache_dir(env), default_threads(), progress)
     team = Team(settings.n_threads, library)
-    weights = load_weights(graph, tensors, library, team, progress)
+    load = partial(load_weights, graph, tensors, library, team, progress)
+    weights = with_sidecar(settings.file, graph, env, load)
     max_rows = -(-settings.max_rows // ROW_TILE) * ROW_TILE
     specs = [op.spec for op in graph.ops if isinstance(op, Rope)]
     recorder = Recorder(

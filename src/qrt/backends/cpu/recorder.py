@@ -147,6 +147,7 @@ class Recorder:
                     "n_in": width[op.out],
                     "out": self._at(op.out),
                     "scale": bits(op.scale),
+                    "packed": int(self.weights[op.table].packed),
                 }
             case Norm() as op:
                 return layout.NORM, {

@@ -1,4 +1,7 @@
-"""A weight's life: mapped blocks in, packed panels or float32 vectors out, file pages dropped."""
+"""A weight's life: mapped blocks in, packed panels or float32 vectors out, file pages dropped.
+
+A table that is only looked up stays in the file: a token reads one row of it.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,12 @@ from qrt.kernels.team import Team, aligned, lone_record
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """A weight in memory: panels of `qtype`, or a float32 vector."""
+    """A weight in memory: panels or rows of `qtype`, or a float32 vector."""
 
     data: NDArray[np.uint8]
     qtype: str
     shape: tuple[int, ...]
+    packed: bool = True
 
     @property
     def address(self) -> int:
@@ -41,26 +45,43 @@ def matrix_names(graph: Graph) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def packed_names(graph: Graph) -> list[str]:
+    """The weights that are packed: all that matmuls read."""
+    return list(dict.fromkeys(op.weight for op in graph.ops if isinstance(op, Linear)))
+
+
 def load_weights(
     graph: Graph,
     tensors: Mapping[str, QTensor],
     library: Library,
     team: Team,
     progress: Progress,
+    kept: Mapping[str, NDArray[np.uint8]],
 ) -> dict[str, Weight]:
-    """All weights of `graph`; tensors lose their mapped pages as soon as they are packed."""
-    matrices = matrix_names(graph)
+    """All weights of `graph`; tensors lose their mapped pages as soon as they are packed.
+
+    Matrices in `kept` are packed already.
+    """
+    matrices, packed = matrix_names(graph), packed_names(graph)
     weights = {
         name: _vector(tensors[name])
         for name in graph.weights
         if name not in matrices and name in tensors
     }
-    total = sum(len(tensors[name].data) for name in matrices)
+    for name in set(matrices) - set(packed):
+        table = tensors[name]
+        weights[name] = Weight(table.data, table.qtype.name, table.shape, packed=False)
+    total = sum(len(tensors[name].data) for name in packed)
     done = 0
-    for name in matrices:
-        weights[name] = _pack(tensors[name], library, team)
-        tensors[name].drop_pages()
-        done += len(tensors[name].data)
+    # the largest first: its mapped pages are gone before the panels of all others stand
+    for name in sorted(packed, key=lambda name: -len(tensors[name].data)):
+        tensor = tensors[name]
+        panels = kept.get(name)
+        if panels is None:
+            panels = _pack(tensor, library, team)
+            tensor.drop_pages()
+        weights[name] = Weight(panels, tensor.qtype.name, tensor.shape)
+        done += len(tensor.data)
         progress("loading weights", done, total)
     return weights
 
@@ -73,11 +94,16 @@ def _vector(tensor: QTensor) -> Weight:
     return Weight(data, "F32", tensor.shape)
 
 
-def _pack(tensor: QTensor, library: Library, team: Team) -> Weight:
+def packed_bytes(tensor: QTensor) -> int:
+    """Bytes of a matrix in panels: whole panels of 16 rows."""
+    return -(-tensor.n_rows // 16) * 16 * tensor.row_bytes
+
+
+def _pack(tensor: QTensor, library: Library, team: Team) -> NDArray[np.uint8]:
     fmt = PANEL_FORMATS[tensor.qtype.name]
     n_rows, n_in = tensor.shape
-    row_bytes = n_in // fmt.block_size * fmt.block_bytes
-    data = reserve(-(-n_rows // 16) * 16 * row_bytes, huge=True)
+    row_bytes = tensor.row_bytes
+    data = reserve(packed_bytes(tensor), huge=True)
     n_blocks, block_bytes = n_in // fmt.block_size, fmt.block_bytes
     if not fmt.quantized:  # a row of plain numbers is one long block
         n_blocks, block_bytes = 1, row_bytes
@@ -95,4 +121,4 @@ def _pack(tensor: QTensor, library: Library, team: Team) -> Weight:
     args = np.array(list(fill(PACK, values)), np.int64)
     step = aligned(STEP.size)
     team.run(lone_record(library.address("pack"), args), address(step))
-    return Weight(data, tensor.qtype.name, tensor.shape)
+    return data

@@ -1,0 +1,241 @@
+"""Packed weights kept in a file: the same bits, and never the wrong file."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from oracles import TOKENS
+from test_gguf_files import write_shards
+from typer.testing import CliRunner
+
+from qrt.arch import build_graph
+from qrt.backends import cpu
+from qrt.backends.base import Settings
+from qrt.backends.cpu import sidecar, weights
+from qrt.cli.app import app
+from qrt.config import cache_dir
+from qrt.formats.gguf import open_gguf
+from qrt.graph.batch import Batch
+
+pytestmark = pytest.mark.usefixtures("lab")
+
+
+@pytest.fixture
+def model(data: Path, tmp_path: Path) -> Path:
+    """A model file that a test may change."""
+    return Path(shutil.copy2(data / "quant" / "llama-Q4_K.gguf", tmp_path / "m.gguf"))
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of packed weights, not there yet; every start keeps them."""
+    load = sidecar.load_kernels
+    monkeypatch.setattr(sidecar, "cache_dir", lambda _: tmp_path)
+    monkeypatch.setattr(
+        sidecar, "load_kernels", lambda names, tier, _, *rest: load(names, tier, cache_dir(), *rest)
+    )
+    monkeypatch.setenv("QRT_PACK_CACHE", "1")
+    return tmp_path / "packed"
+
+
+@pytest.fixture
+def packed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the weights that were packed, not mapped."""
+    names: list[str] = []
+    pack = weights._pack
+
+    def spy(tensor, *args):
+        names.append(tensor.name)
+        return pack(tensor, *args)
+
+    monkeypatch.setattr(weights, "_pack", spy)
+    return names
+
+
+def run(path: Path) -> bytes:
+    """Starts a model and runs one step."""
+    file = open_gguf(path)
+    graph = build_graph(file.metadata, file.tensors, str(path))
+    settings = Settings(2, n_pages=1, max_rows=64, kv_type="f16", file=file)
+    model = cpu.prepare(graph, file.tensors, settings, lambda *_: None)
+    every, zeros = np.arange(len(TOKENS), dtype=np.int32), np.zeros(len(TOKENS), np.int32)
+    batch = Batch(TOKENS.astype(np.int32), every, zeros, (np.zeros(1, np.int32),), every)
+    logits = model.step(batch, "prefill").tobytes()
+    model.close()
+    return logits
+
+
+@pytest.mark.parametrize("name", ["quant/llama-Q4_K", "quant/llama-Q5_0", "arch/qwen2-dense"])
+def test_mapped_weights_give_the_same_bits(
+    data: Path, kept: Path, packed: list[str], name: str
+) -> None:
+    first = run(data / f"{name}.gguf")
+    assert packed
+    packed.clear()
+    assert run(data / f"{name}.gguf") == first
+    assert not packed
+    (file,) = kept.iterdir()
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o700
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_it_is_made_when_asked_for_and_used_when_there(
+    model: Path, kept: Path, packed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("QRT_PACK_CACHE")
+    first = run(model)
+    assert not kept.exists()
+    assert CliRunner().invoke(app, ["pack", str(model)]).exit_code == 0
+    packed.clear()
+    assert run(model) == first
+    assert not packed
+    monkeypatch.setenv("QRT_PACK_CACHE", "0")
+    assert run(model) == first
+    assert packed
+
+
+def longer(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"\0")
+
+
+def other_header(path: Path) -> None:
+    """Another name for the model: size and time of change stay."""
+    before, data = path.stat(), bytearray(path.read_bytes())
+    at = data.index(b"general.name") + 12 + 4 + 8
+    data[at] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def a_nanosecond_later(path: Path) -> None:
+    info = path.stat()
+    os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns + 1))
+
+
+@pytest.mark.parametrize("change", [longer, other_header, a_nanosecond_later])
+@pytest.mark.parametrize("env", ["", "1"])
+def test_a_changed_model_is_packed_again(
+    model: Path,
+    kept: Path,
+    packed: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[Path], None],
+    env: str,
+) -> None:
+    first = run(model)
+    (stale,) = kept.iterdir()
+    old = stale.read_bytes()
+    monkeypatch.setenv("QRT_PACK_CACHE", env)
+    packed.clear()
+    change(model)
+    assert run(model) == first
+    assert packed
+    assert [*kept.iterdir()] == [stale]
+    assert stale.read_bytes()[48:] == old[48:]
+    assert stale.read_bytes()[:48] != old[:48]
+
+
+def test_another_layout_is_packed_again(
+    model: Path, kept: Path, packed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run(model)
+    assert len([*kept.iterdir()]) == 1
+    packed.clear()
+    monkeypatch.setattr(sidecar, "source_digest", lambda: b"another version of the kernels")
+    assert run(model) == first
+    assert packed
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "truncated": lambda data: data[:-1],
+    "cut to its head": lambda data: data[:48],
+    "empty": lambda _: b"",
+    "longer": lambda data: data + b"\0",
+    "wrong magic": lambda data: b"Q" + data[1:],
+    "wrong digest": lambda data: data[:47] + bytes([data[47] ^ 1]) + data[48:],
+    "another program's": lambda _: b"#!/bin/sh\n" * 1000,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_file_is_replaced(
+    model: Path, kept: Path, packed: list[str], damage: str
+) -> None:
+    first = run(model)
+    (file,) = kept.iterdir()
+    whole = file.read_bytes()
+    file.unlink()
+    file.write_bytes(DAMAGE[damage](whole))
+    packed.clear()
+    assert run(model) == first
+    assert packed
+    assert file.read_bytes() == whole
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX")
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("nowhere")])
+def test_what_is_no_file_is_replaced(model: Path, kept: Path, make: Callable[[Path], None]) -> None:
+    first = run(model)
+    (file,) = kept.iterdir()
+    file.unlink()
+    make(file)
+    assert run(model) == first
+    assert file.is_file()
+    assert not file.is_symlink()
+
+
+def test_without_room_a_start_goes_on_and_says_so(
+    model: Path, kept: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resource = pytest.importorskip("resource")
+    monkeypatch.setenv("QRT_PACK_CACHE", "0")
+    first = run(model)
+    monkeypatch.setenv("QRT_PACK_CACHE", "1")
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limit[1]))
+    try:
+        with caplog.at_level(logging.WARNING, "qrt"):
+            assert run(model) == first
+        result = CliRunner().invoke(app, ["pack", str(model)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    (record,) = caplog.records
+    assert "cannot keep" in record.message
+    assert "\n" not in record.message
+    assert result.exit_code == 3
+    assert result.stderr.startswith("error: cannot keep")
+    assert not [*kept.iterdir()]
+
+
+def test_every_shard_counts(tmp_path: Path) -> None:
+    paths = write_shards(tmp_path)
+    before = open_gguf(paths[0]).fingerprint()
+    assert open_gguf(paths[0]).fingerprint() == before
+    for path in paths:
+        a_nanosecond_later(path)
+        after = open_gguf(paths[0]).fingerprint()
+        assert after != before
+        before = after
+
+
+def test_pack_prints_where_and_remove_deletes(model: Path, kept: Path) -> None:
+    def invoke(*args: str) -> str:
+        result = CliRunner().invoke(app, ["pack", *args])
+        assert (result.exit_code, result.stderr) == (0, "")
+        return result.stdout
+
+    made = invoke(str(model))
+    (file,) = kept.iterdir()
+    assert made.startswith(f"{file}: ")
+    model.unlink()
+    assert invoke("--remove", str(model)) == f"deleted {file}\n"
+    assert not [*kept.iterdir()]
+    assert invoke(str(model), "--remove") == "nothing was kept\n"
