@@ -22,9 +22,9 @@ from typing import Any
 from qrt_side import QrtSide
 from report import Ratio, Row, Share, counts, gb_s, median, note, shown, write
 
+from qrt.backends.cpu.ceilings import measure_read_gb_s
 from qrt.config import default_threads
 from qrt.runtime.loader import no_progress
-from qrt.tools.bandwidth import measure_read_gb_s
 
 SETTLE_S = 0.5
 """Pause after each turn: idle threads of the side before may spin for a while."""

@@ -31,13 +31,14 @@ ONE, FEW, MANY, MANY_PAIRED = TILINGS = (
 KV_PAIRS = [(kv, kv) for kv in layout.KV_BYTES]
 KV_PAIRS += [("q8_0", "q4_0"), ("q4_0", "f16"), ("f32", "q8_0")]
 
-DOTS = (*TEAM_KERNELS, "pack", "norm", "matmul_prefill.Q4_0.4.1", "matmul.Q8_0.1")
+PEAKS = ("peak.int8", "peak.f32")
+DOTS = (*TEAM_KERNELS, *PEAKS, "pack", "norm", "matmul_prefill.Q4_0.4.1", "matmul.Q8_0.1")
 SOME = (  # every row of the instruction table
     *(*DOTS, "glu", "embed.F16", "store_kv.f16.f16", "attention.f16.f16.1"),
     *("matmul.IQ4_NL.1", "matmul.F16.1"),
 )
 ALL = (
-    *(*SOME, "rope", "add", "select", "read"),
+    *(*SOME, "rope", "add", "select", "read", "clock"),
     *(f"embed.{name}" for name in PANEL_FORMATS if name != "F16"),
     *(tiling.matmul.format(name) for name in PANEL_FORMATS for tiling in TILINGS),
     *(f"store_kv.{k}.{v}" for k, v in KV_PAIRS),

@@ -219,7 +219,7 @@ def test_info_shows_a_model_that_cannot_run(files):
 
 
 def test_doctor(monkeypatch):
-    monkeypatch.setattr("qrt.tools.bandwidth.measure_read_gb_s", lambda *_: 12.3)
+    monkeypatch.setattr("qrt.backends.cpu.ceilings.measure_read_gb_s", lambda *_: 12.3)
     result = invoke("doctor", "--json")
     found = json.loads(result.stdout)
     assert (result.exit_code, found["problems"]) == (0, [])

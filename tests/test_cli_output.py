@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import qrt
+from qrt.backends.cpu.ceilings import measure_read_gb_s
 from qrt.cli import bench_output
 from qrt.cli.app import app
 from qrt.cli.arguments import model_file
@@ -21,7 +22,6 @@ from qrt.cli.bench import numbers
 from qrt.cli.markdown import Markdown
 from qrt.cli.output import AnswerWriter, byte_size, printable
 from qrt.cli.progress import shown_progress
-from qrt.tools.bandwidth import measure_read_gb_s
 from qrt.tools.bench import BenchResult, BenchTest
 from qrt.tools.describe import describe
 

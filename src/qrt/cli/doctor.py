@@ -48,7 +48,7 @@ def doctor(as_json: Annotated[bool, Option("--json", help="Print JSON.")] = Fals
 
 
 def _memory(machine: Machine) -> str:
-    from qrt.tools.bandwidth import measure_read_gb_s
+    from qrt.backends.cpu.ceilings import measure_read_gb_s
 
     with shown_progress() as progress:
         gb_s = measure_read_gb_s(machine.n_threads, progress)

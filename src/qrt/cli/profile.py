@@ -15,7 +15,7 @@ from qrt.cli.progress import shown_progress
 from qrt.errors import InputError
 
 if TYPE_CHECKING:
-    from qrt.tools.profile import OpTime, Profile, StepProfile
+    from qrt.tools.op_times import OpTime, Profile, StepProfile
 
 
 def profile(
@@ -40,15 +40,24 @@ def profile(
         str | None,
         Option("--trace", metavar="FILE", help="Write one step of each kind as a Chrome trace."),
     ] = None,
+    plot: Annotated[
+        str | None,
+        Option("--plot", metavar="FILE", help="Draw the ops under the machine's roofline, as PNG."),
+    ] = None,
     output: Annotated[str, Option("-o", "--output", metavar="FORMAT", help="md or json.")] = "md",
 ) -> None:
-    """Time every op of a step by itself, beside the whole step and the machine's read bandwidth.
+    """Time every op of a step, beside the most that this machine's threads can do.
 
-    MB and % of read count the weights, keys and values that are read. Needs a machine that is idle
-    otherwise: what else runs shows as time in barriers.
+    MB count the weights, keys and values that are read, GFLOP those of matmuls and attention. Wait
+    ms is the part of ms that threads spend at barriers, for the slowest of them. An op is bound by
+    memory or compute, whichever takes longer at its ceiling; % of limit is that time as a share of
+    ms, above 100 where a cache holds what is read. Needs a machine that is idle otherwise: what
+    else runs shows as waiting.
     """
     from qrt.config import default_threads
-    from qrt.tools.profile import ProfileOptions, chrome_trace
+    from qrt.tools import roofline
+    from qrt.tools.op_times import chrome_trace
+    from qrt.tools.profile import ProfileOptions
     from qrt.tools.profile import profile as measure
 
     if output not in FORMATS:
@@ -61,19 +70,23 @@ def profile(
         backend=backend,
         **kv.keywords(),
     )
+    if plot is not None:
+        roofline.check_installed()
     path = model_file(only_model(model, model_flag))
     with shown_progress() as progress:
         result = measure(path, options, progress)
     for line in FORMATS[output](result):
         print(line, flush=True)
     if trace is not None:
-        _write(trace, json.dumps(chrome_trace(result)))
+        _write(trace, json.dumps(chrome_trace(result)).encode())
+    if plot is not None:
+        _write(plot, roofline.png(result))
 
 
-def _write(path: str, text: str) -> None:
+def _write(path: str, content: bytes) -> None:
     try:
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(path, "wb") as file:
+            file.write(content)
     except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
         raise InputError(f"{path!r}: cannot be written: {error}") from None
 
@@ -82,7 +95,7 @@ def _write(path: str, text: str) -> None:
 class _Column:
     title: str
     width: int
-    value: Callable[[OpTime, StepProfile, float], str]
+    value: Callable[[OpTime, StepProfile], str]
     right: bool = True
 
 
@@ -91,31 +104,36 @@ def _figure(value: float, digits: int) -> str:
 
 
 _COLUMNS = (
-    _Column("step", 15, lambda _, step, __: _title(step), right=False),
-    _Column("op", 10, lambda op, *_: op.kind, right=False),
-    _Column("name", 15, lambda op, *_: op.name, right=False),
-    _Column("kernel", 21, lambda op, *_: op.kernel, right=False),
-    _Column("calls", 5, lambda op, *_: _figure(op.calls, 0)),
-    _Column("ms", 9, lambda op, *_: f"{1e3 * op.seconds:.3f}"),
-    _Column("%", 5, lambda op, step, _: f"{100 * op.seconds / step.seconds:.1f}"),
-    _Column("MB", 8, lambda op, *_: _figure(op.n_bytes / 1e6, 2)),
-    _Column("GFLOP", 8, lambda op, *_: _figure(op.flops / 1e9, 3)),
-    _Column("GB/s", 6, lambda op, *_: _figure(op.gb_s, 2)),
-    _Column("GFLOP/s", 7, lambda op, *_: _figure(op.gflop_s, 1)),
-    _Column("% of read", 9, lambda op, _, read: _figure(_read_percent(op, read) or 0.0, 0)),
+    _Column("step", 15, lambda _, step: step.title, right=False),
+    _Column("op", 10, lambda op, _: op.kind, right=False),
+    _Column("name", 15, lambda op, _: op.name, right=False),
+    _Column("kernel", 24, lambda op, _: op.kernel, right=False),
+    _Column("calls", 5, lambda op, _: _figure(op.calls, 0)),
+    _Column("ms", 9, lambda op, _: f"{1e3 * op.seconds:.3f}"),
+    _Column("%", 5, lambda op, step: f"{100 * op.seconds / step.seconds:.1f}"),
+    _Column("wait ms", 8, lambda op, _: _figure(1e3 * op.wait_s, 3)),
+    _Column("MB", 8, lambda op, _: _figure(op.n_bytes / 1e6, 2)),
+    _Column("GFLOP", 8, lambda op, _: _figure(op.flops / 1e9, 3)),
+    _Column("GB/s", 6, lambda op, _: _figure(op.gb_s, 2)),
+    _Column("GFLOP/s", 7, lambda op, _: _figure(op.gflop_s, 1)),
+    _Column("bound by", 8, lambda op, _: op.bound or "", right=False),
+    _Column("% of limit", 10, lambda op, _: _figure(op.limit_percent or 0.0, 0)),
 )
 
 
 def as_markdown(profile: Profile) -> Iterator[str]:
-    """One line on the run, and one table: ops, all of a kind, what is left, the whole step."""
-    threads = f"{profile.n_threads} threads, which read {profile.read_gb_s:.2f} GB/s"
-    yield f"{profile.model_filename}, KV {profile.kv_type}, {threads}"
+    """One line on the run, one on the ceilings, and a table: ops, all of a kind, totals."""
+    tops = profile.ceilings.gflop_s.items()
+    arithmetic = ", ".join(f"{value:.0f} GFLOP/s {unit}" for unit, value in tops)
+    read = f"read {profile.ceilings.read_gb_s:.2f} GB/s"
+    yield f"{profile.model_filename}, KV {profile.kv_type}, {profile.n_threads} threads"
+    yield f"ceilings of these threads: {read}, {arithmetic}"
     yield ""
     yield _row(column.title for column in _COLUMNS)
     yield _row("-" * (column.width - 1) + "-:"[column.right] for column in _COLUMNS)
     for step in profile.steps:
         for op in _lines(step):
-            yield _row(column.value(op, step, profile.read_gb_s) for column in _COLUMNS)
+            yield _row(column.value(op, step) for column in _COLUMNS)
 
 
 def as_json(profile: Profile) -> Iterator[str]:
@@ -127,11 +145,9 @@ def as_json(profile: Profile) -> Iterator[str]:
             "depth": step.depth,
             "n_steps": step.n_steps,
             "step_s": step.seconds,
-            "tape_s": step.tape_s,
-            **{
-                name: [_record(op, step, profile.read_gb_s) for op in ops]
-                for name, ops in (("ops", step.ops), ("kinds", step.kinds), ("rest", step.rest))
-            },
+            "ops": [_record(op, step) for op in step.ops],
+            "kinds": [_record(op, step) for op in step.kinds],
+            "totals": [_record(op, step) for op in step.totals],
         }
         for step in profile.steps
     ]
@@ -139,7 +155,7 @@ def as_json(profile: Profile) -> Iterator[str]:
         "model_filename": profile.model_filename,
         "n_threads": profile.n_threads,
         "kv_type": profile.kv_type,
-        "read_gb_s": profile.read_gb_s,
+        **asdict(profile.ceilings),
     }
     yield json.dumps({**head, "steps": steps}, indent=2)
 
@@ -147,32 +163,23 @@ def as_json(profile: Profile) -> Iterator[str]:
 FORMATS: dict[str, Callable[[Profile], Iterator[str]]] = {"md": as_markdown, "json": as_json}
 
 
-def _title(step: StepProfile) -> str:
-    """pp512, pp512 @ d4096, tg1 @ d16: as bench names its tests."""
-    name = f"{'pp' if step.phase == 'prefill' else 'tg'}{step.n_rows}"
-    return f"{name} @ d{step.depth}" if step.depth else name
-
-
 def _lines(step: StepProfile) -> Iterator[OpTime]:
-    """The ops, then the kinds that stand in several lines, then the rest."""
+    """The ops, then the kinds that stand in several lines, then the totals."""
     kinds = [op.kind for op in step.ops]
     yield from step.ops
     yield from (kind for kind in step.kinds if kinds.count(kind.kind) > 1)
-    yield from step.rest
+    yield from step.totals
 
 
-def _record(op: OpTime, step: StepProfile, read_gb_s: float) -> dict[str, object]:
+def _record(op: OpTime, step: StepProfile) -> dict[str, object]:
     return {
         **asdict(op),
         "share": op.seconds / step.seconds,
         "gb_s": op.gb_s,
         "gflop_s": op.gflop_s,
-        "read_percent": _read_percent(op, read_gb_s),
+        "bound": op.bound,
+        "limit_percent": op.limit_percent,
     }
-
-
-def _read_percent(op: OpTime, read_gb_s: float) -> float | None:
-    return 100 * op.gb_s / read_gb_s if op.memory_bound else None
 
 
 def _row(cells: Iterable[str]) -> str:

@@ -20,4 +20,6 @@ FAMILIES: dict[str, tuple[str, str]] = {  # family -> (module, builder)
     "add": ("elementwise", "build_add"),
     "select": ("elementwise", "build_select"),
     "read": ("elementwise", "build_read"),
+    "peak": ("gauges", "build_peak"),  # .unit
+    "clock": ("gauges", "build_clock"),
 }

@@ -126,3 +126,9 @@ def select(tier: str) -> None:
 def emit(name: str, builder: ir.IRBuilder, *args: Any) -> Any:
     """IR of instruction `name` for the selected tier."""
     return _selected[name](builder, *args)
+
+
+def register_lanes() -> int:
+    """32-bit lanes of the registers that the selected tier counts in."""
+    fma = _selected["fma"]
+    return fma.lanes if isinstance(fma, Intrinsic) else 4

@@ -91,6 +91,12 @@ SELECT = record("Select", "x out n_in")
 READ = record("Read", "data n_bytes sums")
 READ_SUM = 256
 """Bytes of READ.sums for each thread: 64 lanes of 32 bits."""
+PEAK = record("Peak", "n_lanes sums")
+"""n_lanes: the lanes of all instructions of a thread together, a multiple of 1536."""
+PEAK_SUM = 256
+"""Bytes of PEAK.sums for each thread: lanes of 32 bits, as many as four registers have."""
+CLOCK = record("Clock", "stamps stride")
+"""Where thread 0 puts the time, in ticks, and the bytes from there to the next thread's place."""
 PACK = record("Pack", "source target n_rows row_bytes n_blocks block_bytes fields n_fields")
 PACK_FIELD = record("PackField", "offset count unit change")
 """`count` units of 2 or 4 bytes at `offset` of a block; change: 0 none, 1 flip the top bits of

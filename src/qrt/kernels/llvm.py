@@ -42,6 +42,11 @@ def join(builder: ir.IRBuilder, parts: list[ir.Value]) -> ir.Value:
     return parts[0]
 
 
+def is_arm(module: ir.Module) -> bool:
+    """Whether a module is for a 64-bit ARM; else it is for x86."""
+    return "aarch64" in module.triple or "arm64" in module.triple
+
+
 Emitter = Callable[..., Any]
 
 

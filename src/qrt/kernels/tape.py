@@ -16,6 +16,7 @@ from numba.extending import intrinsic
 from qrt.kernels.intrinsics import fetch_add, load_i64, store_i64
 from qrt.kernels.jit import inline
 from qrt.kernels.layout import STEP, TAPE, TEAM
+from qrt.kernels.llvm import is_arm
 
 I32, I64 = ir.IntType(32), ir.IntType(64)
 
@@ -59,7 +60,7 @@ def pause(typingctx: Any) -> Any:
     """Tells the core that this thread spins."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        arm = "aarch64" in builder.module.triple or "arm64" in builder.module.triple
+        arm = is_arm(builder.module)
         declared = ir.FunctionType(ir.VoidType(), [I32] if arm else [])
         name = "llvm.aarch64.isb" if arm else "llvm.x86.sse2.pause"
         fn = cgutils.get_or_insert_function(builder.module, declared, name)

@@ -13,13 +13,13 @@ from datetime import UTC, datetime
 from itertools import product
 
 from qrt.backends.base import Progress
+from qrt.backends.cpu.ceilings import measure_read_gb_s
 from qrt.backends.cpu.kv import kv_bytes_per_token
 from qrt.config import MAX_THREADS
 from qrt.errors import InputError
 from qrt.runtime.checks import INT_MAX, check_int
 from qrt.runtime.engine import Engine
 from qrt.runtime.loader import Loaded, LoadOptions, load
-from qrt.tools.bandwidth import measure_read_gb_s
 from qrt.tools.describe import type_totals
 
 _SEED = 0

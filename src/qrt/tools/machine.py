@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from qrt.backends.cpu.tiers import obstacles, offered_features, tier_in_use
 from qrt.config import Env, cache_dir, cgroup_cpus, default_threads, read_env
 from qrt.errors import QrtError
-from qrt.kernels import isa
 
 LIBRARIES = (
     *("numpy", "numba", "llvmlite", "tokenizers", "sentencepiece"),
@@ -65,20 +65,18 @@ def examine() -> Machine:
     except QrtError as error:
         problems.append(str(error))
     try:
-        tier = isa.choose(env.isa).name
+        tier = tier_in_use(env)
     except QrtError as error:
         problems.append(str(error))
     try:
         cache = _cache(cache_dir(env))
     except QrtError as error:
         problems.append(str(error))
-    features = isa.host_features()
-    wanted = frozenset[str]().union(*(t.needs for t in isa.TIERS.values()))
     return Machine(
         cpu=cpu_name(),
-        features=tuple(sorted(wanted & features)),
+        features=offered_features(),
         tier=tier,
-        tiers=tuple(Choice(t.name, isa.missing(t, features)) for t in isa.TIERS.values()),
+        tiers=tuple(Choice(*pair) for pair in obstacles().items()),
         backends=tuple(_backends(tier)),
         n_threads=default_threads(env),
         cgroup_cpus=cgroup_cpus(),

@@ -1,30 +1,30 @@
-"""Times the records of a step's tape one by one, and counts what each of them has to do."""
+"""Times the records of a step's tape as they run, and counts what each of them has to do."""
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qrt.backends.cpu.executor import CpuExecutor, Walk
+from qrt.backends.base import Progress
+from qrt.backends.cpu.executor import CpuExecutor
 from qrt.backends.cpu.kv import page_sizes
 from qrt.backends.cpu.memory import address
 from qrt.backends.cpu.placement import tiling_for
 from qrt.backends.cpu.recorder import kernel_of
+from qrt.config import cache_dir, read_env
 from qrt.graph.batch import Phase
 from qrt.graph.ir import Attention, Embed, Linear, Norm
 from qrt.graph.lower import StoreKV, Task
-from qrt.kernels.layout import PAGE, STEP, TAPE
+from qrt.kernels.layout import CLOCK, PAGE, STEP, TAPE
+from qrt.kernels.objects import load_kernels
+from qrt.kernels.panels import PANEL_FORMATS
 from qrt.kernels.team import aligned
 
-T = TypeVar("T")
-
-_N_IDLE_RUNS = 50
+_CALIBRATION_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,9 @@ class Work:
     """What one record of a tape does in a step.
 
     `name` is the weight's, or that of the value that the op makes. `flops` are those of matmuls
-    and attention, a multiply-add counting as two; the bytes are those that a step must read once.
+    and attention, a multiply-add counting as two; `unit` is the arithmetic that does them, one of
+    `ceilings.FLOPS_OF_LANE`, of several the slowest. The bytes are those that a step must read
+    once.
     """
 
     kind: str
@@ -41,6 +43,7 @@ class Work:
     weight_bytes: int
     kv_bytes: int
     flops: int
+    unit: str
 
 
 def work_of(
@@ -81,56 +84,106 @@ def work_of(
     found = []
     for task in recorder.plan.tasks:
         kernel = kernel_of(task, qtypes, kv_type, tiling)
-        name, *counts = amounts(task)
-        found.append(Work(type(task.op).__name__, name, kernel, *counts))
+        name, weight_bytes, kv_bytes, flops = amounts(task)
+        unit = _unit_of(task, qtypes)
+        kind = type(task.op).__name__
+        found.append(Work(kind, name, kernel, weight_bytes, kv_bytes, flops, unit))
     return found
 
 
-def tape_s(executor: CpuExecutor, run_step: Callable[[], T]) -> tuple[float, T]:
-    """Seconds that walking the tape takes in the one step that `run_step` runs; its result."""
-    walk = executor.walk
-    seconds: list[float] = []
-
-    def timed(tape: NDArray[np.int64], step: int, *, interruptible: bool = False) -> None:
-        start = time.perf_counter()
-        walk(tape, step, interruptible=interruptible)
-        seconds.append(time.perf_counter() - start)
-
-    result = _with_walk(executor, timed, run_step)
-    return sum(seconds), result
+def _unit_of(task: Task, qtypes: dict[str, str]) -> str:
+    match task.op:
+        case Linear(weight=weight) if PANEL_FORMATS[qtypes[weight]].quantized:
+            return "int8"
+        case _:
+            return "f32"
 
 
-def record_s(executor: CpuExecutor, run_step: Callable[[], object]) -> list[float]:
-    """Seconds of every record in the one step that `run_step` runs, each walked by itself.
+@dataclass(frozen=True, slots=True)
+class StepTimes:
+    """One step: `work_s` and `wait_s` of every record, (n_records,) float64, means over threads.
 
-    What it takes to walk a record that has nothing to do is measured as well and taken off.
+    A record's wait is that at its barrier, for the slowest thread.
     """
-    walk = executor.walk
-    seconds: list[float] = []
 
-    def apart(tape: NDArray[np.int64], step: int, *, interruptible: bool = False) -> None:  # noqa: ARG001
-        alone = tape.copy()
-        alone[:, TAPE.barrier // 8] = 1
-        records = [alone[i : i + 1] for i in range(len(alone))]
-        idle = aligned(STEP.size)  # a step without rows
-        starts = [_seconds(walk, records[0], address(idle)) for _ in range(_N_IDLE_RUNS)]
-        start_s = statistics.median(starts)
-        seconds.extend(max(0.0, _seconds(walk, record, step) - start_s) for record in records)
-
-    _with_walk(executor, apart, run_step)
-    return seconds
+    seconds: float
+    """What `run_step` took as a whole."""
+    work_s: NDArray[np.float64]
+    wait_s: NDArray[np.float64]
 
 
-def _seconds(walk: Walk, tape: NDArray[np.int64], step: int) -> float:
-    start = time.perf_counter()
-    walk(tape, step)
-    return time.perf_counter() - start
+class StepClock:
+    """Times the records of an executor's steps where they stand: its tapes stay as they are."""
+
+    def __init__(self, executor: CpuExecutor, progress: Progress) -> None:
+        """Raises BackendError where the clock's kernel cannot be compiled or kept."""
+        directory = cache_dir(read_env())
+        self._library = load_kernels(["clock"], executor.tier, directory, 1, progress)
+        self._clock = self._library.address("clock")
+        self._executor = executor
+        self._clocked: dict[int, _Clocked] = {}  # by the address of a tape of the executor
+        self._ticks_per_s = self._measure_ticks_per_s()
+
+    def time(self, run_step: Callable[[], object]) -> StepTimes:
+        """The times of the one step that `run_step` runs, with clocks between its records."""
+        executor, walk = self._executor, self._executor.walk
+        walked: list[_Clocked] = []
+
+        def timed(tape: NDArray[np.int64], step: int, *, interruptible: bool = False) -> None:
+            if address(tape) not in self._clocked:
+                self._clocked[address(tape)] = self._with_clocks(tape)
+            walked.append(self._clocked[address(tape)])
+            walk(walked[-1].records, step, interruptible=interruptible)
+
+        executor.walk = timed
+        start = time.perf_counter()
+        try:
+            run_step()
+        finally:
+            seconds = time.perf_counter() - start
+            executor.walk = walk
+        (clocked,) = walked
+        span_s = np.diff(clocked.stamps).mean(axis=0) / self._ticks_per_s
+        return StepTimes(seconds, span_s[0::2], span_s[1::2])
+
+    def _with_clocks(self, tape: NDArray[np.int64]) -> _Clocked:
+        return _Clocked(tape, self._clock, self._executor.settings.n_threads)
+
+    def _measure_ticks_per_s(self) -> float:
+        lone = self._with_clocks(np.empty((0, TAPE.size // 8), np.int64))
+        step = aligned(STEP.size)
+
+        def now() -> tuple[int, float]:
+            self._executor.walk(lone.records, address(step))
+            return int(lone.stamps[0, 0]), time.perf_counter()
+
+        first_ticks, first_s = now()
+        time.sleep(_CALIBRATION_S)
+        last_ticks, last_s = now()
+        return (last_ticks - first_ticks) / (last_s - first_s)
 
 
-def _with_walk(executor: CpuExecutor, walk: Walk, run_step: Callable[[], T]) -> T:
-    before = executor.walk
-    executor.walk = walk
-    try:
-        return run_step()
-    finally:
-        executor.walk = before
+class _Clocked:
+    """A tape with a clock before each record, one behind its work, and one behind its barrier.
+
+    `stamps` (n_threads, 2 * n_records + 1) int64 are the ticks that they find.
+    """
+
+    def __init__(self, tape: NDArray[np.int64], clock: int, n_threads: int) -> None:
+        n_records = len(tape)
+        n_stamps = 2 * n_records + 1
+        stride = -(-8 * n_stamps // 64) * 64  # threads share no cache line
+        memory = aligned(stride * n_threads)
+        self.stamps = memory.view(np.int64).reshape(n_threads, -1)[:, :n_stamps]
+        self._args = np.empty((n_stamps, CLOCK.size // 8), np.int64)
+        self._args[:, CLOCK.stamps // 8] = address(memory) + 8 * np.arange(n_stamps)
+        self._args[:, CLOCK.stride // 8] = stride
+        clocks = np.zeros((n_stamps, TAPE.size // 8), np.int64)
+        clocks[:, TAPE.kernel // 8] = clock
+        clocks[:, TAPE.args // 8] = address(self._args) + CLOCK.size * np.arange(n_stamps)
+        clocks[1::2, TAPE.barrier // 8] = tape[:, TAPE.barrier // 8]
+        clocks[-1, TAPE.barrier // 8] = 1  # nobody reads the stamps before all are there
+        work = tape.copy()
+        work[:, TAPE.barrier // 8] = 0
+        rest = np.stack([work, clocks[1::2], clocks[2::2]], axis=1)  # (n_records, 3, 3)
+        self.records = np.concatenate([clocks[:1], rest.reshape(-1, TAPE.size // 8)])
