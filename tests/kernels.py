@@ -35,16 +35,18 @@ PEAKS = ("peak.int8", "peak.f32")
 DOTS = (*TEAM_KERNELS, *PEAKS, "pack", "norm", "matmul_prefill.Q4_0.4.1", "matmul.Q8_0.1")
 SOME = (  # every row of the instruction table
     *(*DOTS, "glu", "embed.F16", "store_kv.f16.f16", "attention.f16.f16.1"),
-    *("matmul.IQ4_NL.1", "matmul.F16.1"),
+    *("matmul.IQ4_NL.1", "matmul.F16.1", "norm.bf16", "matmul_amx.Q4_0"),
 )
 ALL = (
-    *(*SOME, "rope", "add", "select", "read", "clock"),
+    *(*SOME, "rope", "add", "select", "read", "clock", "glu.bf16"),
     *(f"embed.{name}" for name in PANEL_FORMATS if name != "F16"),
     *(tiling.matmul.format(name) for name in PANEL_FORMATS for tiling in TILINGS),
+    *(f"matmul_amx.{name}" for name, fmt in PANEL_FORMATS.items() if fmt.quantized),
     *(f"store_kv.{k}.{v}" for k, v in KV_PAIRS),
     *(f"attention.{k}.{v}.{heads}" for k, v in KV_PAIRS for heads in (1, 2, 4)),
 )
-TIER_KERNELS = {"generic": SOME, "avx2": SOME, "avxvnni": DOTS, "neon_dotprod": SOME} | {BEST: ALL}
+TIER_KERNELS = dict.fromkeys(("generic", "avx2", "avx512vnni", "neon_dotprod"), SOME)
+TIER_KERNELS |= {"avxvnni": DOTS, BEST: ALL}
 
 
 def load(tier: str, names: Iterable[str]) -> Library:

@@ -12,11 +12,12 @@ FAMILIES: dict[str, tuple[str, str]] = {  # family -> (module, builder)
     "embed": ("embed", "build"),  # .qtype
     "matmul": ("matmul", "build"),  # .qtype.rows
     "matmul_prefill": ("matmul_prefill", "build"),  # .qtype.rows.panels
-    "norm": ("norm", "build"),
+    "matmul_amx": ("matmul_amx", "build"),  # .qtype
+    "norm": ("norm", "build"),  # [.bf16]
     "rope": ("rope", "build"),
     "store_kv": ("attention", "build_store"),  # .k_type.v_type
     "attention": ("attention", "build"),  # .k_type.v_type.heads
-    "glu": ("elementwise", "build_glu"),
+    "glu": ("elementwise", "build_glu"),  # [.bf16]
     "add": ("elementwise", "build_add"),
     "select": ("elementwise", "build_select"),
     "read": ("elementwise", "build_read"),

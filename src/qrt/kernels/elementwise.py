@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qrt.kernels.activations import hand_over
+from qrt.kernels.activations import hands_over
 from qrt.kernels.intrinsics import (
     lane,
     load_f32,
@@ -27,7 +27,9 @@ def gated(gate, up, use_gelu):
     return (gelu(gate) if use_gelu else silu(gate)) * up
 
 
-def build_glu() -> Any:
+def build_glu(lines_of: str = "int8") -> Any:
+    hand_over = hands_over(lines_of)
+
     def glu(step, args, thread, n_threads):
         n_rows, n = load_i64(step + STEP.n_rows), load_i64(args + GLU.n_in)
         use_gelu = load_i64(args + GLU.gelu)

@@ -10,9 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
+from numba.core import cgutils
 
 from qrt.kernels.dot_instructions import DOTS
-from qrt.kernels.llvm import F32, I8, I16, I32, Emitter, Intrinsic, constant, vector
+from qrt.kernels.llvm import F32, I8, I16, I32, Emitter, Intrinsic, constant, join, lanes_of, vector
+from qrt.kernels.tile_instructions import TILE_INSTRUCTIONS
 from qrt.kernels.vectors import splat
 
 
@@ -78,6 +80,28 @@ def _f32_to_f16_plain(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
     return builder.trunc(builder.or_(half, sign), vector(I16, n))
 
 
+def _f32_to_bf16_plain(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    """Round to nearest even by an integer carry; NaN stays NaN."""
+    n = value.type.count
+    bits = builder.bitcast(value, vector(I32, n))
+    odd = builder.and_(builder.lshr(bits, constant(I32, n, 16)), constant(I32, n, 1))
+    rounded = builder.add(builder.add(bits, constant(I32, n, 0x7FFF)), odd)
+    quiet = builder.or_(bits, constant(I32, n, 0x400000))
+    nan = builder.fcmp_unordered("uno", value, value)
+    high = builder.lshr(builder.select(nan, quiet, rounded), constant(I32, n, 16))
+    return builder.trunc(high, vector(I16, n))
+
+
+def _f32_to_bf16_native(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    fn = cgutils.get_or_insert_function(
+        builder.module,
+        ir.FunctionType(vector(I16, 16), [vector(F32, 16)]),
+        "llvm.x86.avx512bf16.cvtneps2bf16.512",
+    )
+    parts = (lanes_of(builder, value, i, 16) for i in range(0, value.type.count, 16))
+    return join(builder, [builder.call(fn, [part]) for part in parts])
+
+
 INSTRUCTIONS: dict[str, dict[str, Emitter]] = {
     **DOTS,
     # table[index] for bytes; the table of 16 stands in every 16-byte part
@@ -103,6 +127,8 @@ INSTRUCTIONS: dict[str, dict[str, Emitter]] = {
         "avx2": _f32_to_f16_native,
         "neon_dotprod": _f32_to_f16_native,
     },
+    "f32_to_bf16": {"generic": _f32_to_bf16_plain, "amx": _f32_to_bf16_native},
+    **TILE_INSTRUCTIONS,
 }
 
 FALLS_BACK: dict[str, tuple[str, ...]] = {
@@ -110,6 +136,7 @@ FALLS_BACK: dict[str, tuple[str, ...]] = {
     "avx2": ("avx2", "generic"),
     "avxvnni": ("avxvnni", "avx2", "generic"),
     "avx512vnni": ("avx512vnni", "avx2", "generic"),
+    "amx": ("amx", "avx512vnni", "avx2", "generic"),
     "neon_dotprod": ("neon_dotprod", "generic"),
     "neon_i8mm": ("neon_i8mm", "neon_dotprod", "generic"),
 }

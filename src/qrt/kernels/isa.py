@@ -16,8 +16,9 @@ class Tier:
 
     `needs` are LLVM feature names that the CPU must report; `llvm_cpu` and `llvm_features` are what
     the compiler is told, so that a tier gives the same code on every machine. `panels` of weights
-    are what a prefill matmul takes at once: as many as its registers hold sums of. `triple` is that
-    of another machine to compile for, empty for this one.
+    are what a prefill matmul takes at once: as many as its registers hold sums of. With `tiles`,
+    quantized weights meet prefill in tile registers. `triple` is that of another machine to compile
+    for, empty for this one.
     """
 
     name: str
@@ -26,11 +27,13 @@ class Tier:
     llvm_cpu: str
     llvm_features: str
     panels: int = 1
+    tiles: bool = False
     triple: str = ""
 
 
 _AVX2 = frozenset({"avx2", "fma", "f16c", "bmi2"})
 _AVX512 = _AVX2 | {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"}
+_AMX = ("avx512vnni", "avx512bf16", "amx-tile", "amx-bf16")
 _DOTPROD = frozenset({"lse", "dotprod"})
 _I8MM = _DOTPROD | {"i8mm"}
 
@@ -42,6 +45,15 @@ TIERS: dict[str, Tier] = {
         Tier("avxvnni", "x86_64", _AVX2 | {"avxvnni"}, "x86-64-v3", "+avxvnni"),
         Tier(
             "avx512vnni", "x86_64", _AVX512 | {"avx512vnni"}, "x86-64-v4", "+avx512vnni", panels=2
+        ),
+        Tier(
+            "amx",
+            "x86_64",
+            _AVX512.union(_AMX),
+            "x86-64-v4",
+            ",".join(f"+{name}" for name in _AMX),
+            panels=2,
+            tiles=True,
         ),
         Tier("neon_dotprod", "aarch64", _DOTPROD, "generic", "+lse,+dotprod"),
         Tier("neon_i8mm", "aarch64", _I8MM, "generic", "+lse,+dotprod,+i8mm"),
@@ -86,11 +98,20 @@ def machine() -> str:
 
 
 def missing(tier: Tier, features: frozenset[str]) -> str:
-    """Why a CPU with `features` cannot run `tier`; empty when it can."""
+    """Why a CPU with `features` cannot run `tier`; empty when it can.
+
+    Asks the system for what a tier must have permission to use.
+    """
     if tier.machine not in ("any", machine()):
         return f"needs {tier.machine}, this machine is {machine()}"
     lacking = sorted(tier.needs - features)
-    return f"this CPU lacks {', '.join(lacking)}" if lacking else ""
+    if lacking:
+        return f"this CPU lacks {', '.join(lacking)}"
+    if "amx-tile" in tier.needs:
+        from qrt.kernels.amx import refused
+
+        return refused()
+    return ""
 
 
 def choose(wanted: str | None) -> Tier:

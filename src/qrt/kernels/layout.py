@@ -31,6 +31,13 @@ def fill(layout: Any, values: dict[str, int]) -> Iterable[int]:
     return [values[name] for name in names]
 
 
+BF16_TILE = 16
+"""Rows of bf16 lines in a tile: 32 values of a row, not quantized, fill a line too, so that a block
+of a tile of 16 rows is what one tile register holds."""
+
+WIDE_BYTES = 1 << 20
+"""What a thread may widen of weights before rows pass, so that it stays in a second-level cache."""
+
 # one activation line; low and high are the two halves of 16
 Line = namedtuple("Line", "quants scale nsum nsum_low nsum_high fsum fsum_low fsum_high")
 LINE_AT = Line(0, 32, 36, 40, 44, 48, 52, 56)
@@ -69,6 +76,15 @@ NORM = record("Norm", "x weight bias n_in group eps kind rows_of out lines lanes
 normed float32 rows go. lines, lanes: where the rows go for matmuls, quantized or as float32, in
 tiles of `tile` rows; 0 for neither. rows_of means the same in every record that has it."""
 MATMUL = record("Matmul", "weights x out stride bias residual n_in n_out rows_of")
+MATMUL_AMX = record("MatmulAmx", "weights x out stride bias residual n_in n_out wide wide_bytes")
+"""wide: memory of `wide_bytes` for each thread, at least twice `panel_wide_bytes`."""
+
+
+def panel_wide_bytes(n_in: int) -> int:
+    """Bytes of a panel of 16 outputs that was widened to bf16."""
+    return 32 * n_in
+
+
 ROPE = record("Rope", "x out n_heads head_dim rope_dim neox table")
 STORE_KV = record("StoreKv", "k v pages n_kv_heads head_dim page_stride")
 ATTENTION = record(

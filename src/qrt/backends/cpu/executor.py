@@ -13,7 +13,14 @@ from qrt.backends.base import Cancelled, Progress, Settings
 from qrt.backends.cpu.kv import reserve_pages
 from qrt.backends.cpu.memory import address, reserve
 from qrt.backends.cpu.placement import placement, tiling_for, tilings
-from qrt.backends.cpu.recorder import FORM_BYTES, Recorder, form_for, kernel_of, reserve_partials
+from qrt.backends.cpu.recorder import (
+    FORM_BYTES,
+    Recorder,
+    form_for,
+    kernel_of,
+    reserve_partials,
+    reserve_wide,
+)
 from qrt.backends.cpu.sidecar import with_sidecar
 from qrt.backends.cpu.weights import load_weights, matrix_names
 from qrt.config import cache_dir, default_threads, read_env
@@ -23,11 +30,12 @@ from qrt.graph.batch import PAGE_LEN, Batch, Phase
 from qrt.graph.ir import Attention, Graph, Rope, RopeSpec
 from qrt.graph.lower import lower
 from qrt.kernels.isa import Tier, choose
-from qrt.kernels.layout import MAX_HEAD_DIM, PAGE, ROW_TILE, SCRATCH, STEP
+from qrt.kernels.layout import BF16_TILE, MAX_HEAD_DIM, PAGE, ROW_TILE, SCRATCH, STEP
 from qrt.kernels.objects import load_kernels
 from qrt.kernels.team import TEAM_KERNELS, Team, aligned
 
 assert PAGE == PAGE_LEN
+assert BF16_TILE % ROW_TILE == 0
 
 
 def prepare(
@@ -57,7 +65,7 @@ def prepare(
     team = Team(settings.n_threads, library)
     load = partial(load_weights, graph, tensors, library, team, progress)
     weights = with_sidecar(settings.file, graph, env, load)
-    max_rows = -(-settings.max_rows // ROW_TILE) * ROW_TILE
+    max_rows = -(-settings.max_rows // BF16_TILE) * BF16_TILE
     specs = [op.spec for op in graph.ops if isinstance(op, Rope)]
     recorder = Recorder(
         graph,
@@ -67,6 +75,7 @@ def prepare(
         settings.kv_type,
         reserve(plan.row_bytes * max_rows),
         reserve_partials(graph, settings.n_pages * PAGE),
+        reserve_wide(weights, settings.n_threads),
         max_rows,
         rope_tables(specs),
         library,

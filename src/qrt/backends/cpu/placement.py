@@ -22,14 +22,21 @@ def many(tier: Tier) -> Tiling:
     return Tiling(ROW_TILE, f"matmul_prefill.{{}}.{ROW_TILE}.{tier.panels}")
 
 
-def tilings(tier: Tier) -> tuple[Tiling, ...]:
+def prefill(tier: Tier) -> Tiling:
+    """The tiling of prefill steps."""
+    return many(tier)._replace(bf16=tier.tiles)
+
+
+def tilings(tier: Tier) -> set[Tiling]:
     """Every tiling that steps on `tier` run with."""
-    return ONE, FEW, many(tier)
+    return {ONE, FEW, many(tier), prefill(tier)}
 
 
 def tiling_for(tier: Tier, phase: Phase, n_rows: int) -> Tiling:
     """The tiling that a step of `n_rows` rows runs with."""
-    if phase == "prefill" or n_rows > ROW_TILE:
+    if phase == "prefill":
+        return prefill(tier)
+    if n_rows > ROW_TILE:
         return many(tier)
     return ONE if n_rows == 1 else FEW
 

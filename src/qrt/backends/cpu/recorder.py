@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -49,23 +50,38 @@ def reserve_partials(graph: Graph, n_positions: int) -> NDArray[np.uint8]:
     return reserve(max(sizes))
 
 
+def reserve_wide(weights: Mapping[str, Weight], n_threads: int) -> NDArray[np.uint8]:
+    """Room for each thread to widen panels of the longest rows, (n_threads, n_bytes)."""
+    lengths = [w.shape[1] for w in weights.values() if len(w.shape) == 2]
+    n_bytes = max([layout.WIDE_BYTES, *(2 * layout.panel_wide_bytes(n) for n in lengths)])
+    return reserve(n_threads * n_bytes, huge=True).reshape(n_threads, n_bytes)
+
+
 class Tiling(NamedTuple):
-    """How a step's matmuls go: the activation `rows` they take at once, and the name of their
-    kernel with {} for the format of the weights.
+    """How a step's matmuls go: the activation `rows` they take at once, the name of their kernel
+    with {} for the format of the weights, and whether quantized weights meet `bf16` lines instead.
     """
 
     rows: int
     matmul: str
+    bf16: bool = False
+
+    def in_bf16(self, task: Task) -> bool:
+        """Whether a task's lines are bf16. Those of logit rows, which are few, stay quantized."""
+        return self.bf16 and not task.of_logits
 
 
 def kernel_of(task: Task, qtypes: dict[str, str], kv_type: str, tiling: Tiling) -> str:
     """The name of the kernel that does a task."""
+    lines_of = ".bf16" if tiling.in_bf16(task) and LINES in task.forms else ""
     match task.op:
         case Embed(table=table):
             return f"embed.{qtypes[table]}"
         case Norm() | HandOver():
-            return "norm"
+            return f"norm{lines_of}"
         case Linear(weight=weight):
+            if tiling.in_bf16(task) and form_for(qtypes[weight]) == LINES:
+                return f"matmul_amx.{qtypes[weight]}"
             return tiling.matmul.format(qtypes[weight])
         case Rope():
             return "rope"
@@ -74,7 +90,7 @@ def kernel_of(task: Task, qtypes: dict[str, str], kv_type: str, tiling: Tiling) 
         case Attention() as op:
             return ".".join(("attention", *kv_types(kv_type), str(heads_at_once(op))))
         case Glu():
-            return "glu"
+            return f"glu{lines_of}"
         case Add():
             return "add"
         case Select():
@@ -105,6 +121,7 @@ class Recorder:
     kv_type: str
     arena: NDArray[np.uint8]  # (plan.row_bytes * max_rows,)
     partials: NDArray[np.uint8]  # of attention; see layout.ATTENTION
+    wide: NDArray[np.uint8]  # (n_threads, n_bytes), of matmuls; see layout.MATMUL_AMX
     max_rows: int
     rope_tables: dict[object, int]  # RopeSpec -> bytes per row before its table
     library: Library
@@ -114,7 +131,7 @@ class Recorder:
         qtypes = {name: weight.qtype for name, weight in self.weights.items()}
         args, records = [], []
         for task in self.plan.tasks:
-            record, values = self._arguments(task, tiling.rows)
+            record, values = self._arguments(task, tiling)
             array = np.array(list(layout.fill(record, values)), np.int64)
             kernel = self.library.address(kernel_of(task, qtypes, self.kv_type, tiling))
             fields = {"kernel": kernel, "args": address(array), "barrier": int(task.barrier)}
@@ -138,7 +155,7 @@ class Recorder:
             "tile": tile,
         }
 
-    def _arguments(self, task: Task, tile: int) -> tuple[object, dict[str, int]]:
+    def _arguments(self, task: Task, tiling: Tiling) -> tuple[object, dict[str, int]]:
         width = self.graph.widths
         match task.op:
             case Embed() as op:
@@ -160,7 +177,7 @@ class Recorder:
                     "kind": NORM_KINDS[op.kind],
                     "rows_of": int(task.of_logits),
                     "out": self._at(op.out),
-                    **self._forms(task, op.out, tile),
+                    **self._forms(task, op.out, tiling.rows),
                 }
             case HandOver() as op:
                 unused = dict.fromkeys(("weight", "bias", "group", "eps", "kind", "out"), 0)
@@ -169,11 +186,11 @@ class Recorder:
                     "n_in": width[op.x],
                     "rows_of": int(task.of_logits),
                     **unused,
-                    **self._forms(task, op.x, tile),
+                    **self._forms(task, op.x, tiling.rows),
                 }
             case Linear() as op:
                 weight = self.weights[op.weight]
-                return layout.MATMUL, {
+                values = {
                     "weights": weight.address,
                     "x": self._at(op.x, form_for(weight.qtype)),
                     "out": self._at(op.out),
@@ -182,8 +199,11 @@ class Recorder:
                     "residual": self._at(task.residual) if task.residual else 0,
                     "n_in": weight.shape[1],
                     "n_out": weight.shape[0],
-                    "rows_of": int(task.of_logits),
                 }
+                if tiling.in_bf16(task) and form_for(weight.qtype) == LINES:
+                    wide = {"wide": address(self.wide), "wide_bytes": self.wide.shape[1]}
+                    return layout.MATMUL_AMX, values | wide
+                return layout.MATMUL, values | {"rows_of": int(task.of_logits)}
             case Rope() as op:
                 return layout.ROPE, {
                     "x": self._at(op.x),
@@ -225,7 +245,7 @@ class Recorder:
                     "out": self._at(op.out),
                     "gelu": int(op.act == "gelu"),
                     "rows_of": int(task.of_logits),
-                    **self._forms(task, op.out, tile),
+                    **self._forms(task, op.out, tiling.rows),
                 }
             case Add() as op:
                 return layout.ADD, {
