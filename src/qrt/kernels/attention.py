@@ -8,9 +8,9 @@ of all splits are merged in order: those of a few rows are shared out among thre
 rows belong to one thread each, and the result depends on no threads or neighbours.
 
 Vectors hold 16 lanes for each of those query heads. What depends on the type of the cache stands in
-`kv_float` and `kv_blocks`. For K: put_query stores one scaled query; scores gives q . k of 32 slots
-as two vectors and meanwhile asks for V, `ahead_bytes` for each dimension. For V: add takes on 32
-dimensions of one slot times its weights.
+`kv_float` and `kv_blocks`. For K: put_query stores one scaled query; scores writes q . k of all
+slots of a page, 16 slots of every head at a time, and meanwhile asks for V, `ahead_bytes` for every
+32 values. For V: add takes on `dims` dimensions of one slot times its weights.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 
 from qrt.kernels import kv_blocks, kv_float
 from qrt.kernels.activations import padded
+from qrt.kernels.instructions import register_lanes
 from qrt.kernels.intrinsics import (
     each_of,
     fetch_add,
@@ -51,6 +52,7 @@ from qrt.kernels.layout import (
     STORE_KV,
 )
 from qrt.kernels.mathematics import vexp, vtanh
+from qrt.kernels.shuffles import repeat
 
 CACHES = {"f16": kv_float, "f32": kv_float, "q8_0": kv_blocks, "q4_0": kv_blocks}
 """Where each type of cache is written and read."""
@@ -99,7 +101,7 @@ def build(k_type: str, v_type: str, heads_at_once: str) -> Any:
     """The kernel for one type of K and one of V; `heads_at_once` query heads share each load."""
     heads, k_bytes, v_bytes = int(heads_at_once), KV_BYTES[k_type], KV_BYTES[v_type]
     put_query, scores_of = CACHES[k_type].key_readers(k_type, heads, ahead_bytes=v_bytes)
-    add = CACHES[v_type].value_reader(v_type, heads)
+    dims_at_once = (64, 32) if register_lanes() == 16 else (32,)
     wide = 64 * heads  # bytes of one vector
     nothing, load_vector = zeros(16 * heads), load_wide(16 * heads)
     each_head, each_weight = each_of("f32", heads, 4), each_of("f32", heads, 64)
@@ -124,17 +126,17 @@ def build(k_type: str, v_type: str, heads_at_once: str) -> Any:
 
     @inline
     def score(scratch, k, head_dim, first, last, cap, ahead):
-        """q . k of slots first .. last, 32 at a time, and the largest score of each head."""
+        """q . k of slots first .. last, 16 at a time, and the largest score of each head."""
+        scores_of(scratch + queries, k, head_dim, scratch + scores, ahead)
         top = nothing() + FAR_BELOW
-        for slot in range(first & -32, last + 1, 32):
-            near, far, ahead = scores_of(scratch + queries, k, head_dim, slot, ahead)
+        for slot in range(first & -16, last + 1, 16):
+            at = scratch + scores + (slot >> 4) * wide
+            value = load_vector(at)
             if cap > 0.0:
-                near, far = cap * vtanh(near / cap), cap * vtanh(far / cap)
-            near = within(slot, first, last, near, FAR_BELOW)
-            far = within(slot + 16, first, last, far, FAR_BELOW)
-            store(scratch + scores + (slot >> 4) * wide, near)
-            store(scratch + scores + (slot >> 4) * wide + wide, far)
-            top = vmax(top, vmax(near, far))
+                value = cap * vtanh(value / cap)
+            value = within(slot, first, last, value, FAR_BELOW)
+            store(at, value)
+            top = vmax(top, value)
         store(scratch + tops, top)
 
     @inline
@@ -147,29 +149,46 @@ def build(k_type: str, v_type: str, heads_at_once: str) -> Any:
             store_f32(scratch + factors + 4 * h, lane(vexp(splat_f32(before - peak)), 0))
         peaks, factor = each_head(state + maxima), each_head(scratch + factors)
         total = load_vector(state + totals) * factor
-        for slot in range(first & -32, last + 1, 16):
+        for slot in range(first & -16, last + 1, 16):
             at = scratch + scores + (slot >> 4) * wide
             weight = vexp(load_vector(at) - peaks)
             store(at, weight)
             total = total + weight
         store(state + totals, total)
 
+    def gains(dims):
+        """gain for `dims` dimensions from d on."""
+        add = CACHES[v_type].value_reader(v_type, heads, dims)
+        load_sums, none = load_wide(dims * heads), zeros(dims * heads)
+        each_factor, n_ahead = repeat(dims // 16), dims // 32
+
+        @inline
+        def gain(scratch, state, v, width, first, last, fresh, ahead, d):
+            """sums = sums * factor + weights . v"""
+            at, total = state + sums + (d >> 4) * wide, none()
+            if not fresh:
+                total = load_sums(at) * each_factor(each_head(scratch + factors))
+            for slot in range(first, last + 1):
+                for line in range(0, n_ahead * k_bytes, 64):
+                    prefetch(ahead + line, 0)
+                weight = each_weight(scratch + scores + (slot >> 4) * wide + 4 * (slot & 15))
+                total = add(total, weight, v, width, slot, d)
+                ahead += n_ahead * k_bytes
+            store(at, total)
+            return ahead
+
+        return gain
+
+    gain_most, gain_rest = gains(dims_at_once[0]), gains(dims_at_once[-1])
+    most = dims_at_once[0]
+
     @inline
     def gain(scratch, state, v, width, first, last, fresh, ahead):
-        """sums = sums * factor + weights . v, 32 dimensions at a time."""
-        factor = each_head(scratch + factors)
-        for d in range(0, width, 32):
-            at = state + sums + (d >> 4) * wide
-            near, far = nothing(), nothing()
-            if not fresh:
-                near, far = load_vector(at) * factor, load_vector(at + wide) * factor
-            for slot in range(first, last + 1):
-                prefetch(ahead, 0)
-                weight = each_weight(scratch + scores + (slot >> 4) * wide + 4 * (slot & 15))
-                near, far = add(near, far, weight, v, width, slot, d)
-                ahead += k_bytes
-            store(at, near)
-            store(at + wide, far)
+        """All dimensions of sums."""
+        for d in range(0, width - most + 1, most):
+            ahead = gain_most(scratch, state, v, width, first, last, fresh, ahead, d)
+        if width % most:
+            gain_rest(scratch, state, v, width, first, last, fresh, ahead, width & -most)
 
     @inline
     def walk(scratch, state, step, row, pages, page_stride, head_dim, first, last, cap):

@@ -9,9 +9,10 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from qrt.kernels.instructions import emit, register_lanes
-from qrt.kernels.intrinsics import load_i64, repeat, store, store_i64
+from qrt.kernels.intrinsics import load_i64, store, store_i64
 from qrt.kernels.layout import CLOCK, PEAK, PEAK_SUM
 from qrt.kernels.llvm import constant, is_arm, join, lanes_of
+from qrt.kernels.shuffles import repeat
 from qrt.kernels.vectors import ELEMENTS, Vector
 
 REGISTERS = 4

@@ -58,6 +58,13 @@ def _reads_i32(lanes: int) -> Any:
     return _reader(Vector("i32", lanes), lambda b, a: _read(b, a, vector(I32, lanes)))
 
 
+def load_halves(lanes: int) -> Any:
+    """An intrinsic of an address: `lanes` float16 numbers as floats."""
+    return _reader(
+        Vector("f32", lanes), lambda b, a: emit("f16_to_f32", b, _read(b, a, vector(I16, lanes)))
+    )
+
+
 load_i64 = _reader(types.int64, lambda b, a: _read(b, a, I64))
 load_i32 = _reader(types.int64, lambda b, a: b.sext(_read(b, a, I32), I64))
 load_u8 = _reader(types.int64, lambda b, a: b.zext(_read(b, a, I8), I64))
@@ -66,7 +73,7 @@ load_i32x16 = _reads_i32(16)
 load_i32x64 = _reads_i32(64)
 load_i32x128 = _reads_i32(128)
 load_f32x16 = _reader(F32x16, lambda b, a: _read(b, a, vector(F32, LANES)))
-load_f16x16 = _reader(F32x16, lambda b, a: emit("f16_to_f32", b, _read(b, a, vector(I16, LANES))))
+load_f16x16 = load_halves(LANES)
 load_bf16x16 = _reader(
     F32x16,
     lambda b, a: b.bitcast(
@@ -194,16 +201,6 @@ def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     return _multiply_add((a, b, c))
 
 
-@intrinsic
-def concat(typingctx: Any, low: Any, high: Any) -> Any:
-    """The lanes of low, then those of high."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return join(builder, list(args))
-
-    return Vector(low.kind, 2 * low.lanes)(low, high), codegen
-
-
 def load_rows(kind: str) -> Any:
     """An intrinsic of (address, stride): 16 bytes of i16 or i32 from each of 16 rows, in turn."""
     part = vector(ELEMENTS[kind], 128 // ELEMENTS[kind].width)
@@ -217,39 +214,6 @@ def load_rows(kind: str) -> Any:
         return Vector(kind, LANES * part.count)(types.int64, types.int64), codegen
 
     return load
-
-
-@intrinsic
-def interleave(typingctx: Any, value: Any) -> Any:
-    """Lanes of the first half and of the second in turn."""
-    half = value.lanes // 2
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        index = [i // 2 + i % 2 * half for i in range(2 * half)]
-        undefined = ir.Constant(value.llvm, ir.Undefined)
-        return builder.shuffle_vector(args[0], undefined, ir.Constant(vector(I32, 2 * half), index))
-
-    return value(value), codegen
-
-
-@intrinsic
-def lower_half(typingctx: Any, value: Any) -> Any:
-    """The first half of the lanes."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return lanes_of(builder, args[0], 0, value.lanes // 2)
-
-    return Vector(value.kind, value.lanes // 2)(value), codegen
-
-
-@intrinsic
-def upper_half(typingctx: Any, value: Any) -> Any:
-    """The second half of the lanes."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return lanes_of(builder, args[0], value.lanes // 2, value.lanes // 2)
-
-    return Vector(value.kind, value.lanes // 2)(value), codegen
 
 
 @intrinsic
@@ -322,19 +286,6 @@ def each_of(kind: str, count: int, stride: int, lanes: int = LANES) -> Any:
             [splat(b, _read(b, b.add(a, I64(i * stride)), element), lanes) for i in range(count)],
         ),
     )
-
-
-def repeat(count: int) -> Any:
-    """An intrinsic of a vector: the vector `count` times over."""
-
-    @intrinsic
-    def again(typingctx: Any, value: Any) -> Any:
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            return join(builder, [args[0]] * count)
-
-        return Vector(value.kind, value.lanes * count)(value), codegen
-
-    return again
 
 
 @intrinsic

@@ -31,8 +31,8 @@ from qrt.kernels.intrinsics import (
     load_u16,
     max_lanes,
     prefetch,
-    repeat,
     splat_f32,
+    store,
     store_f16x16,
     store_i8x16,
     store_i32,
@@ -47,6 +47,7 @@ from qrt.kernels.layout import LINE, PAGE
 from qrt.kernels.mathematics import TO_INTEGER
 from qrt.kernels.matmul import quantized_block
 from qrt.kernels.panels import PANEL_FORMATS
+from qrt.kernels.shuffles import concat, lower_half, repeat, upper_half
 
 
 @inline
@@ -149,34 +150,42 @@ def key_readers(kv_type: str, heads: int, ahead_bytes: int) -> tuple[Any, Any]:
         quantize_row(staging, padded(n), head, heads, queries)
 
     @inline
-    def scores(queries, k, head_dim, slot, ahead):
+    def scores(queries, k, head_dim, out, ahead):
         n_blocks = padded(head_dim) >> 5
-        near, far = nothing(), nothing()
-        at, x = k + (slot >> 4) * n_blocks * panel_bytes, queries
-        for _ in range(n_blocks):
-            for line in range(0, 32 * ahead_bytes, 64):
-                prefetch(ahead + line, 0)
-            near = block(near, at, x)
-            far = block(far, at + n_blocks * panel_bytes, x)
-            at += panel_bytes
-            x += heads * LINE
-            ahead += 32 * ahead_bytes
-        return near, far, ahead
+        for _ in range(0, PAGE, 32):
+            near, far, x = nothing(), nothing(), queries
+            for _ in range(n_blocks):
+                for line in range(0, 32 * ahead_bytes, 64):
+                    prefetch(ahead + line, 0)
+                near = block(near, k, x)
+                far = block(far, k + n_blocks * panel_bytes, x)
+                k += panel_bytes
+                x += heads * LINE
+                ahead += 32 * ahead_bytes
+            store(out, near)
+            store(out + 64 * heads, far)
+            k += n_blocks * panel_bytes
+            out += 128 * heads
 
     return put_query, scores
 
 
-def value_reader(kv_type: str, heads: int) -> Any:
-    """add for `heads` query heads at once; see `attention`."""
+def value_reader(kv_type: str, heads: int, dims: int) -> Any:
+    """add for `heads` query heads and `dims` dimensions at once; see `attention`."""
     fmt, _, codes_of = FORMATS[kv_type]
     every, code_bytes = repeat(heads), 4 * fmt.fields[1].count
 
     @inline
-    def add(near, far, weight, v, width, slot, d):
+    def add_32(total, weight, v, width, slot, d):
         block = slot * (width >> 5) + (d >> 5)
         scale = each_half(v + PAGE * (width >> 5) * code_bytes + 2 * block)
         low, high = codes_of(v + block * code_bytes)
         weight = weight * every(scale)
-        return fma(every(low), weight, near), fma(every(high), weight, far)
+        return fma(concat(every(low), every(high)), concat(weight, weight), total)
 
-    return add
+    @inline
+    def add_64(total, weight, v, width, slot, d):
+        low = add_32(lower_half(total), weight, v, width, slot, d)
+        return concat(low, add_32(upper_half(total), weight, v, width, slot, d + 32))
+
+    return {32: add_32, 64: add_64}[dims]

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from qrt.kernels.activations import stage
+from qrt.kernels.instructions import register_lanes
 from qrt.kernels.intrinsics import (
     each_of,
     fma,
-    load_f16x16,
     load_f32,
     load_f32x16,
+    load_halves,
     load_u16,
+    load_wide,
     prefetch,
-    repeat,
+    store,
     store_f16x16,
     store_f32,
     store_u16,
@@ -21,6 +23,7 @@ from qrt.kernels.intrinsics import (
 )
 from qrt.kernels.jit import inline
 from qrt.kernels.layout import KV_BYTES, PAGE
+from qrt.kernels.shuffles import repeat, spread
 
 
 def writers(kv_type: str) -> tuple[Any, Any]:
@@ -51,13 +54,14 @@ def writers(kv_type: str) -> tuple[Any, Any]:
     return write_k, write_v
 
 
-LOADS = {"f16": load_f16x16, "f32": load_f32x16}
+LOADS = {"f16": load_halves, "f32": load_wide}
 
 
 def key_readers(kv_type: str, heads: int, ahead_bytes: int) -> tuple[Any, Any]:
     """put_query and scores for `heads` query heads at once; see `attention`."""
-    size, load = KV_BYTES[kv_type] // 32, LOADS[kv_type]
-    every, nothing, each_head = repeat(heads), zeros(16 * heads), each_of("f32", heads, 4)
+    size, slots = KV_BYTES[kv_type] // 32, 4 * register_lanes()
+    load, each_key, each_query = LOADS[kv_type](slots), spread(heads), repeat(slots // 16)
+    nothing, each_head = zeros(slots * heads), each_of("f32", heads, 4)
 
     @inline
     def put_query(queries, head, x, n, scale, staging):
@@ -66,30 +70,31 @@ def key_readers(kv_type: str, heads: int, ahead_bytes: int) -> tuple[Any, Any]:
             store_f32(queries + 4 * (d * heads + head), load_f32(x + 4 * d) * scale)
 
     @inline
-    def scores(queries, k, head_dim, slot, ahead):
-        near, far = nothing(), nothing()
-        at, x = k + slot * size, queries
-        for _ in range(head_dim):
-            prefetch(ahead, 0)
-            query = each_head(x)
-            near = fma(every(load(at)), query, near)
-            far = fma(every(load(at + 16 * size)), query, far)
-            at += PAGE * size
-            x += 4 * heads
-            ahead += ahead_bytes
-        return near, far, ahead
+    def scores(queries, k, head_dim, out, ahead):
+        for _ in range(0, PAGE, slots):
+            total, at, x = nothing(), k, queries
+            for _ in range(head_dim):
+                for line in range(0, ahead_bytes * slots // 32, 64):
+                    prefetch(ahead + line, 0)
+                total = fma(each_key(load(at)), each_query(each_head(x)), total)
+                at += PAGE * size
+                x += 4 * heads
+                ahead += ahead_bytes * slots // 32
+            store(out, total)
+            k += slots * size
+            out += 4 * slots * heads
 
     return put_query, scores
 
 
-def value_reader(kv_type: str, heads: int) -> Any:
-    """add for `heads` query heads at once; see `attention`."""
-    size, load, every = KV_BYTES[kv_type] // 32, LOADS[kv_type], repeat(heads)
+def value_reader(kv_type: str, heads: int, dims: int) -> Any:
+    """add for `heads` query heads and `dims` dimensions at once; see `attention`."""
+    size, load = KV_BYTES[kv_type] // 32, LOADS[kv_type](dims)
+    each_value, each_weight = spread(heads), repeat(dims // 16)
 
     @inline
-    def add(near, far, weight, v, width, slot, d):
-        x = v + (slot * width + d) * size
-        near = fma(every(load(x)), weight, near)
-        return near, fma(every(load(x + 16 * size)), weight, far)
+    def add(total, weight, v, width, slot, d):
+        values = each_value(load(v + (slot * width + d) * size))
+        return fma(values, each_weight(weight), total)
 
     return add

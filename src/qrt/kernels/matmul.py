@@ -14,7 +14,6 @@ from qrt.kernels.blocks import VISITS
 from qrt.kernels.blocks.parts import AHEAD, fetch
 from qrt.kernels.dots import dot
 from qrt.kernels.intrinsics import (
-    concat,
     each_of,
     fma,
     lane,
@@ -22,18 +21,16 @@ from qrt.kernels.intrinsics import (
     load_f16x16,
     load_f32x16,
     load_i64,
-    lower_half,
     prefetch,
-    repeat,
     store,
     store_f32,
     to_f32,
-    upper_half,
     zeros,
 )
 from qrt.kernels.jit import inline
 from qrt.kernels.layout import LINE, LINE_AT, MATMUL, SCRATCH, STEP
 from qrt.kernels.panels import PANEL_FORMATS, PanelFormat
+from qrt.kernels.shuffles import concat, lower_half, repeat, upper_half
 from qrt.kernels.vectors import LANES
 
 PANELS_AT_ONCE = 4

@@ -12,20 +12,12 @@ from typing import Any
 
 from qrt.kernels.blocks import VISITS
 from qrt.kernels.blocks.parts import fetch
-from qrt.kernels.intrinsics import (
-    fma,
-    load_f32x16,
-    load_i64,
-    lower_half,
-    repeat,
-    store,
-    to_f32,
-    upper_half,
-)
+from qrt.kernels.intrinsics import fma, load_f32x16, load_i64, store, to_f32
 from qrt.kernels.jit import inline
 from qrt.kernels.layout import BF16_TILE, LINE, MATMUL_AMX, SCRATCH, STEP
 from qrt.kernels.matmul import finish
 from qrt.kernels.panels import PANEL_FORMATS, PanelFormat
+from qrt.kernels.shuffles import lower_half, repeat, upper_half
 from qrt.kernels.tiles import (
     add_products,
     begin_tiles,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from qrt.kernels.intrinsics import (
-    interleave,
     load_i32,
     load_i64,
     load_rows,
@@ -16,6 +15,7 @@ from qrt.kernels.intrinsics import (
 )
 from qrt.kernels.jit import inline
 from qrt.kernels.layout import PACK, PACK_FIELD
+from qrt.kernels.shuffles import interleave
 
 
 @inline

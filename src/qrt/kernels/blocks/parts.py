@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from qrt.kernels.intrinsics import concat, load_i32x16, load_i32x64, lookup, prefetch, to_f32
+from qrt.kernels.intrinsics import load_i32x16, load_i32x64, lookup, prefetch, to_f32
 from qrt.kernels.jit import inline
+from qrt.kernels.shuffles import concat
 
 AHEAD = 8192
 """Bytes between the weights in use and those asked for from memory."""

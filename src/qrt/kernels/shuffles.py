@@ -1,0 +1,83 @@
+"""Lanes put elsewhere: vectors joined, cut in half, repeated and mixed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba.extending import intrinsic
+
+from qrt.kernels.llvm import I32, join, lanes_of, vector
+from qrt.kernels.vectors import LANES, Vector
+
+
+@intrinsic
+def concat(typingctx: Any, low: Any, high: Any) -> Any:
+    """The lanes of low, then those of high."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return join(builder, list(args))
+
+    return Vector(low.kind, 2 * low.lanes)(low, high), codegen
+
+
+@intrinsic
+def interleave(typingctx: Any, value: Any) -> Any:
+    """Lanes of the first half and of the second in turn."""
+    half = value.lanes // 2
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        index = [i // 2 + i % 2 * half for i in range(2 * half)]
+        undefined = ir.Constant(value.llvm, ir.Undefined)
+        return builder.shuffle_vector(args[0], undefined, ir.Constant(vector(I32, 2 * half), index))
+
+    return value(value), codegen
+
+
+@intrinsic
+def lower_half(typingctx: Any, value: Any) -> Any:
+    """The first half of the lanes."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return lanes_of(builder, args[0], 0, value.lanes // 2)
+
+    return Vector(value.kind, value.lanes // 2)(value), codegen
+
+
+@intrinsic
+def upper_half(typingctx: Any, value: Any) -> Any:
+    """The second half of the lanes."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return lanes_of(builder, args[0], value.lanes // 2, value.lanes // 2)
+
+    return Vector(value.kind, value.lanes // 2)(value), codegen
+
+
+def repeat(count: int) -> Any:
+    """An intrinsic of a vector: the vector `count` times over."""
+
+    @intrinsic
+    def again(typingctx: Any, value: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            return join(builder, [args[0]] * count)
+
+        return Vector(value.kind, value.lanes * count)(value), codegen
+
+    return again
+
+
+def spread(count: int) -> Any:
+    """An intrinsic of a vector: every 16 lanes `count` times, then the next."""
+
+    @intrinsic
+    def again(typingctx: Any, value: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            n = value.lanes * count
+            index = [i // (LANES * count) * LANES + i % LANES for i in range(n)]
+            undefined = ir.Constant(value.llvm, ir.Undefined)
+            return builder.shuffle_vector(args[0], undefined, ir.Constant(vector(I32, n), index))
+
+        return Vector(value.kind, value.lanes * count)(value), codegen
+
+    return again
