@@ -261,7 +261,7 @@ def test_ctrl_c_in_prefill(slow: Executor) -> None:
         with pytest.raises(KeyboardInterrupt):
             slow.step(chain_batch(512, [0]), "prefill")
         assert time.perf_counter() - start < 0.5
-        assert not slow._team._busy.locked()
+        assert not slow._teams["prefill"]._busy.locked()
         assert slow.step(chain_batch(3, [2]), "prefill").tobytes() == want.tobytes()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,14 @@ import pytest
 from numpy.typing import NDArray
 from typer.testing import CliRunner, Result
 
+from qrt.backends.base import Choices
 from qrt.backends.cpu.ceilings import Ceilings
-from qrt.backends.cpu.executor import CpuExecutor
+from qrt.backends.cpu.executor import CpuExecutor, Walk
 from qrt.backends.cpu.profile import StepClock, work_of
+from qrt.backends.cpu.tuning import Tuning
 from qrt.cli.app import app
 from qrt.cli.arguments import model_file
-from qrt.graph.batch import Batch
+from qrt.graph.batch import Batch, Phase
 from qrt.graph.ir import Attention
 from qrt.kernels import layout
 from qrt.runtime.loader import LoadOptions, load, no_progress
@@ -55,7 +58,7 @@ def batch(n_rows: int) -> Batch:
 def test_clocks_change_neither_the_step_nor_the_tape() -> None:
     executor = load(EMBEDDED, LoadOptions(n_ctx=128, n_threads=2), no_progress).executor
     assert isinstance(executor, CpuExecutor)
-    walk = executor.walk
+    walk = executor.walks["prefill"]
     clock = StepClock(executor, no_progress)
     tapes: list[NDArray[np.int64]] = []
 
@@ -63,7 +66,8 @@ def test_clocks_change_neither_the_step_nor_the_tape() -> None:
         tapes.append(tape.copy())
         walk(tape, step, interruptible=interruptible)
 
-    executor.walk = watch
+    walks: dict[Phase, Walk] = {"prefill": watch, "decode": executor.walks["decode"]}
+    executor.walks = walks
     whole = executor.step(batch(100), "prefill").tobytes()
     executor.step(batch(3), "prefill")
     found: list[bytes] = []
@@ -73,7 +77,7 @@ def test_clocks_change_neither_the_step_nor_the_tape() -> None:
     records = work_of(executor, "prefill", 100, 1, 0)
     assert times.work_s.shape == times.wait_s.shape == (len(records),)
     assert times.work_s.min() > 0 < times.wait_s.min()
-    assert executor.walk == watch
+    assert executor.walks is walks
     tape_s = times.work_s.sum() + times.wait_s.sum()
     assert 0.05 * times.seconds < tape_s < times.seconds
 
@@ -82,7 +86,7 @@ def test_clocks_change_neither_the_step_nor_the_tape() -> None:
 
     with pytest.raises(ZeroDivisionError):
         clock.time(fail)
-    assert executor.walk == watch
+    assert executor.walks is walks
     assert executor.step(batch(100), "prefill").tobytes() == whole
     plain, _, clocked, again = tapes
     np.testing.assert_array_equal(plain, again)
@@ -108,6 +112,30 @@ def test_a_slow_thread_shows_as_waiting_of_the_others() -> None:
     barriers = np.array([task.barrier for task in tasks])
     assert wait_s[barriers].mean() > 3 * wait_s[~barriers].mean()
     executor.close()
+
+
+def test_each_phase_is_timed_on_its_own_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    choices = Choices(prefill_rows=96, prefill_threads=1, decode_threads=3)
+    tuning = Tuning("tuned", "", "", choices)
+    monkeypatch.setattr("qrt.runtime.loader.read_tuning", lambda *_: tuning)
+    executor = load(EMBEDDED, LoadOptions(n_ctx=128), no_progress).executor
+    assert isinstance(executor, CpuExecutor)
+    clock = StepClock(executor, no_progress)
+    n_threads: dict[Phase, int] = {"prefill": 1, "decode": 3}
+    for phase in n_threads:
+        for step in (batch(96), batch(1)):  # many rows share a tape, whatever the phase
+            clock.time(partial(executor.step, step, phase))
+    assert {phase for phase, _ in clock._clocked} == {*n_threads}
+    for (phase, _), clocked in clock._clocked.items():
+        assert len(clocked.stamps) == n_threads[phase]
+        assert clocked.stamps.all()
+    executor.close()
+
+    result = invoke("-n", 3, "-o", "json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    profile = json.loads(result.stdout)
+    found = [(step["n_rows"], step["n_threads"]) for step in profile["steps"]]
+    assert (profile["n_threads"], found) == (3, [(96, 1), (1, 3)])
 
 
 @pytest.mark.parametrize("window", [None, 1, 40, 64, 500])
@@ -192,7 +220,7 @@ def test_totals_add_up() -> None:
         OpTime("Linear", "blk.1.q.weight", "m", 1, 1.0, compute_s=0.25, kv_bytes=4, **fields),
         OpTime("Norm", "blk.1.norm.weight", "n", 1, 1.0, weight_bytes=2),
     )
-    step = StepProfile("decode", 1, 7, 3, 10.0, records)
+    step = StepProfile("decode", 1, 7, 2, 3, 10.0, records)
     assert step.title == "tg1 @ d7"
     linear, norm = step.ops
     assert (linear.name, linear.calls, linear.seconds, linear.wait_s) == ("q", 2, 3.0, 1.0)
@@ -227,7 +255,7 @@ def test_the_plot_names_every_op_and_ceiling(monkeypatch: pytest.MonkeyPatch) ->
     other = replace(op, name="blk.0.k.weight")
     free = OpTime("Rope", "free", "rope", 1, 1.0)
     steps = [
-        StepProfile(phase, n, 0, 3, 9.0, (op, other, free))
+        StepProfile(phase, n, 0, 2, 3, 9.0, (op, other, free))
         for phase, n in (("prefill", 16), ("decode", 1))
     ]
     png(Profile("some/model.gguf", 2, "f16", CEILINGS, tuple(steps)))

@@ -34,7 +34,7 @@ def load(
     """Loads a GGUF file, ready to run; without a path, the small model inside this package.
 
     n_ctx: tokens of prompt and answer together; None: what the model was trained for, at most 4096.
-    n_threads: None: QRT_THREADS, or one per CPU that this process may use.
+    n_threads: None: QRT_THREADS, what `qrt tune` measured, or one per CPU this process may use.
     seed: the seed of every generation that names none; None: a fresh one each.
     kv_type: the type of stored keys and values: "f16", "f32", "q8_0" or "q4_0"; two of them, as
     in "q8_0,q4_0", for keys and values apart.

@@ -35,16 +35,33 @@ def kv_types(kv_type: str) -> tuple[str, str]:
     return parts[0], parts[-1]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What `qrt tune` measures: each changes the speed of steps, none their results.
+
+    None is one thread per CPU.
+    """
+
+    prefill_rows: int = 512
+    prefill_threads: int | None = None
+    decode_threads: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What a backend is told when it prepares a model."""
 
-    n_threads: int
+    n_threads: int  # that load weights and prefill
     n_pages: int
     max_rows: int  # rows in one prefill step
     kv_type: str  # as `kv_types` reads it
     file: GGUFFile | None = None
     """Where the tensors are from; without it, nothing made of them is kept for the next start."""
+    decode_threads: int | None = None  # None: n_threads
+
+    def threads_of(self, phase: Phase) -> int:
+        """The threads that run the steps of a phase."""
+        return (phase == "decode" and self.decode_threads) or self.n_threads
 
 
 class Executor(Protocol):

@@ -32,7 +32,9 @@ def bench(
     ] = "0",
     n_threads: Annotated[
         str | None,
-        Option("-t", "--threads", metavar="LIST", help="Threads. Default: one per CPU."),
+        Option(
+            "-t", "--threads", metavar="LIST", help="Threads. Default: as tuned, or one per CPU."
+        ),
     ] = None,
     repetitions: Annotated[
         int, Option("-r", "--repetitions", metavar="N", help="Times each test is run.")
@@ -47,14 +49,13 @@ def bench(
     LIST is 1,2 or a range as in 1-4, 1-8*2, 0-4096+1024.
     """
     from qrt.cli.bench_output import FORMATS
-    from qrt.config import default_threads
     from qrt.tools.bench import BenchOptions
     from qrt.tools.bench import bench as measure
 
     if output not in FORMATS:
         raise InputError(f"-o must be one of {', '.join(FORMATS)}, got {output!r}")
     options = BenchOptions(
-        n_threads=(default_threads(),) if n_threads is None else numbers("-t", n_threads),
+        n_threads=(None,) if n_threads is None else numbers("-t", n_threads),
         n_prompt=numbers("-p", n_prompt),
         n_gen=numbers("-n", n_gen),
         n_depth=numbers("-d", n_depth),

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from qrt import __version__
 from qrt.backends.base import kv_types
+from qrt.backends.cpu.tiers import cpu_name
 from qrt.tools.bench import BenchResult, short_count
-from qrt.tools.machine import cpu_name
 
 Lines = Iterator[str]
 

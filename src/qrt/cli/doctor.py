@@ -68,7 +68,7 @@ _CHECKS: dict[str, Callable[[Machine], str]] = {
 
 
 def _print(machine: Machine, checks: dict[str, str]) -> None:
-    from qrt.cli.tables import print_table
+    from qrt.cli.tables import print_table, print_tuning
 
     quota = "none" if machine.cgroup_cpus is None else f"{machine.cgroup_cpus:g} CPUs"
     print_table(
@@ -85,6 +85,8 @@ def _print(machine: Machine, checks: dict[str, str]) -> None:
         size = byte_size(cache.n_bytes)
         rows = [("directory", cache.directory), ("holds", f"{cache.n_kernels} kernels, {size}")]
         print_table("Compiled kernels", rows)
+    if machine.tuning is not None:
+        print_tuning(machine.tuning)
     print_table("Versions", list(machine.versions.items()))
     print_table("Checks", list(checks.items()))
 

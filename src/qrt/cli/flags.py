@@ -71,7 +71,7 @@ class LoadFlags(KvFlags):
         _flag("-c", "--ctx-size", help="Context in tokens. Default: the model's, at most 4096."),
     ] = None
     n_threads: Annotated[
-        int | None, _flag("-t", "--threads", help="Threads. Default: one per CPU.")
+        int | None, _flag("-t", "--threads", help="Threads. Default: as tuned, or one per CPU.")
     ] = None
     backend: Annotated[
         str, _flag("--backend", metavar="NAME", help="auto (default), cpu or reference.")

@@ -56,7 +56,7 @@ def _print(found: Description) -> None:
 
 
 def _print_running(running: Running) -> None:
-    from qrt.cli.tables import print_table
+    from qrt.cli.tables import print_table, print_tuning
 
     n_ctx, kv_bytes = running.n_ctx_train, running.kv_bytes_per_token
     facts = [
@@ -67,6 +67,7 @@ def _print_running(running: Running) -> None:
         (f"KV at context {n_ctx}", byte_size(n_ctx * kv_bytes)),
     ]
     print_table("Running", facts)
+    print_tuning(running.tuning)
     rows = [
         (kind, f"{count}x", where)
         for kind, places in running.placement.items()

@@ -23,8 +23,14 @@ def profile(
     model: ModelArgument = None,
     model_flag: ModelFlag = None,
     n_prompt: Annotated[
-        int, Option("-p", "--n-prompt", metavar="N", help="Tokens of the prefill; 0 leaves it out.")
-    ] = 512,
+        int | None,
+        Option(
+            "-p",
+            "--n-prompt",
+            metavar="N",
+            help="Tokens of the prefill; 0 leaves it out. Default: one step's, at most 512.",
+        ),
+    ] = None,
     n_gen: Annotated[
         int, Option("-n", "--n-gen", metavar="N", help="Decode steps; 0 leaves them out.")
     ] = 32,
@@ -33,7 +39,7 @@ def profile(
     ] = 0,
     n_threads: Annotated[
         int | None,
-        Option("-t", "--threads", metavar="N", help="Threads. Default: one per CPU."),
+        Option("-t", "--threads", metavar="N", help="Threads. Default: as tuned, or one per CPU."),
     ] = None,
     backend: Annotated[str, Option("--backend", metavar="NAME")] = "auto",
     trace: Annotated[
@@ -54,7 +60,6 @@ def profile(
     ms, above 100 where a cache holds what is read. Needs a machine that is idle otherwise: what
     else runs shows as waiting.
     """
-    from qrt.config import default_threads
     from qrt.tools import roofline
     from qrt.tools.op_times import chrome_trace
     from qrt.tools.profile import ProfileOptions
@@ -66,7 +71,7 @@ def profile(
         n_prompt=n_prompt,
         n_gen=n_gen,
         n_depth=n_depth,
-        n_threads=default_threads() if n_threads is None else n_threads,
+        n_threads=n_threads,
         backend=backend,
         **kv.keywords(),
     )
@@ -126,8 +131,9 @@ def as_markdown(profile: Profile) -> Iterator[str]:
     tops = profile.ceilings.gflop_s.items()
     arithmetic = ", ".join(f"{value:.0f} GFLOP/s {unit}" for unit, value in tops)
     read = f"read {profile.ceilings.read_gb_s:.2f} GB/s"
-    yield f"{profile.model_filename}, KV {profile.kv_type}, {profile.n_threads} threads"
-    yield f"ceilings of these threads: {read}, {arithmetic}"
+    runs = ", ".join(f"{step.title} on {step.n_threads} threads" for step in profile.steps)
+    yield f"{profile.model_filename}, KV {profile.kv_type}, {runs}"
+    yield f"ceilings of {profile.n_threads} threads: {read}, {arithmetic}"
     yield ""
     yield _row(column.title for column in _COLUMNS)
     yield _row("-" * (column.width - 1) + "-:"[column.right] for column in _COLUMNS)
@@ -143,6 +149,7 @@ def as_json(profile: Profile) -> Iterator[str]:
             "phase": step.phase,
             "n_rows": step.n_rows,
             "depth": step.depth,
+            "n_threads": step.n_threads,
             "n_steps": step.n_steps,
             "step_s": step.seconds,
             "ops": [_record(op, step) for op in step.ops],

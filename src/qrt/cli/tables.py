@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from qrt.cli.arguments import is_terminal
 from qrt.cli.output import printable
+
+if TYPE_CHECKING:
+    from qrt.backends.cpu.tuning import Tuning
 
 _PIPED_WIDTH = 10_000
 """Wide enough that no line is folded where no window limits it."""
@@ -34,3 +39,9 @@ def print_table(title: str, rows: Sequence[Sequence[str]], *, right: Sequence[in
     with console.capture() as captured:
         console.print(table)
     print("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def print_tuning(tuning: Tuning) -> None:
+    """The choices in force, under a word on where they come from."""
+    rows = [(name, str(value)) for name, value in asdict(tuning.choices).items()]
+    print_table("Choices", [("state", f"{tuning.state} {tuning.date}".strip()), *rows])

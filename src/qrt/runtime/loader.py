@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from qrt.arch import build_graph
-from qrt.backends.base import Executor, Prepare, Progress, Settings, kv_types
-from qrt.config import MAX_THREADS, default_threads
+from qrt.backends.base import Choices, Executor, Prepare, Progress, Settings, kv_types
+from qrt.backends.cpu.tuning import read_tuning
+from qrt.config import MAX_THREADS, default_threads, read_env
 from qrt.errors import InputError, VocabError
 from qrt.formats.gguf import GGUFFile, open_gguf
 from qrt.formats.qtensor import QTensor
@@ -27,7 +28,6 @@ BACKENDS: Final[Mapping[str, str]] = {
 AUTO_BACKEND: Final = "cpu"
 
 _DEFAULT_N_CTX = 4096
-_MAX_ROWS = 512
 _SPARE_POSITIONS = 8192
 """KV positions for sequences beside the first; untouched pages cost address space, not memory."""
 
@@ -41,7 +41,7 @@ class LoadOptions:
     """How a model is loaded. Every value is checked: `InputError` names what is wrong.
 
     n_ctx: positions of one sequence; None: what the model was trained for, at most 4096.
-    n_threads: None: QRT_THREADS or one per CPU that this process may use.
+    n_threads: None: QRT_THREADS, what `qrt tune` measured, or one per CPU this process may use.
     kv_type: "f16", "f32", "q8_0" or "q4_0"; "q8_0,q4_0" for keys and values apart.
     backend: "auto", "cpu" or "reference".
     """
@@ -84,7 +84,6 @@ def load(path: str | os.PathLike[str], options: LoadOptions, progress: Progress)
     VocabError if the vocabulary is unusable. Raises GGUFError, ArchError, InputError, BackendError.
     """
     backend = AUTO_BACKEND if options.backend == "auto" else options.backend
-    n_threads = default_threads() if options.n_threads is None else options.n_threads
     file = open_gguf(path)
     where = str(path)
     graph = build_graph(file.metadata, file.tensors, where)
@@ -92,12 +91,17 @@ def load(path: str | os.PathLike[str], options: LoadOptions, progress: Progress)
     worker = ThreadPoolExecutor(1, thread_name_prefix="qrt-tokenizer")
     tokenizer = worker.submit(_tokenizer, file.metadata, graph.n_vocab, where)
     worker.shutdown(wait=False)
+    env = read_env()
+    choices = Choices(prefill_threads=options.n_threads)
+    if backend == "cpu":
+        choices = read_tuning(env, options.n_threads).choices
     settings = Settings(
-        n_threads=n_threads,
+        n_threads=choices.prefill_threads or default_threads(env),
         n_pages=pages_for(n_ctx) + pages_for(min(3 * n_ctx, _SPARE_POSITIONS)),
-        max_rows=min(n_ctx, _MAX_ROWS),
+        max_rows=min(n_ctx, choices.prefill_rows),
         kv_type=options.kv_type,
         file=file,
+        decode_threads=choices.decode_threads,
     )
     prepare: Prepare = importlib.import_module(BACKENDS[backend]).prepare
     executor = prepare(graph, file.tensors, settings, progress)

@@ -30,10 +30,11 @@ _MAX_REPETITIONS = 1000
 class BenchOptions:
     """What to measure: every prompt and answer length, at every depth, with every thread count.
 
-    `n_depth` are tokens that are in the cache already. A length of 0 leaves that test out.
+    `n_depth` are tokens that are in the cache already. A length of 0 leaves that test out. None
+    threads are those that a model runs with when none are asked for.
     """
 
-    n_threads: tuple[int, ...]
+    n_threads: tuple[int | None, ...] = (None,)
     n_prompt: tuple[int, ...] = (512,)
     n_gen: tuple[int, ...] = (128,)
     n_depth: tuple[int, ...] = (0,)
@@ -46,7 +47,8 @@ class BenchOptions:
             for value in getattr(self, name):
                 check_int(name, value, 0, INT_MAX)
         for n_threads in self.n_threads:
-            check_int("n_threads", n_threads, 1, MAX_THREADS)
+            if n_threads is not None:
+                check_int("n_threads", n_threads, 1, MAX_THREADS)
         check_int("repetitions", self.repetitions, 1, _MAX_REPETITIONS)
         if not self.tests:
             raise InputError("nothing to measure: n_prompt and n_gen are both 0")
@@ -96,7 +98,7 @@ class BenchResult:
     bytes_per_token: int
     """Weights and, at a depth, the keys and values there, that decoding one token reads."""
     read_gb_s: float
-    """What the same threads read from memory, measured in the same run."""
+    """What the threads of a prompt read from memory, measured in the same run."""
 
     @property
     def samples_ts(self) -> list[float]:
@@ -139,7 +141,7 @@ def bench(
         )
         loaded = load(path, load_options, progress)
         with closing(_Runner(loaded)) as runner:
-            read_gb_s = measure_read_gb_s(n_threads, progress)
+            read_gb_s = measure_read_gb_s(loaded.executor.settings.n_threads, progress)
             for test in options.tests:
                 test_time = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
                 samples = runner.samples(test, options.repetitions, progress)
@@ -203,7 +205,7 @@ def _result(
         model_size=sum(total.n_bytes for total in totals),
         model_n_params=n_params,
         backend=loaded.backend,
-        n_threads=settings.n_threads,
+        n_threads=settings.threads_of("prefill" if test.n_prompt else "decode"),
         kv_type=settings.kv_type,
         max_rows=settings.max_rows,
         test=test,

@@ -14,6 +14,8 @@ from qrt.arch import build_graph
 from qrt.backends.base import kv_types
 from qrt.backends.cpu.kv import kv_bytes_per_token
 from qrt.backends.cpu.placement import plan_placement
+from qrt.backends.cpu.tuning import Tuning, read_tuning
+from qrt.config import read_env
 from qrt.errors import QrtError
 from qrt.formats.gguf import open_gguf
 from qrt.formats.qtensor import QTensor
@@ -46,6 +48,7 @@ class Running:
     kv_bytes_per_token: int
     placement: dict[str, dict[str, int]]
     """Kind of op -> where it runs -> how many of them."""
+    tuning: Tuning
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,7 @@ def _running(
         kv_type=kv_type,
         kv_bytes_per_token=kv_bytes_per_token(graph, kv_type),
         placement={kind: dict(counts) for kind, counts in placement.items()},
+        tuning=read_tuning(read_env()),
     )
 
 

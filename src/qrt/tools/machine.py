@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import platform
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from qrt.backends.cpu.tiers import obstacles, offered_features, tier_in_use
+from qrt.backends.cpu.tiers import cpu_name, obstacles, offered_features, tier_in_use
+from qrt.backends.cpu.tuning import Tuning, read_tuning
 from qrt.config import Env, cache_dir, cgroup_cpus, default_threads, read_env
 from qrt.errors import QrtError
 
@@ -52,6 +51,7 @@ class Machine:
     n_threads: int
     cgroup_cpus: float | None
     cache: Cache | None
+    tuning: Tuning | None
     versions: dict[str, str]
     problems: tuple[str, ...]
 
@@ -59,7 +59,7 @@ class Machine:
 def examine() -> Machine:
     """Looks at everything without changing it, but for making the cache directory."""
     problems: list[str] = []
-    tier, cache, env = "", None, Env()
+    tier, cache, tuning, env = "", None, None, Env()
     try:
         env = read_env()
     except QrtError as error:
@@ -72,6 +72,10 @@ def examine() -> Machine:
         cache = _cache(cache_dir(env))
     except QrtError as error:
         problems.append(str(error))
+    try:
+        tuning = read_tuning(env) if tier and cache else None
+    except QrtError as error:
+        problems.append(str(error))
     return Machine(
         cpu=cpu_name(),
         features=offered_features(),
@@ -81,28 +85,10 @@ def examine() -> Machine:
         n_threads=default_threads(env),
         cgroup_cpus=cgroup_cpus(),
         cache=cache,
+        tuning=tuning,
         versions={"python": platform.python_version(), **dict(_versions())},
         problems=tuple(problems),
     )
-
-
-def cpu_name() -> str:
-    """The CPU's name as its maker writes it, or its architecture."""
-    if sys.platform == "linux":
-        try:
-            lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
-        except OSError:
-            lines = []
-        for line in lines:
-            key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                return value.strip()
-    if sys.platform == "darwin":
-        command = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode == 0:
-            return done.stdout.strip()
-    return platform.processor() or platform.machine()
 
 
 def _backends(tier: str) -> Iterator[Choice]:

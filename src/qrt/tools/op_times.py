@@ -76,6 +76,7 @@ class StepProfile:
     n_rows: int
     depth: int
     """Tokens before the step's own, in the middle one of the steps."""
+    n_threads: int
     n_steps: int
     seconds: float
     """Of a whole step, as the engine runs it."""
@@ -110,13 +111,14 @@ class StepProfile:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """The steps of one model, and what the same threads can do at most: medians of measurements
-    before, between and after the steps."""
+    """The steps of one model, and what this machine can do at most."""
 
     model_filename: str
     n_threads: int
+    """Those of the phase that has more."""
     kv_type: str
     ceilings: Ceilings
+    """Of `n_threads` threads: medians of measurements before, between and after the steps."""
     steps: tuple[StepProfile, ...]
 
 

@@ -12,7 +12,7 @@ from functools import partial
 
 import numpy as np
 
-from qrt.backends.base import Progress
+from qrt.backends.base import Progress, Settings
 from qrt.backends.cpu.ceilings import Ceilings, measure_ceilings
 from qrt.backends.cpu.executor import CpuExecutor
 from qrt.backends.cpu.profile import StepClock, StepTimes, Work, work_of
@@ -25,6 +25,7 @@ from qrt.runtime.loader import Loaded, LoadOptions, load
 from qrt.tools.op_times import OpTime, Profile, StepProfile
 
 _SEED = 0
+_MAX_PROMPT = 512
 _N_PREFILLS = 5
 
 
@@ -32,21 +33,24 @@ _N_PREFILLS = 5
 class ProfileOptions:
     """Which steps to time: one of `n_prompt` tokens, and `n_gen` of one; 0 leaves one out.
 
-    `n_depth` are tokens that are in the cache already.
+    `n_prompt` None is 512, or as many as one step takes. `n_depth` are tokens that are in the
+    cache already. `n_threads` None are those that a model runs with when none are asked for.
     """
 
-    n_prompt: int = 512
+    n_prompt: int | None = None
     n_gen: int = 32
     n_depth: int = 0
-    n_threads: int
+    n_threads: int | None = None
     kv_type: str = "f16"
     backend: str = "auto"
 
     def __post_init__(self) -> None:
         for name in ("n_prompt", "n_gen", "n_depth"):
-            check_int(name, getattr(self, name), 0, INT_MAX)
-        check_int("n_threads", self.n_threads, 1, MAX_THREADS)
-        if not self.n_prompt and not self.n_gen:
+            if getattr(self, name) is not None:
+                check_int(name, getattr(self, name), 0, INT_MAX)
+        if self.n_threads is not None:
+            check_int("n_threads", self.n_threads, 1, MAX_THREADS)
+        if self.n_prompt == 0 and not self.n_gen:
             raise InputError("nothing to profile: n_prompt and n_gen are both 0")
         if self.backend not in ("auto", "cpu"):
             raise InputError(f"only the cpu backend has a profile, got backend {self.backend!r}")
@@ -57,30 +61,35 @@ def profile(path: str | os.PathLike[str], options: ProfileOptions, progress: Pro
 
     Raises InputError for a prompt that does not fit one step, and what `runtime.loader.load` does.
     """
+    n_prompt = _MAX_PROMPT if options.n_prompt is None else options.n_prompt
     load_options = LoadOptions(
-        n_ctx=options.n_depth + max(options.n_prompt, options.n_gen),
+        n_ctx=options.n_depth + max(n_prompt, options.n_gen),
         n_threads=options.n_threads,
         kv_type=options.kv_type,
         backend=options.backend,
     )
     loaded = load(path, load_options, progress)
     with closing(_Runner(loaded, progress)) as runner:
-        max_rows = loaded.executor.settings.max_rows
-        if options.n_prompt > max_rows:
-            what = f"a prefill step has at most {max_rows} tokens, got n_prompt {options.n_prompt}"
+        settings = loaded.executor.settings
+        if options.n_prompt is None:
+            n_prompt = min(n_prompt, settings.max_rows)
+        if n_prompt > settings.max_rows:
+            limit = f"a prefill step has at most {settings.max_rows} tokens"
+            what = f"{limit}, got n_prompt {n_prompt}"
             raise InputError(f"{what}; use n_depth for those before them")
-        plans = list(_plans(options))
-        ceilings = [measure_ceilings(options.n_threads, progress)]
+        plans = list(_plans(n_prompt, options, settings))
+        n_threads = max(plan.n_threads for plan in plans)
+        ceilings = [measure_ceilings(n_threads, progress)]
         times = []
         for plan in plans:
             times.append(runner.times(plan, progress))
-            ceilings.append(measure_ceilings(options.n_threads, progress))
+            ceilings.append(measure_ceilings(n_threads, progress))
         typical = _medians(ceilings)
         steps = [
             _step_profile(plan, runner.work(plan), some, typical)
             for plan, some in zip(plans, times, strict=True)
         ]
-    return Profile(str(path), options.n_threads, options.kv_type, typical, tuple(steps))
+    return Profile(str(path), n_threads, options.kv_type, typical, tuple(steps))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +98,7 @@ class _Plan:
 
     phase: Phase
     n_rows: int
+    n_threads: int
     starts: Sequence[int]
 
     @property
@@ -96,12 +106,12 @@ class _Plan:
         return self.starts[len(self.starts) // 2]
 
 
-def _plans(options: ProfileOptions) -> Iterator[_Plan]:
-    depth = options.n_depth
-    if options.n_prompt:
-        yield _Plan("prefill", options.n_prompt, [depth] * _N_PREFILLS)
+def _plans(n_prompt: int, options: ProfileOptions, settings: Settings) -> Iterator[_Plan]:
+    depth, threads_of = options.n_depth, settings.threads_of
+    if n_prompt:
+        yield _Plan("prefill", n_prompt, threads_of("prefill"), [depth] * _N_PREFILLS)
     if options.n_gen:
-        yield _Plan("decode", 1, range(depth, depth + options.n_gen))
+        yield _Plan("decode", 1, threads_of("decode"), range(depth, depth + options.n_gen))
 
 
 class _Runner:
@@ -168,6 +178,7 @@ def _step_profile(
         phase=plan.phase,
         n_rows=plan.n_rows,
         depth=plan.depth,
+        n_threads=plan.n_threads,
         n_steps=len(middle),
         seconds=statistics.mean(one.seconds for one in middle),
         records=tuple(map(partial(_op_time, ceilings), work, work_s.tolist(), wait_s.tolist())),

@@ -65,6 +65,8 @@ def prepare(
     team = Team(settings.n_threads, library)
     load = partial(load_weights, graph, tensors, library, team, progress)
     weights = with_sidecar(settings.file, graph, env, load)
+    n_decoding = settings.threads_of("decode")
+    decoding = team if n_decoding == settings.n_threads else Team(n_decoding, library)
     max_rows = -(-settings.max_rows // BF16_TILE) * BF16_TILE
     specs = [op.spec for op in graph.ops if isinstance(op, Rope)]
     recorder = Recorder(
@@ -80,7 +82,7 @@ def prepare(
         rope_tables(specs),
         library,
     )
-    return CpuExecutor(settings, tier, recorder, team)
+    return CpuExecutor(settings, tier, recorder, {"prefill": team, "decode": decoding})
 
 
 def rope_tables(specs: list[RopeSpec]) -> dict[object, int]:
@@ -104,15 +106,17 @@ class Walk(Protocol):
 class CpuExecutor:
     """A model ready to run; see `qrt.backends.base.Executor`."""
 
-    def __init__(self, settings: Settings, tier: Tier, recorder: Recorder, team: Team) -> None:
+    def __init__(
+        self, settings: Settings, tier: Tier, recorder: Recorder, teams: Mapping[Phase, Team]
+    ) -> None:
         self.settings = settings
         self.tier = tier
         self.recorder = recorder
-        self.walk: Walk = team.run
-        """What walks a step's tape; `qrt.backends.cpu.profile` puts a clock in its place."""
-        self._team = team
+        self.walks: dict[Phase, Walk] = {phase: team.run for phase, team in teams.items()}
+        """What walks the tapes of a phase; `qrt.backends.cpu.profile` puts a clock in its place."""
+        self._teams = teams
         self._tapes = {tiling: recorder.tape(tiling) for tiling in tilings(tier)}
-        self._scratch = aligned(SCRATCH * settings.n_threads)
+        self._scratch = aligned(SCRATCH * max(team.n_threads for team in teams.values()))
         self._step = aligned(STEP.size)
         self._words = self._step.view(np.int64)
         self._logits = np.empty(0, np.float32)
@@ -147,7 +151,7 @@ class CpuExecutor:
         ):
             self._set(field, value)
         tape = self._tapes[tiling_for(self.tier, phase, len(tokens))].records
-        self.walk(tape, address(self._step), interruptible=phase == "prefill")
+        self.walks[phase](tape, address(self._step), interruptible=phase == "prefill")
         if self._words[STEP.cancel // 8]:
             raise Cancelled
         return self._logits[: n_logits * n_vocab].reshape(n_logits, n_vocab)
@@ -174,5 +178,6 @@ class CpuExecutor:
 
     def close(self) -> None:
         """Ends the threads and lets go of weights and pages."""
-        self._team.close()
+        for team in set(self._teams.values()):
+            team.close()
         del self.recorder, self._tapes

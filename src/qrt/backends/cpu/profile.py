@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qrt.backends.base import Progress
-from qrt.backends.cpu.executor import CpuExecutor
+from qrt.backends.cpu.executor import CpuExecutor, Walk
 from qrt.backends.cpu.kv import page_sizes
 from qrt.backends.cpu.memory import address
 from qrt.backends.cpu.placement import tiling_for
@@ -121,40 +121,44 @@ class StepClock:
         self._library = load_kernels(["clock"], executor.tier, directory, 1, progress)
         self._clock = self._library.address("clock")
         self._executor = executor
-        self._clocked: dict[int, _Clocked] = {}  # by the address of a tape of the executor
+        self._clocked: dict[tuple[Phase, int], _Clocked] = {}  # int: the address of a tape
         self._ticks_per_s = self._measure_ticks_per_s()
 
     def time(self, run_step: Callable[[], object]) -> StepTimes:
         """The times of the one step that `run_step` runs, with clocks between its records."""
-        executor, walk = self._executor, self._executor.walk
+        executor, walks = self._executor, self._executor.walks
         walked: list[_Clocked] = []
 
-        def timed(tape: NDArray[np.int64], step: int, *, interruptible: bool = False) -> None:
-            if address(tape) not in self._clocked:
-                self._clocked[address(tape)] = self._with_clocks(tape)
-            walked.append(self._clocked[address(tape)])
-            walk(walked[-1].records, step, interruptible=interruptible)
+        def timed(phase: Phase) -> Walk:
+            def walk(tape: NDArray[np.int64], step: int, *, interruptible: bool = False) -> None:
+                key = phase, address(tape)
+                if key not in self._clocked:
+                    self._clocked[key] = self._with_clocks(phase, tape)
+                walked.append(self._clocked[key])
+                walks[phase](walked[-1].records, step, interruptible=interruptible)
 
-        executor.walk = timed
+            return walk
+
+        executor.walks = {phase: timed(phase) for phase in walks}
         start = time.perf_counter()
         try:
             run_step()
         finally:
             seconds = time.perf_counter() - start
-            executor.walk = walk
+            executor.walks = walks
         (clocked,) = walked
         span_s = np.diff(clocked.stamps).mean(axis=0) / self._ticks_per_s
         return StepTimes(seconds, span_s[0::2], span_s[1::2])
 
-    def _with_clocks(self, tape: NDArray[np.int64]) -> _Clocked:
-        return _Clocked(tape, self._clock, self._executor.settings.n_threads)
+    def _with_clocks(self, phase: Phase, tape: NDArray[np.int64]) -> _Clocked:
+        return _Clocked(tape, self._clock, self._executor.settings.threads_of(phase))
 
     def _measure_ticks_per_s(self) -> float:
-        lone = self._with_clocks(np.empty((0, TAPE.size // 8), np.int64))
+        lone = self._with_clocks("decode", np.empty((0, TAPE.size // 8), np.int64))
         step = aligned(STEP.size)
 
         def now() -> tuple[int, float]:
-            self._executor.walk(lone.records, address(step))
+            self._executor.walks["decode"](lone.records, address(step))
             return int(lone.stamps[0, 0]), time.perf_counter()
 
         first_ticks, first_s = now()

@@ -1,9 +1,33 @@
-"""Which instruction tiers there are, and what this CPU offers of what they ask for."""
+"""This CPU: its name, the instruction tiers it can run, and what it offers of what they need."""
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
 from qrt.config import Env
 from qrt.kernels import isa
+
+
+def cpu_name() -> str:
+    """The CPU's name as its maker writes it, or its architecture."""
+    if sys.platform == "linux":
+        try:
+            lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+        except OSError:
+            lines = []
+        for line in lines:
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                return value.strip()
+    if sys.platform == "darwin":
+        command = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return done.stdout.strip()
+    return platform.processor() or platform.machine()
 
 
 def tier_in_use(env: Env) -> str:
