@@ -79,7 +79,9 @@ def start(command: list[str]) -> tuple[float, int]:
     return seconds, usage.ru_maxrss * unit
 
 
-def start_row(path: Path | None, n_threads: int, n_ctx: int, repeat: int) -> Row:
+def start_row(
+    path: Path | None, n_threads: int, n_ctx: int, repeat: int, peer_python: str | None
+) -> Row:
     """Whole processes that generate one token; the first, which fills the caches, is not counted.
 
     This process stays small, since a child's peak starts at what its parent holds.
@@ -90,15 +92,26 @@ def start_row(path: Path | None, n_threads: int, n_ctx: int, repeat: int) -> Row
         command = [*qrt, "run", *common, PROMPT]
     else:
         command = [*qrt, "complete", str(path), *common, "-c", str(n_ctx), "-p", PROMPT]
-    start(command)
-    runs = [start(command) for _ in range(repeat)]
-    peak = median(peak for _, peak in runs)
+    peer = None
+    if path is not None and peer_python is not None:
+        script = str(Path(__file__).with_name("peer_first_token.py"))
+        peer = [peer_python, script, str(path), PROMPT, str(n_threads), str(n_ctx)]
+    turns = [(start(command), start(peer) if peer else None) for _ in range(repeat + 1)][1:]
+    peak = median(ours[1] for ours, _ in turns)
     row: Row = {
         "model": path.stem if path else "(embedded)",
         "threads": n_threads,
-        "first token s": median(seconds for seconds, _ in runs),
+        "first token s": median(ours[0] for ours, _ in turns),
         "peak MB": peak / 1e6,
+        "time / llama.cpp": None,
+        "llama.cpp s": None,
+        "llama.cpp peak MB": None,
     }
+    if peer is not None:
+        pairs = [(ours[0], theirs[0]) for ours, theirs in turns if theirs]
+        row["time / llama.cpp"] = Ratio(median(ours / theirs for ours, theirs in pairs))
+        row["llama.cpp s"] = median(theirs for _, theirs in pairs)
+        row["llama.cpp peak MB"] = median(theirs[1] for _, theirs in turns if theirs) / 1e6
     if path is None:
         return row | {"peak / (file + KV)": None, "file MB": None, "KV MB": None}
     description = describe(path)
@@ -121,6 +134,7 @@ def main() -> None:
     parser.add_argument("-r", "--repeat", type=int, default=5, help="runs; the median is shown")
     parser.add_argument("--startup", action="store_true", help="processes; no file: the embedded")
     parser.add_argument("-c", "--n-ctx", type=int, default=2048, help="context for --startup")
+    parser.add_argument("--peer-python", help="has llama-cpp-python, to start beside")
     parser.add_argument("-o", "--output", choices=("md", "json"), default="md")
     args = parser.parse_args()
     if not args.files and not args.startup:
@@ -130,7 +144,7 @@ def main() -> None:
         for path in args.files or [None]:
             note(f"{path or 'embedded model'} on {n_threads} threads")
             if args.startup:
-                rows.append(start_row(path, n_threads, args.n_ctx, args.repeat))
+                rows.append(start_row(path, n_threads, args.n_ctx, args.repeat, args.peer_python))
             else:
                 rows += measure(path, n_threads, args)
     write(rows, args.output)
