@@ -15,6 +15,7 @@ from pathlib import Path
 
 from report import Ratio, Row, Share, markdown, note
 
+PLAIN = ("tok/s", " s", " MB")
 RATIOS, SHARES = ("llama.cpp", "of one alone", "peak /"), ("of read", "/ read")
 
 
@@ -57,7 +58,9 @@ def dressed(row: Row) -> Row:
     def dress(column: str, value: object) -> object:
         if isinstance(value, float) and any(part in column for part in SHARES):
             return Share(value)
-        is_ratio = any(part in column for part in RATIOS) and not column.endswith(("tok/s", " s", " MB"))
+        is_ratio = any(part in column for part in RATIOS) and not column.endswith(
+            ("tok/s", " s", " MB")
+        )
         return Ratio(value) if isinstance(value, float) and is_ratio else value
 
     return {column: dress(column, value) for column, value in row.items()}

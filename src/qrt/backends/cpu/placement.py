@@ -16,27 +16,23 @@ from qrt.kernels.layout import ROW_TILE
 
 ONE, FEW = Tiling(1, "matmul.{}.1"), Tiling(ROW_TILE, f"matmul.{{}}.{ROW_TILE}")
 
+FEW_ROWS = 32
+"""Up to so many rows the bus is the limit, and weights are best read as a stream."""
+
 
 def many(tier: Tier) -> Tiling:
-    """The tiling of steps of many rows."""
-    return Tiling(ROW_TILE, f"matmul_prefill.{{}}.{ROW_TILE}.{tier.panels}")
-
-
-def prefill(tier: Tier) -> Tiling:
-    """The tiling of prefill steps."""
-    return many(tier)._replace(bf16=tier.tiles)
+    """The tiling of prefill steps of many rows."""
+    return Tiling(ROW_TILE, f"matmul_prefill.{{}}.{ROW_TILE}.{tier.panels}", tier.tiles)
 
 
 def tilings(tier: Tier) -> set[Tiling]:
     """Every tiling that steps on `tier` run with."""
-    return {ONE, FEW, many(tier), prefill(tier)}
+    return {ONE, FEW, many(tier)}
 
 
 def tiling_for(tier: Tier, phase: Phase, n_rows: int) -> Tiling:
     """The tiling that a step of `n_rows` rows runs with."""
-    if phase == "prefill":
-        return prefill(tier)
-    if n_rows > ROW_TILE:
+    if phase == "prefill" and (n_rows > FEW_ROWS or tier.tiles):
         return many(tier)
     return ONE if n_rows == 1 else FEW
 
