@@ -21,8 +21,9 @@ THREADS = (1, 2, 3)
 RUNNABLE = [name for name, tier in TIERS.items() if not missing(tier, host_features())]
 BEST = RUNNABLE[-1]
 
-ONE, FEW, MANY, MANY_PAIRED = TILINGS = (
+ONE, TWO, FEW, MANY, MANY_PAIRED = TILINGS = (
     Tiling(1, "matmul.{}.1"),
+    Tiling(2, "matmul.{}.2"),
     Tiling(4, "matmul.{}.4"),
     Tiling(4, "matmul_prefill.{}.4.1"),
     Tiling(4, "matmul_prefill.{}.4.2"),

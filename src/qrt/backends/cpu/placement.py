@@ -14,7 +14,7 @@ from qrt.graph.lower import Plan, lower
 from qrt.kernels.isa import Tier, choose
 from qrt.kernels.layout import ROW_TILE
 
-ONE, FEW = Tiling(1, "matmul.{}.1"), Tiling(ROW_TILE, f"matmul.{{}}.{ROW_TILE}")
+ONE, TWO, FEW = (Tiling(n, f"matmul.{{}}.{n}") for n in (1, 2, ROW_TILE))
 
 FEW_ROWS = 32
 """Up to so many rows the bus is the limit, and weights are best read as a stream."""
@@ -27,14 +27,14 @@ def many(tier: Tier) -> Tiling:
 
 def tilings(tier: Tier) -> set[Tiling]:
     """Every tiling that steps on `tier` run with."""
-    return {ONE, FEW, many(tier)}
+    return {ONE, TWO, FEW, many(tier)}
 
 
 def tiling_for(tier: Tier, phase: Phase, n_rows: int) -> Tiling:
     """The tiling that a step of `n_rows` rows runs with."""
     if phase == "prefill" and (n_rows > FEW_ROWS or tier.tiles):
         return many(tier)
-    return ONE if n_rows == 1 else FEW
+    return next((tiling for tiling in (ONE, TWO) if n_rows <= tiling.rows), FEW)
 
 
 def plan_placement(
