@@ -82,6 +82,8 @@ def kernel_of(task: Task, qtypes: dict[str, str], kv_type: str, tiling: Tiling) 
         case Linear(weight=weight):
             if tiling.in_bf16(task) and form_for(qtypes[weight]) == LINES:
                 return f"matmul_amx.{qtypes[weight]}"
+            if task.of_logits:  # few rows, whose weights come from memory
+                return f"matmul.{qtypes[weight]}.{tiling.rows}"
             return tiling.matmul.format(qtypes[weight])
         case Rope():
             return "rope"
