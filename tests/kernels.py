@@ -193,22 +193,34 @@ class Lab:
     ) -> NDArray[np.float32]:
         """x @ w.T + bias + residual"""
         n_rows, n_in = x.shape
-        handed = self.hand_over(x, tiling.rows, quantized=PANEL_FORMATS[qtype].quantized)
         out = Buffer((n_rows, n_out), np.float32)
-        padding = np.zeros(16, np.float32)  # biases are read 16 at a time, residuals too
-        args = self.record(
-            layout.MATMUL,
-            weights=self.put(panels),
-            x=self.put(handed),
-            out=out.address,
-            stride=n_out,
-            bias=0 if bias is None else self.put(np.concatenate([bias, padding])),
-            residual=0 if residual is None else self.put(np.append(residual, padding)),
-            n_in=n_in,
-            n_out=n_out,
-            rows_of=0,
-        )
+        handed = self.hand_over(x, tiling.rows, quantized=PANEL_FORMATS[qtype].quantized)
+        values = self.operands(panels, handed, n_in, out, bias, residual)
+        args = self.record(layout.MATMUL, **values, rows_of=0)
         return self.run([(tiling.matmul.format(qtype), args)], [out], n_rows=n_rows)[0]
+
+    def operands(
+        self,
+        panels: NDArray[np.uint8],
+        handed: NDArray[Any],
+        n_in: int,
+        out: Buffer,
+        bias: NDArray[np.float32] | None,
+        residual: NDArray[np.float32] | None,
+    ) -> dict[str, int]:
+        """What the records of all matmuls have in common."""
+        n_out = out.array.shape[1]
+        padding = np.zeros(16, np.float32)  # biases are read 16 at a time, residuals too
+        return {
+            "weights": self.put(panels),
+            "x": self.put(handed),
+            "out": out.address,
+            "stride": n_out,
+            "bias": 0 if bias is None else self.put(np.concatenate([bias, padding])),
+            "residual": 0 if residual is None else self.put(np.append(residual, padding)),
+            "n_in": n_in,
+            "n_out": n_out,
+        }
 
 
 def quantize_lines(x: NDArray[np.float32], *, fused: bool) -> dict[str, NDArray[Any]]:

@@ -11,6 +11,7 @@ import pytest
 from kernels import BEST, RUNNABLE
 
 from qrt.config import cache_dir
+from qrt.errors import BackendError
 from qrt.kernels import amx, isa
 from qrt.kernels.isa import TIERS, choose, missing
 from qrt.kernels.objects import cache_key
@@ -57,7 +58,9 @@ def test_what_fails_the_trial_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(isa, "host_features", lambda: every)
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(amx, "refused", lambda: "")
-    assert choose(None).name == "amx"
-    monkeypatch.setattr(amx, "refused", lambda: "no")
+    assert choose("amx").name == "amx"
     assert choose(None).name == "avx512vnni"
+    monkeypatch.setattr(amx, "refused", lambda: "no")
+    with pytest.raises(BackendError, match="QRT_ISA=amx: no"):
+        choose("amx")
     assert missing(TIERS["amx"], every) == "no"

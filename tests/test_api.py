@@ -316,15 +316,13 @@ def test_bad_arguments_raise_at_once(model, call, error, message):
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ({"n_threads": 0}, "n_threads must be between 1"),
-        ({"n_threads": -2}, "n_threads must be between 1"),
+        *(({"n_threads": n}, "n_threads must be between 1") for n in (0, -2)),
         ({"n_ctx": 0}, "n_ctx must be between 1"),
         ({"n_ctx": 257}, "n_ctx is 257, the model was trained for 256"),
         ({"n_ctx": True}, "n_ctx must be an integer"),
         ({"kv_type": "q9_0"}, "kv_type must be one of f16, f32, q8_0, q4_0, or .* got 'q9_0'"),
         ({"kv_type": "f16,q8_0,f16"}, "kv_type must be .* two for K,V such as q8_0,q4_0; got"),
-        ({"kv_type": "f16,"}, "kv_type must be one of"),
-        ({"kv_type": None}, "kv_type must be one of .* got None"),
+        *(({"kv_type": kv}, f"kv_type must be one of .* got {kv!r}") for kv in ("f16,", None)),
         ({"backend": "tpu"}, "backend must be one of auto, cpu, reference, got 'tpu'"),
         ({"seed": -1}, "seed must be between 0"),
     ],

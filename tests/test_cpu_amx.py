@@ -28,7 +28,6 @@ test_plain_weights = backend.test_plain_weights
 test_chunks_and_threads_do_not_show = backend.test_chunks_and_threads_do_not_show
 test_sequences_in_one_batch_do_not_meet = backend.test_sequences_in_one_batch_do_not_meet
 test_only_the_rows_asked_for_get_logits = backend.test_only_the_rows_asked_for_get_logits
-test_phases_agree = backend.test_phases_agree
 
 
 @pytest.mark.parametrize("name", ["Q4_0", "Q6_K"])

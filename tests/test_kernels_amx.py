@@ -73,20 +73,8 @@ def matmul(
     rows, n_in = x.shape
     handed = hand_over(lab, x)
     out, wide = Buffer((rows, n_out), np.float32), Buffer((3, wide_bytes), np.uint8)
-    padding = np.zeros(16, np.float32)
-    args = lab.record(
-        layout.MATMUL_AMX,
-        weights=lab.put(panels),
-        x=lab.put(handed),
-        out=out.address,
-        stride=n_out,
-        bias=0 if bias is None else lab.put(np.concatenate([bias, padding])),
-        residual=0 if residual is None else lab.put(np.append(residual, padding)),
-        n_in=n_in,
-        n_out=n_out,
-        wide=wide.address,
-        wide_bytes=wide_bytes,
-    )
+    values = lab.operands(panels, handed, n_in, out, bias, residual)
+    args = lab.record(layout.MATMUL_AMX, **values, wide=wide.address, wide_bytes=wide_bytes)
     got = lab.run([(f"matmul_amx.{qtype}", args)], [out], n_rows=rows)[0]
     wide.check()
     return got

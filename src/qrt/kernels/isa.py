@@ -115,10 +115,14 @@ def missing(tier: Tier, features: frozenset[str]) -> str:
 
 
 def choose(wanted: str | None) -> Tier:
-    """The tier named `wanted`, or the best this CPU can run; BackendError when it cannot."""
+    """The tier named `wanted`, or the best this CPU can run; BackendError when it cannot.
+
+    Tiles have to be asked for: their prefill differs from decode by more than a model should.
+    """
     features = host_features()
     if wanted is None:
-        return [tier for tier in TIERS.values() if not missing(tier, features)][-1]
+        usual = (tier for tier in TIERS.values() if not tier.tiles)
+        return [tier for tier in usual if not missing(tier, features)][-1]
     if wanted not in TIERS:
         raise BackendError(f"QRT_ISA={wanted}: no such tier; choose from {', '.join(TIERS)}")
     why = missing(TIERS[wanted], features)

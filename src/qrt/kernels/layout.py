@@ -77,7 +77,8 @@ normed float32 rows go. lines, lanes: where the rows go for matmuls, quantized o
 tiles of `tile` rows; 0 for neither. rows_of means the same in every record that has it."""
 MATMUL = record("Matmul", "weights x out stride bias residual n_in n_out rows_of")
 MATMUL_AMX = record("MatmulAmx", "weights x out stride bias residual n_in n_out wide wide_bytes")
-"""wide: memory of `wide_bytes` for each thread, at least twice `panel_wide_bytes`."""
+"""As MATMUL, up to n_out. wide: memory of `wide_bytes` for each thread, at least twice
+`panel_wide_bytes`."""
 
 
 def panel_wide_bytes(n_in: int) -> int:

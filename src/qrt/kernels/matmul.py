@@ -166,8 +166,29 @@ def _float_panel(fmt: PanelFormat, tile: int) -> Any:
 
 
 @inline
-def finish(value, out, column, width, bias, residual):
-    """Adds bias and residual and stores `width` of 16 outputs; addresses 0 stand for none."""
+def rows_and_target(step, args):
+    """How many rows a matmul has, and where its outputs go: without a place, to the logits."""
+    n_rows, out = load_i64(step + STEP.n_rows), load_i64(args + MATMUL.out)
+    if load_i64(args + MATMUL.rows_of):
+        n_rows = load_i64(step + STEP.n_logits)
+    if out == 0:
+        out = load_i64(step + STEP.logits)
+    return n_rows, out
+
+
+@inline
+def finish(value, args, out, row, panel):
+    """Adds bias and residual to the outputs of a panel and stores those of them that there are.
+
+    `args` begin as MATMUL does.
+    """
+    bias, residual = load_i64(args + MATMUL.bias), load_i64(args + MATMUL.residual)
+    column = 16 * panel
+    at = 4 * (row * load_i64(args + MATMUL.stride) + column)
+    width = min(16, load_i64(args + MATMUL.n_out) - column)
+    out += at
+    if residual:
+        residual += at
     if width == 16:
         if bias:
             value = value + load_f32x16(bias + 4 * column)
@@ -195,14 +216,8 @@ def build(qtype: str, tile_rows: str) -> Any:
     def matmul(step, args, thread, n_threads):
         n_in, n_out = load_i64(args + MATMUL.n_in), load_i64(args + MATMUL.n_out)
         weights, x = load_i64(args + MATMUL.weights), load_i64(args + MATMUL.x)
-        out, stride = load_i64(args + MATMUL.out), 4 * load_i64(args + MATMUL.stride)
-        bias, residual = load_i64(args + MATMUL.bias), load_i64(args + MATMUL.residual)
         scratch = load_i64(step + STEP.scratch) + thread * SCRATCH
-        n_rows = load_i64(step + STEP.n_rows)
-        if load_i64(args + MATMUL.rows_of):
-            n_rows = load_i64(step + STEP.n_logits)
-        if out == 0:
-            out = load_i64(step + STEP.logits)
+        n_rows, out = rows_and_target(step, args)
         n_panels = (n_out + 15) >> 4
         panel_bytes = n_in // block_size * block_bytes
         last = n_panels * (thread + 1) // n_threads
@@ -213,9 +228,6 @@ def build(qtype: str, tile_rows: str) -> Any:
                     acc = panel(nothing(), p, x + row * n_in * row_bytes, n_in)
                     store(scratch, acc)
                     for r in range(min(tile, n_rows - row)):
-                        at = (row + r) * stride + 64 * i
-                        value = load_f32x16(scratch + 64 * r)
-                        width, add = min(16, n_out - 16 * i), residual + at if residual else 0
-                        finish(value, out + at, 16 * i, width, bias, add)
+                        finish(load_f32x16(scratch + 64 * r), args, out, row + r, i)
 
     return matmul

@@ -104,8 +104,7 @@ def build(qtype: str) -> Any:
     def matmul_amx(step, args, thread, n_threads):
         n_in, n_out = load_i64(args + MATMUL_AMX.n_in), load_i64(args + MATMUL_AMX.n_out)
         weights, x = load_i64(args + MATMUL_AMX.weights), load_i64(args + MATMUL_AMX.x)
-        out, stride = load_i64(args + MATMUL_AMX.out), 4 * load_i64(args + MATMUL_AMX.stride)
-        bias, residual = load_i64(args + MATMUL_AMX.bias), load_i64(args + MATMUL_AMX.residual)
+        out = load_i64(args + MATMUL_AMX.out)
         wide_bytes = load_i64(args + MATMUL_AMX.wide_bytes)
         wide = load_i64(args + MATMUL_AMX.wide) + thread * wide_bytes
         registers = load_i64(step + STEP.scratch) + thread * SCRATCH
@@ -128,11 +127,8 @@ def build(qtype: str) -> Any:
                     multiply(registers, x0, x1, w0, w0 + tiles_bytes, n_in, to, LINE * at_once)
                 for r in range(min(2 * BF16_TILE, n_rows - row)):
                     for i in range(n_group):
-                        column = 16 * (group + i)
-                        at = (row + r) * stride + 4 * column
                         value = load_f32x16(sums + LINE * (r * at_once + i))
-                        width, add = min(16, n_out - column), residual + at if residual else 0
-                        finish(value, out + at, column, width, bias, add)
+                        finish(value, args, out, row + r, group + i)
         end_tiles()
 
     return matmul_amx

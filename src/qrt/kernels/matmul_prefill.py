@@ -15,7 +15,7 @@ from qrt.kernels.blocks.parts import fetch_nothing
 from qrt.kernels.intrinsics import load_f32x16, load_i64, load_wide, scatter, store, zeros
 from qrt.kernels.jit import inline
 from qrt.kernels.layout import LINE, MATMUL, SCRATCH, STEP
-from qrt.kernels.matmul import finish, float_panels, update_for
+from qrt.kernels.matmul import finish, float_panels, rows_and_target, update_for
 from qrt.kernels.panels import PANEL_FORMATS, PanelFormat
 
 K_AT_ONCE = 512
@@ -145,14 +145,8 @@ def build(qtype: str, tile_rows: str, panels_at_once: str) -> Any:
     def matmul(step, args, thread, n_threads):
         n_in, n_out = load_i64(args + MATMUL.n_in), load_i64(args + MATMUL.n_out)
         weights, x = load_i64(args + MATMUL.weights), load_i64(args + MATMUL.x)
-        out, stride = load_i64(args + MATMUL.out), 4 * load_i64(args + MATMUL.stride)
-        bias, residual = load_i64(args + MATMUL.bias), load_i64(args + MATMUL.residual)
         scratch = load_i64(step + STEP.scratch) + thread * SCRATCH
-        n_rows = load_i64(step + STEP.n_rows)
-        if load_i64(args + MATMUL.rows_of):
-            n_rows = load_i64(step + STEP.n_logits)
-        if out == 0:
-            out = load_i64(step + STEP.logits)
+        n_rows, out = rows_and_target(step, args)
         last = (n_out + 15) >> 4
         panel_bytes = n_in // block_size * block_bytes
         end = last * (thread + 1) // n_threads
@@ -163,9 +157,7 @@ def build(qtype: str, tile_rows: str, panels_at_once: str) -> Any:
                 sums(scratch, p, panel_bytes, n_here, x + first * n_in * row_bytes, n_in, n)
                 for row in range(n):
                     for i in range(n_here):
-                        at, column = (first + row) * stride + 64 * (panel + i), 16 * (panel + i)
                         value = load_f32x16(scratch + 64 * (n_panels * row + i))
-                        add = residual + at if residual else 0
-                        finish(value, out + at, column, min(16, n_out - column), bias, add)
+                        finish(value, args, out, first + row, panel + i)
 
     return matmul

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from llvmlite import ir
 from numba.core import cgutils
 
+from qrt.kernels.llvm import F32, I8, I32, vector
 from qrt.kernels.vectors import splat
 
-I8, I32, I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
-ROW_I32, ROW_F32 = ir.VectorType(I32, 16), ir.VectorType(ir.FloatType(), 16)
+I64 = ir.IntType(64)
+ROW_I32, ROW_F32 = vector(I32, 16), vector(F32, 16)
 ROWS, ROW_BYTES = 16, 64
 STRIDE = I64(ROW_BYTES)
 

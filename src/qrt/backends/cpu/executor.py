@@ -77,7 +77,7 @@ def prepare(
         settings.kv_type,
         reserve(plan.row_bytes * max_rows),
         reserve_partials(graph, settings.n_pages * PAGE),
-        reserve_wide(weights, settings.n_threads),
+        reserve_wide(weights, settings.n_threads if tier.tiles else 0),
         max_rows,
         rope_tables(specs),
         library,
