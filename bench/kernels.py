@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from report import Row, Share, counts, gb_s, median, note, shown, write
 
 from qrt.backends.cpu.memory import reserve
-from qrt.backends.cpu.placement import ONE, many
+from qrt.backends.cpu.placement import few, many
 from qrt.config import cache_dir, default_threads
 from qrt.kernels.isa import Tier, choose
 from qrt.kernels.layout import MATMUL, fill
@@ -32,7 +32,7 @@ def matmul_job(
     n_threads: int,
 ) -> Job:
     """Weights (n_out, N_IN) times activations (n_rows, N_IN)."""
-    tiling = ONE if n_rows == 1 else many(tier)
+    tiling = few(1) if n_rows == 1 else many(tier)
     x = aligned(8 * n_rows * N_IN)
     x.view(np.float32)[:] = 1.0
     out = aligned(4 * n_rows * n_out)
@@ -105,7 +105,7 @@ def main() -> None:
     if unknown:
         parser.error(f"no such format: {', '.join(unknown)}; known: {', '.join(PANEL_FORMATS)}")
     tier = choose(None)
-    wanted = [tiling.matmul.format(name) for name in names for tiling in (ONE, many(tier))]
+    wanted = [tiling.matmul.format(name) for name in names for tiling in (few(1), many(tier))]
 
     def compiling(what: str, done: int, total: int) -> None:
         note(f"{what} {done}/{total}")

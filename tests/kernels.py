@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from qrt.backends.cpu.placement import few
 from qrt.backends.cpu.recorder import Tiling
 from qrt.config import cache_dir
 from qrt.kernels import layout
@@ -21,13 +22,11 @@ THREADS = (1, 2, 3)
 RUNNABLE = [name for name, tier in TIERS.items() if not missing(tier, host_features())]
 BEST = RUNNABLE[-1]
 
-ONE, TWO, FEW, MANY, MANY_PAIRED = TILINGS = (
-    Tiling(1, "matmul.{}.1"),
-    Tiling(2, "matmul.{}.2"),
-    Tiling(4, "matmul.{}.4"),
-    Tiling(4, "matmul_prefill.{}.4.1"),
-    Tiling(4, "matmul_prefill.{}.4.2"),
+TILINGS = (
+    *(few(rows) for rows in TIERS[BEST].rows),
+    *(Tiling(4, f"matmul_prefill.{{}}.4.{panels}") for panels in (1, 2)),
 )
+ONE, MANY = TILINGS[0], TILINGS[-2]
 
 KV_PAIRS = [(kv, kv) for kv in layout.KV_BYTES]
 KV_PAIRS += [("q8_0", "q4_0"), ("q4_0", "f16"), ("f32", "q8_0")]

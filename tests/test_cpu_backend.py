@@ -17,6 +17,7 @@ from oracles import HALVES, TOKENS
 from qrt.arch import build_graph
 from qrt.backends import cpu, reference
 from qrt.backends.base import Cancelled, Executor, Settings
+from qrt.backends.cpu.placement import tiling_for
 from qrt.errors import BackendError
 from qrt.formats.gguf import open_gguf
 from qrt.formats.qtensor import QTensor
@@ -24,6 +25,7 @@ from qrt.formats.quants import QTYPES
 from qrt.graph.batch import PAGE_LEN, Batch, Phase
 from qrt.graph.builder import GraphBuilder
 from qrt.graph.ir import Graph
+from qrt.kernels.isa import TIERS
 
 pytestmark = pytest.mark.usefixtures("lab")  # all kernels are compiled at once
 
@@ -139,6 +141,12 @@ def test_chunks_and_threads_do_not_show(data: Path, name: str, kv_type: str) -> 
         decoded = [steps(model, TOKENS, chunk, "decode").tobytes() for chunk in (1, 5)]
         assert decoded[0] == decoded[1]
         model.close()
+
+
+def test_tiles_waste_no_rows() -> None:
+    counts = (1, 2, 3, 5, 8, 9, 13, 17, 21, 32)
+    chosen = [tiling_for(TIERS["avx512vnni"], "decode", n).rows for n in counts]
+    assert chosen == [1, 2, 4, 8, 8, 4, 16, 4, 8, 16]
 
 
 @pytest.mark.parametrize("name", ["Q4_0", "Q6_K", "F16"])

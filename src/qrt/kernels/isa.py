@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass
 
 from qrt.errors import BackendError
+from qrt.kernels.layout import ROW_TILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,10 +16,10 @@ class Tier:
     """A set of instructions that kernels are compiled for.
 
     `needs` are LLVM feature names that the CPU must report; `llvm_cpu` and `llvm_features` are what
-    the compiler is told, so that a tier gives the same code on every machine. `panels` of weights
-    are what a prefill matmul takes at once: as many as its registers hold sums of. With `tiles`,
-    quantized weights meet prefill in tile registers. `triple` is that of another machine to compile
-    for, empty for this one.
+    the compiler is told, so that a tier gives the same code on every machine. Its registers hold
+    the sums of `rows` of activations in a matmul of few rows, of `panels` of weights in one of
+    many. With `tiles`, quantized weights meet prefill in tile registers. `triple` is that of
+    another machine to compile for, empty for this one.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Tier:
     needs: frozenset[str]
     llvm_cpu: str
     llvm_features: str
+    rows: tuple[int, ...] = (1, 2, ROW_TILE)
     panels: int = 1
     tiles: bool = False
     triple: str = ""
@@ -36,6 +38,7 @@ _AVX512 = _AVX2 | {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"}
 _AMX = ("avx512vnni", "avx512bf16", "amx-tile", "amx-bf16")
 _DOTPROD = frozenset({"lse", "dotprod"})
 _I8MM = _DOTPROD | {"i8mm"}
+_MORE_ROWS = (1, 2, ROW_TILE, 8, 16)
 
 TIERS: dict[str, Tier] = {
     tier.name: tier
@@ -44,7 +47,13 @@ TIERS: dict[str, Tier] = {
         Tier("avx2", "x86_64", _AVX2, "x86-64-v3", ""),
         Tier("avxvnni", "x86_64", _AVX2 | {"avxvnni"}, "x86-64-v3", "+avxvnni"),
         Tier(
-            "avx512vnni", "x86_64", _AVX512 | {"avx512vnni"}, "x86-64-v4", "+avx512vnni", panels=2
+            "avx512vnni",
+            "x86_64",
+            _AVX512 | {"avx512vnni"},
+            "x86-64-v4",
+            "+avx512vnni",
+            rows=_MORE_ROWS,
+            panels=2,
         ),
         Tier(
             "amx",
@@ -52,6 +61,7 @@ TIERS: dict[str, Tier] = {
             _AVX512.union(_AMX),
             "x86-64-v4",
             ",".join(f"+{name}" for name in _AMX),
+            rows=_MORE_ROWS,
             panels=2,
             tiles=True,
         ),

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 ROW_TILE = 4
-"""Rows of activations that a matmul takes at once, where there is more than one."""
+"""Rows of activations that a matmul of many rows takes at once."""
 
 LINE = 64
 """One activation line: 32 quantized values of one row, their scale and sums; a cache line.

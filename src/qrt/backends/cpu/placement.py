@@ -14,10 +14,13 @@ from qrt.graph.lower import Plan, lower
 from qrt.kernels.isa import Tier, choose
 from qrt.kernels.layout import ROW_TILE
 
-ONE, TWO, FEW = (Tiling(n, f"matmul.{{}}.{n}") for n in (1, 2, ROW_TILE))
-
 FEW_ROWS = 32
 """Up to so many rows the bus is the limit, and weights are best read as a stream."""
+
+
+def few(rows: int) -> Tiling:
+    """The tiling of steps whose weights are read as a stream, by tiles of `rows`."""
+    return Tiling(rows, f"matmul.{{}}.{rows}")
 
 
 def many(tier: Tier) -> Tiling:
@@ -27,14 +30,15 @@ def many(tier: Tier) -> Tiling:
 
 def tilings(tier: Tier) -> set[Tiling]:
     """Every tiling that steps on `tier` run with."""
-    return {ONE, TWO, FEW, many(tier)}
+    return {*map(few, tier.rows), many(tier)}
 
 
 def tiling_for(tier: Tier, phase: Phase, n_rows: int) -> Tiling:
-    """The tiling that a step of `n_rows` rows runs with."""
+    """The tiling that a step of `n_rows` rows runs with: the widest tiles that waste no rows."""
     if phase == "prefill" and (n_rows > FEW_ROWS or tier.tiles):
         return many(tier)
-    return next((tiling for tiling in (ONE, TWO) if n_rows <= tiling.rows), FEW)
+    wide = [rows for rows in tier.rows if rows >= min(n_rows, ROW_TILE)]
+    return few(min(wide, key=lambda rows: (-(-n_rows // rows) * rows, -rows)))
 
 
 def plan_placement(
@@ -55,6 +59,6 @@ def placement(
     for task in plan.tasks:
         op = task.op
         name = op.weight if isinstance(op, Linear) else getattr(op, "out", "")
-        kernel = kernel_of(task, qtypes, kv_type, ONE)
+        kernel = kernel_of(task, qtypes, kv_type, few(1))
         rows.append((f"{type(op).__name__} {name}".strip(), f"cpu/{tier.name} {kernel}"))
     return rows

@@ -13,7 +13,7 @@ def build(update: Any, fetch: Any) -> Any:
     @inline
     def visit(state, p, x, step):
         for i in range(4):  # 64 values: the low nibbles of 32 bytes a row, then the high ones
-            fetch(p + 704 * i, 352)
+            fetch(p + 704 * i, 704)
             d, dmin = load_f16x16(p), load_f16x16(p + 32)
             scales, mins = k_scales(p + 64, i >> 1)
             shift = 16 * (i & 1)
@@ -21,7 +21,6 @@ def build(update: Any, fetch: Any) -> Any:
             s, m = d * byte_f32(scales, shift), dmin * byte_f32(mins, shift)
             codes = (v & 0x0F0F0F0F) | ((fifths & 0x01010101) << 4)
             state = update(state, codes, (s,), (m,), x)
-            fetch(p + 704 * i + 352, 352)
             s, m = d * byte_f32(scales, shift + 8), dmin * byte_f32(mins, shift + 8)
             codes = ((v >> 4) & 0x0F0F0F0F) | ((fifths & 0x02020202) << 3)
             state = update(state, codes, (s,), (m,), x + step)
