@@ -40,19 +40,21 @@ def test_pages_for(n, pages):
 def test_any_chunks_and_neighbours_give_the_same_logits(data):
     whole = np.arange(150) % N_VOCAB
     expected = Engine(executor(max_rows=150), 256)
-    expected = expected.prefill(expected.open(), whole.tolist(), wanted="all")
+    expected = expected.prefill(expected.open(), whole.tolist(), n_logits=150)
     engine = Engine(executor(max_rows=64), 256)
     a, b = engine.open(), engine.open()
     while len(a) < 150:
         n = data.draw(st.integers(1, 150 - len(a)))
         rows = whole[len(a) : len(a) + n].tolist()
         at = len(a)
+        n_logits = 1
         if n == 1:
             logits = engine.decode([(b, 5), (a, rows[0])])[1:]
         else:
             chunk = data.draw(st.integers(1, 64))
-            logits = engine.prefill(a, rows, wanted="all", chunk=chunk)
-        assert np.array_equal(logits, expected[at : at + n])
+            n_logits = data.draw(st.integers(0, n))
+            logits = engine.prefill(a, rows, n_logits=n_logits, chunk=chunk)
+        assert np.array_equal(logits, expected[at + n - n_logits : at + n])
         engine.check_integrity()
     engine.release(a)
     engine.release(b)

@@ -132,7 +132,7 @@ class Model(_Generates):
         seq = engine.open()
         try:
             engine.acquire(seq, self, ids)
-            return engine.prefill(seq, ids, wanted="all", chunk=chunk, phase=phase)
+            return engine.prefill(seq, ids, n_logits=len(ids), chunk=chunk, phase=phase)
         finally:
             engine.release(seq)
 

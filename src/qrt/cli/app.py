@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from qrt import __version__
-from qrt.cli import bench, complete, doctor, info, pack, profile, run, tokens, tune
+from qrt.cli import bench, complete, doctor, info, kl, pack, perplexity, profile, run, tokens, tune
 from qrt.cli.flags import takes_flags
 from qrt.cli.guard import guarded
 
@@ -22,7 +22,8 @@ app = typer.Typer(
 
 for _command in (
     *(run.run, complete.complete, info.info),
-    *(tokens.tokenize, bench.bench, profile.profile, tune.tune, pack.pack, doctor.doctor),
+    *(tokens.tokenize, bench.bench, profile.profile, perplexity.perplexity, kl.kl),
+    *(tune.tune, pack.pack, doctor.doctor),
 ):
     app.command()(guarded(takes_flags(_command)))
 

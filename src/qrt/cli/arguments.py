@@ -11,7 +11,7 @@ from typing import TextIO
 from qrt.config import embedded_model
 from qrt.errors import InputError, ModelError
 
-_MAX_PROMPT_BYTES = 64 * 1024 * 1024
+_MAX_TEXT_BYTES = 64 * 1024 * 1024
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", "'": "'", '"': '"'}
 _NOT_IN_PATHS = re.compile(r'[\s<>|"?*]')
 _ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|(.))")
@@ -71,7 +71,7 @@ def prompt_from(
     if len(sources) > 1:
         raise InputError("the prompt is given twice; give PROMPT, -p or -f")
     if file is not None:
-        prompt = _read_file(file)
+        prompt = read_text(file)
     elif sources:
         prompt = sources[0]
     elif is_terminal(sys.stdin):
@@ -100,10 +100,11 @@ def unescape(text: str) -> str:
     return _ESCAPE.sub(character, text)
 
 
-def _read_file(path: str) -> str:
+def read_text(path: str) -> str:
+    """The text in a file. Raises InputError where it cannot be read or is not UTF-8."""
     try:
         with open(path, "rb") as file:
-            return _decoded(file.read(_MAX_PROMPT_BYTES + 1), path)
+            return _decoded(file.read(_MAX_TEXT_BYTES + 1), path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError as error:  # a path with a zero byte
@@ -113,13 +114,13 @@ def _read_file(path: str) -> str:
 def _read_stdin() -> str:
     if sys.stdin is None:
         return ""
-    return _decoded(sys.stdin.buffer.read(_MAX_PROMPT_BYTES + 1), "standard input")
+    return _decoded(sys.stdin.buffer.read(_MAX_TEXT_BYTES + 1), "standard input")
 
 
 def _decoded(data: bytes, where: str) -> str:
-    """The text of a prompt without the line end that closes it."""
-    if len(data) > _MAX_PROMPT_BYTES:
-        raise InputError(f"{where}: a prompt may have {_MAX_PROMPT_BYTES >> 20} MiB at most")
+    """The text without the line end that closes it."""
+    if len(data) > _MAX_TEXT_BYTES:
+        raise InputError(f"{where}: a text may have {_MAX_TEXT_BYTES >> 20} MiB at most")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -13,7 +13,6 @@ import threading
 import weakref
 from collections.abc import Callable
 from collections.abc import Sequence as Items
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +23,6 @@ from qrt.graph.batch import Batch, Phase
 from qrt.runtime.kv import PagePool, Sequence, pages_for
 
 Logits = NDArray[np.float32]
-Wanted = Literal["all", "last"]
 Rows = tuple[Sequence, Items[int]]
 """A sequence and the tokens that a step appends to it."""
 
@@ -115,12 +113,12 @@ class Engine:
         seq: Sequence,
         tokens: Items[int],
         *,
-        wanted: Wanted = "last",
+        n_logits: int = 1,
         chunk: int | None = None,
         phase: Phase = "prefill",
         stop: Callable[[], bool] = never,
     ) -> Logits:
-        """Appends `tokens` to `seq`, `chunk` rows a step; logits (n_wanted, n_vocab).
+        """Appends `tokens` to `seq`, `chunk` rows a step; logits (n_logits, n_vocab) of the last.
 
         Raises ContextFullError if they do not fit, StoppedError if `stop()` is true between steps.
         """
@@ -134,10 +132,10 @@ class Engine:
             if stop():
                 raise StoppedError
             rows = tokens[start : start + chunk]
-            last = start + chunk >= len(tokens)
-            n_logits = len(rows) if wanted == "all" else int(last)
-            parts.append(self._step([(seq, rows)], phase, n_logits))
-        return parts[-1] if wanted == "last" else np.concatenate(parts)
+            n_behind = len(tokens) - start - len(rows)
+            n_here = min(max(n_logits - n_behind, 0), len(rows))
+            parts.append(self._step([(seq, rows)], phase, n_here))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def decode(self, rows: Items[tuple[Sequence, int]]) -> Logits:
         """Appends one token to each of several sequences; logits (n_rows, n_vocab)."""
