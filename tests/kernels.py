@@ -24,7 +24,7 @@ BEST = RUNNABLE[-1]
 
 TILINGS = (
     *(few(rows) for rows in TIERS[BEST].rows),
-    *(Tiling(4, f"matmul_prefill.{{}}.4.{panels}") for panels in (1, 2)),
+    *(Tiling(4, f"matmul_prefill.{{}}.{sums}") for sums in ("1.2", "4.1", "4.2")),
 )
 ONE, MANY = TILINGS[0], TILINGS[-2]
 

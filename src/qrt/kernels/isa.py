@@ -17,9 +17,9 @@ class Tier:
 
     `needs` are LLVM feature names that the CPU must report; `llvm_cpu` and `llvm_features` are what
     the compiler is told, so that a tier gives the same code on every machine. Its registers hold
-    the sums of `rows` of activations in a matmul of few rows, of `panels` of weights in one of
-    many. With `tiles`, quantized weights meet prefill in tile registers. `triple` is that of
-    another machine to compile for, empty for this one.
+    the sums of `rows` of activations in a matmul of few rows, and in one of many those of the rows
+    and weight panels in `prefill`. With `tiles`, quantized weights meet prefill in tile registers.
+    `triple` is that of another machine to compile for, empty for this one.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Tier:
     llvm_cpu: str
     llvm_features: str
     rows: tuple[int, ...] = (1, 2, ROW_TILE)
-    panels: int = 1
+    prefill: tuple[int, int] = (ROW_TILE, 1)
     tiles: bool = False
     triple: str = ""
 
@@ -44,7 +44,7 @@ TIERS: dict[str, Tier] = {
     tier.name: tier
     for tier in (  # weakest first
         Tier("generic", "any", frozenset(), "generic", ""),
-        Tier("avx2", "x86_64", _AVX2, "x86-64-v3", ""),
+        Tier("avx2", "x86_64", _AVX2, "x86-64-v3", "", prefill=(1, 2)),
         Tier("avxvnni", "x86_64", _AVX2 | {"avxvnni"}, "x86-64-v3", "+avxvnni"),
         Tier(
             "avx512vnni",
@@ -53,7 +53,7 @@ TIERS: dict[str, Tier] = {
             "x86-64-v4",
             "+avx512vnni",
             rows=_MORE_ROWS,
-            panels=2,
+            prefill=(ROW_TILE, 2),
         ),
         Tier(
             "amx",
@@ -62,7 +62,7 @@ TIERS: dict[str, Tier] = {
             "x86-64-v4",
             ",".join(f"+{name}" for name in _AMX),
             rows=_MORE_ROWS,
-            panels=2,
+            prefill=(ROW_TILE, 2),
             tiles=True,
         ),
         Tier("neon_dotprod", "aarch64", _DOTPROD, "generic", "+lse,+dotprod"),

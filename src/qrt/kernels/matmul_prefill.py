@@ -2,8 +2,8 @@
 
 The arithmetic and its order are those of `matmul`, so both give the same bits. What differs is the
 way: of a few panels, the codes and scales of some hundred k are unpacked into the first-level
-cache, side by side, and the tiles of activation rows pass over them. Their accumulators wait in the
-scratch memory meanwhile.
+cache, side by side, and the activation rows, which lie in tiles of ROW_TILE, pass over them. Their
+accumulators wait in the scratch memory meanwhile.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from qrt.kernels.blocks import VISITS
 from qrt.kernels.blocks.parts import fetch_nothing
 from qrt.kernels.intrinsics import load_f32x16, load_i64, load_wide, scatter, store, zeros
 from qrt.kernels.jit import inline
-from qrt.kernels.layout import LINE, MATMUL, SCRATCH, STEP
+from qrt.kernels.layout import LINE, MATMUL, ROW_TILE, SCRATCH, STEP
 from qrt.kernels.matmul import finish, float_panels, rows_and_target, update_for
 from qrt.kernels.panels import PANEL_FORMATS, PanelFormat
 
@@ -79,21 +79,21 @@ def _numbers(count: int, lanes: int) -> Any:
     return (none, one, two)[count]
 
 
-def _quantized_sums(fmt: PanelFormat, tile: int, n_panels: int) -> Any:
-    """sums of quantized rows; see `build`."""
+def _quantized_sums(fmt: PanelFormat, at_once: int, n_panels: int) -> Any:
+    """sums of quantized rows, `at_once` of a tile; see `build`."""
     lanes, vector = 16 * n_panels, 64 * n_panels
-    update, unpack = update_for(fmt, tile, lanes), _unpack(fmt, n_panels)
+    update, unpack = update_for(fmt, at_once, lanes), _unpack(fmt, n_panels)
     codes_at = load_wide(8 * lanes, "i32")
     scales_at, mins_at = _numbers(fmt.scales, lanes), _numbers(fmt.mins, lanes)
     first_scale, first_min = 8 * vector, (8 + fmt.scales) * vector
-    part, x_part = first_min + fmt.mins * vector, tile * LINE
-    load_sums, nothing = load_wide(lanes * tile), zeros(lanes * tile)
+    part, x_part = first_min + fmt.mins * vector, ROW_TILE * LINE
+    load_sums, nothing = load_wide(lanes * at_once), zeros(lanes * at_once)
     block_bytes, block_size = 16 * fmt.block_bytes, fmt.block_size
     assert SUMS_BYTES * n_panels + K_AT_ONCE // 32 * part <= SCRATCH
 
     @inline
     def meet(acc, w, x, n_parts):
-        """acc + unpacked parts at w times a tile of lines at x."""
+        """acc + unpacked parts at w times rows of a tile of lines at x."""
         for _ in range(n_parts):
             acc = update(acc, codes_at(w), scales_at(w + first_scale), mins_at(w + first_min), x)
             w += part
@@ -108,37 +108,41 @@ def _quantized_sums(fmt: PanelFormat, tile: int, n_panels: int) -> Any:
             for i in range(n_here):
                 block = p + i * panel_bytes + k // block_size * block_bytes
                 unpack(parts + 64 * i, block, n_k // block_size)
-            for row in range(0, n_rows, tile):
+            for row in range(0, n_rows, at_once):
                 acc = load_sums(out + vector * row) if k else nothing()
-                lines = x + (row * n_in + k * tile) * (LINE // 32)
+                tile, member = row // ROW_TILE * ROW_TILE, row % ROW_TILE
+                lines = x + (tile * n_in + k * ROW_TILE) * (LINE // 32) + member * LINE
                 store(out + vector * row, meet(acc, parts, lines, n_k >> 5))
 
     return sums
 
 
-def _float_sums(fmt: PanelFormat, tile: int, n_panels: int) -> Any:
-    """sums of rows of plain numbers; see `build`."""
-    panels, nothing = float_panels(fmt, tile, n_panels), zeros(16 * n_panels * tile)
+def _float_sums(fmt: PanelFormat, at_once: int, n_panels: int) -> Any:
+    """sums of rows of plain numbers, `at_once` a whole tile; see `build`."""
+    panels, nothing = float_panels(fmt, at_once, n_panels), zeros(16 * n_panels * at_once)
 
     @inline
     def sums(out, p, panel_bytes, n_here, x, n_in, n_rows):
         apart = panel_bytes if n_here > 1 else 0
-        for row in range(0, n_rows, tile):
+        for row in range(0, n_rows, at_once):
             acc = panels(nothing(), p, apart, x + 4 * row * n_in, n_in)
             store(out + 64 * n_panels * row, acc)
 
     return sums
 
 
-def build(qtype: str, tile_rows: str, panels_at_once: str) -> Any:
-    """The kernel for weights of `qtype`, tiles of `tile_rows` activation rows and `panels_at_once`
-    panels that meet each of them.
+def build(qtype: str, rows_at_once: str, panels_at_once: str) -> Any:
+    """The kernel for weights of `qtype`, whose sums of so many rows and panels fit registers.
+
+    Plain numbers, and codes of 8 bits, whose signs avx2 sets apart, meet whole tiles of rows.
 
     sums(out, p, panel_bytes, n_here, x, n_in, n_rows) leaves the products of n_here panels at p and
     n_rows rows at x as (n_rows, panels_at_once, 16) float32 at out.
     """
-    fmt, tile, n_panels = PANEL_FORMATS[qtype], int(tile_rows), int(panels_at_once)
-    sums = (_quantized_sums if fmt.quantized else _float_sums)(fmt, tile, n_panels)
+    fmt, at_once, n_panels = PANEL_FORMATS[qtype], int(rows_at_once), int(panels_at_once)
+    if fmt.bits in (0, 8):
+        at_once, n_panels = ROW_TILE, max(1, at_once * n_panels // ROW_TILE)
+    sums = (_quantized_sums if fmt.quantized else _float_sums)(fmt, at_once, n_panels)
     row_bytes = LINE // 32 if fmt.quantized else 4  # of x, for each k
     block_bytes, block_size = 16 * fmt.block_bytes, fmt.block_size
 

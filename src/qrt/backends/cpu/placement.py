@@ -25,7 +25,8 @@ def few(rows: int) -> Tiling:
 
 def many(tier: Tier) -> Tiling:
     """The tiling of prefill steps of many rows."""
-    return Tiling(ROW_TILE, f"matmul_prefill.{{}}.{ROW_TILE}.{tier.panels}", tier.tiles)
+    rows, panels = tier.prefill
+    return Tiling(ROW_TILE, f"matmul_prefill.{{}}.{rows}.{panels}", tier.tiles)
 
 
 def tilings(tier: Tier) -> set[Tiling]:
