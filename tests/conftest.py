@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hub_server import hub, hub_cache  # noqa: F401
 from hypothesis import settings
 from kernels import BEST, RUNNABLE, TIER_KERNELS, Lab
 from oracles import data_folder

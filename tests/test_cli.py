@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import qrt
 from qrt.cli.app import app
-from qrt.cli.arguments import looks_like_file, model_and_text, model_file, unescape
+from qrt.cli.arguments import looks_like_model, model_and_text, model_file, unescape
 from qrt.errors import InputError, ModelError
 from qrt.formats.gguf import open_gguf
 from qrt.formats.writer import write_gguf
@@ -143,6 +143,8 @@ def test_timings_are_for_stderr():
         (("write a poem", None, None), (None, "write a poem")),
         (("input and/or output", None, None), (None, "input and/or output")),
         (("</s>", None, None), (None, "</s>")),
+        (("Note: this", None, None), (None, "Note: this")),
+        (("note:this", None, None), (None, "note:this")),
         ((__file__, None, None), (__file__, None)),
         ((__file__, "hi", None), (__file__, "hi")),
         (("hi", None, __file__), (__file__, "hi")),
@@ -153,7 +155,7 @@ def test_which_argument_is_the_model(args, expected):
 
 
 def test_a_mistyped_path_is_not_a_prompt():
-    assert looks_like_file("no/such/file")
+    assert looks_like_model("no/such/file")
     for name in ("model.gguf", "no/such/file"):
         with pytest.raises(ModelError, match=f"{name}: no such file"):
             model_and_text(name, None, None)
@@ -243,10 +245,10 @@ def test_help_and_answers_import_no_more_than_they_need():
         "try: main()\n"
         "finally: print([m for m in {libraries} if m in sys.modules], file=sys.stderr)"
     )
-    never = ("numba", "rich", "prompt_toolkit", "torch", "gguf")
+    never = ("numba", "rich", "prompt_toolkit", "torch", "gguf", "huggingface_hub", "httpx2")
     for args, libraries in (
         (["--help"], (*never, "numpy", "llvmlite", "pydantic", "jinja2")),
-        (["run", "hi", "-n", "1"], never),
+        (["run", str(EMBEDDED), "hi", "-n", "1"], (*never, "qrt.hub", "tomllib")),
     ):
         command = [sys.executable, "-c", code.format(args=args, libraries=libraries)]
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)

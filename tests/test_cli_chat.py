@@ -200,6 +200,7 @@ def test_ctrl_c_in_a_terminal(tmp_path, monkeypatch):
         *(sys.executable, "-m", "qrt", "run", "-t", "1", "--ignore-eos", "--context-shift")
     )
     screen.wait_for(r"/help for help")
+    screen.wait_for(r"small model inside qrt[^~]*qrt pull ")
     screen.wait_for(r"\?2004h")  # ready to type
     screen.type("hello\r")
     screen.wait_for(r"\w+ \w+ \w+")

@@ -21,6 +21,7 @@ FLOORS = {
     ),
     "runtime": 5,
     "tools": 6,
+    "hub": 6,
     "api": 7,
     "server": 8,
     "cli": 9,

@@ -33,6 +33,8 @@ def load(
 ) -> Model:
     """Loads a GGUF file, ready to run; without a path, the small model inside this package.
 
+    path: of a file, or a string that `qrt list` shows as a model's name, as "llama3.2:1b" or
+    "hf:REPO/FILE"; nothing is downloaded.
     n_ctx: tokens of prompt and answer together; None: what the model was trained for, at most 4096.
     n_threads: None: QRT_THREADS, what `qrt tune` measured, or one per CPU this process may use.
     seed: the seed of every generation that names none; None: a fresh one each.
@@ -41,7 +43,8 @@ def load(
     backend: "auto", "cpu" or "reference" (NumPy, slow, for comparison).
     progress: called as progress(what, done, total) while kernels compile and weights are packed.
 
-    Raises InputError for an argument, GGUFError or ArchError for the file, BackendError if this
+    Raises InputError for an argument, ModelError for a name whose file is not on this machine,
+    GGUFError or ArchError for the file, BackendError if this
     machine cannot run it. An unusable vocabulary raises VocabError when text is first needed.
     """
     if seed is not None:
@@ -62,13 +65,18 @@ def load(
 def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
     """The tokenizer of a GGUF file, which may hold a vocabulary and nothing else.
 
-    Raises GGUFError or VocabError.
+    path: as for `load`. Raises ModelError, GGUFError or VocabError.
     """
-    with open_gguf(_checked(path)) as file:
-        return text.load_tokenizer(file.metadata, str(path))
+    where = _checked(path)
+    with open_gguf(where) as file:
+        return text.load_tokenizer(file.metadata, str(where))
 
 
 def _checked(path: str | os.PathLike[str]) -> str | os.PathLike[str]:
     if not isinstance(path, str | os.PathLike):
         raise InputError(f"path must be a string or a path, got {shown(path)}")
-    return path
+    if not isinstance(path, str) or os.path.exists(path):
+        return path
+    from qrt.hub.locate import locate
+
+    return locate(path) or path

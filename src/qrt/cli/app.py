@@ -7,7 +7,21 @@ from typing import Annotated
 import typer
 
 from qrt import __version__
-from qrt.cli import bench, complete, doctor, info, kl, pack, perplexity, profile, run, tokens, tune
+from qrt.cli import (
+    bench,
+    complete,
+    doctor,
+    info,
+    kl,
+    models,
+    pack,
+    perplexity,
+    profile,
+    pull,
+    run,
+    tokens,
+    tune,
+)
 from qrt.cli.flags import takes_flags
 from qrt.cli.guard import guarded
 
@@ -22,10 +36,11 @@ app = typer.Typer(
 
 for _command in (
     *(run.run, complete.complete, info.info),
+    *(pull.pull, models.list_, models.show, models.rm),
     *(tokens.tokenize, bench.bench, profile.profile, perplexity.perplexity, kl.kl),
     *(tune.tune, pack.pack, doctor.doctor),
 ):
-    app.command()(guarded(takes_flags(_command)))
+    app.command(_command.__name__.rstrip("_"))(guarded(takes_flags(_command)))
 
 
 def _print_version(wanted: bool) -> None:

@@ -14,22 +14,23 @@ from qrt.errors import InputError, ModelError
 _MAX_TEXT_BYTES = 64 * 1024 * 1024
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", "'": "'", '"': '"'}
 _NOT_IN_PATHS = re.compile(r'[\s<>|"?*]')
+_NAME = re.compile(r"[\w.-]+(?::[^\s<>|\"?*]+)?")
 _ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|(.))")
 
 
 def model_and_text(
     first: str | None, second: str | None, flag: str | None
 ) -> tuple[str | None, str | None]:
-    """(model, text) of `[MODEL] [TEXT]` and `-m`; no model is the embedded one.
+    """(model, text) of `[MODEL] [TEXT]` and `-m`: the path of a model; none is the embedded one.
 
-    A lone argument is the model if it looks like a file, else the text. Raises ModelError for a
+    A lone argument is the model if it looks like one, else the text. Raises ModelError for a
     model that is not there, before anything is read or loaded.
     """
     if flag is not None:
         if second is not None:
             raise InputError(f"MODEL is given twice: {first} and -m {flag}")
         return _there(flag), first
-    if second is None and first is not None and not looks_like_file(first):
+    if second is None and first is not None and not looks_like_model(first):
         return None, first
     return _there(first), second
 
@@ -41,18 +42,39 @@ def only_model(first: str | None, flag: str | None) -> str | None:
     return _there(first if flag is None else flag)
 
 
+def located(model: str) -> str:
+    """The path of a model that is given by its name; any other text as it is.
+
+    Raises ModelError for a name whose file is not on this machine.
+    """
+    if os.path.exists(model):
+        return model
+    from qrt.hub.locate import locate
+
+    return str(locate(model) or model)
+
+
 def _there(model: str | None) -> str | None:
-    if model is not None and not os.path.exists(model):
+    if model is None:
+        return None
+    path = located(model)
+    if not os.path.exists(path):
         raise ModelError(f"{model}: no such file")
-    return model
+    return path
 
 
-def looks_like_file(text: str) -> bool:
-    """Whether an argument names a file, there or not: a path that exists, x.gguf, a/b."""
+def looks_like_model(text: str) -> bool:
+    """Whether an argument is a model, there or not: a path that exists, x.gguf, a/b, or a name."""
     if text.endswith(".gguf") or os.path.exists(text):
         return True
     is_path = os.sep in text or (os.altsep is not None and os.altsep in text)
-    return is_path and not _NOT_IN_PATHS.search(text)
+    if is_path and not _NOT_IN_PATHS.search(text):
+        return True
+    if not _NAME.fullmatch(text):
+        return False
+    from qrt.hub.locate import is_known
+
+    return is_known(text)
 
 
 def model_file(model: str | None) -> Path:

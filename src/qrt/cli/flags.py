@@ -18,10 +18,11 @@ def _flag(*names: str, help: str, metavar: str = "N") -> Any:
 
 
 ModelArgument = Annotated[
-    str | None, Argument(metavar="MODEL", help="A GGUF file; without it, a small model.")
+    str | None,
+    Argument(metavar="MODEL", help="A GGUF file, or a name (qrt list); without it, a small model."),
 ]
 ModelFlag = Annotated[
-    str | None, _flag("-m", "--model", metavar="FILE", help="The model, in place of MODEL.")
+    str | None, _flag("-m", "--model", metavar="MODEL", help="The model, in place of MODEL.")
 ]
 PromptFlag = Annotated[str | None, _flag("-p", "--prompt", metavar="TEXT", help="The prompt.")]
 FileFlag = Annotated[

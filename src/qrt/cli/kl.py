@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
-from qrt.cli.arguments import model_file, only_model, read_text
+from qrt.cli.arguments import located, model_file, only_model, read_text
 from qrt.cli.bar import shown_bar
 from qrt.cli.flags import ModelArgument, ModelFlag, QualityFlags
 from qrt.errors import InputError, ModelError
@@ -49,11 +49,12 @@ def kl(
         raise InputError(f"-o must be one of {', '.join(FORMATS)}, got {output!r}")
     options = QualityOptions(**flags.keywords())
     path = model_file(only_model(model, model_flag))
-    if not os.path.exists(base):
+    base_path = located(base)
+    if not os.path.exists(base_path):
         raise ModelError(f"{base}: no such file")
     text = None if file is None else read_text(file)
     with shown_bar() as progress:
-        result = measure(path, base, text, options, progress)
+        result = measure(path, base_path, text, options, progress)
     for line in FORMATS[output](result):
         print(line, flush=True)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from typer import Option
 
-from qrt.cli.arguments import model_file
+from qrt.cli.arguments import located, model_file
 from qrt.cli.flags import ModelArgument
 from qrt.cli.output import byte_size, printable
 from qrt.cli.progress import shown_progress
@@ -26,7 +26,7 @@ def pack(
     from qrt.tools.pack import forget_packed
     from qrt.tools.pack import pack as keep
 
-    path = model_file(model)
+    path = model_file(None if model is None else located(model))
     if remove:
         gone = forget_packed(path)
         print(f"deleted {printable(str(gone))}" if gone else "nothing was kept")

@@ -26,6 +26,11 @@ from qrt.errors import InputError
 if TYPE_CHECKING:
     from qrt.api import Model, Session, Stream
 
+_ABOUT_EMBEDDED = (
+    "This is the small model inside qrt: it knows Python's standard library and nothing else.\n"
+    "A bigger one: `qrt pull qwen3:4b`, then `qrt run qwen3:4b`; or `qrt run FILE.gguf`."
+)
+
 
 def run(
     load: LoadFlags,
@@ -46,7 +51,7 @@ def run(
     """Answer a prompt, or chat.
 
     Without PROMPT, the prompt is what is piped in; in a terminal it is a chat. A lone argument is
-    the MODEL if it looks like a file, else the PROMPT.
+    the MODEL if it looks like a file or is a model's name, else the PROMPT.
     """
     path, argument = model_and_text(model, prompt, model_flag)
     question = prompt_from(text=argument, flag=prompt_flag, file=file, escape=escape)
@@ -55,7 +60,7 @@ def run(
         if not is_terminal(sys.stdout):
             raise InputError("there is no prompt, and no terminal to chat in; give PROMPT")
         with loaded(path, load) as ready:
-            _chat(ready, keywords, system, timings is not False)
+            _chat(ready, keywords, system, timings is not False, is_embedded=path is None)
         return
     with loaded(path, load) as ready:
         conversation = Conversation(system)
@@ -72,7 +77,14 @@ def _start(
     return on.stream(conversation.last_text, **keywords)
 
 
-def _chat(model: Model, keywords: dict[str, Any], system: str | None, timings: bool) -> None:
+def _chat(
+    model: Model,
+    keywords: dict[str, Any],
+    system: str | None,
+    timings: bool,
+    *,
+    is_embedded: bool,
+) -> None:
     from qrt.cli.chat import COMMANDS, Chat
     from qrt.cli.keyboard import Keyboard
     from qrt.cli.output import note
@@ -87,6 +99,8 @@ def _chat(model: Model, keywords: dict[str, Any], system: str | None, timings: b
         info = model.info
         kind = "" if has_chat_format(model) else ", no chat format: it continues each text"
         note(sys.stdout, f"{info.name} ({info.arch}, context {info.n_ctx}{kind}); /help for help")
+        if is_embedded:
+            note(sys.stdout, _ABOUT_EMBEDDED)
         chat = Chat(start, Keyboard(tuple(COMMANDS)), system=system, timings=timings)
         code = chat.run()
     if code:

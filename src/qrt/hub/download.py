@@ -1,0 +1,228 @@
+"""Fetches models from the Hugging Face hub into its cache; all is checked before it may stay."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import logging
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qrt.backends.base import Progress
+from qrt.errors import BackendError, InputError, ModelError, QrtError
+from qrt.hub.cache import forget
+from qrt.hub.names import COMMIT, SHA256
+from qrt.hub.places import hub_cache, repo_folder
+from qrt.hub.quants import HubFile, HubModel, models_in
+
+_ETAG = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_CHUNK_BYTES = 4 << 20
+_MAX_FILES = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a repository on the hub holds; `arch` is None where the hub does not tell."""
+
+    repo: str
+    models: tuple[HubModel, ...]
+    arch: str | None
+
+
+def is_offline() -> bool:
+    """Whether HF_HUB_OFFLINE forbids to ask the hub."""
+    from huggingface_hub import constants
+
+    return constants.HF_HUB_OFFLINE
+
+
+def list_models(repo: str) -> Listing:
+    """Asks the hub for the GGUF models of a repository.
+
+    Raises ModelError: no network, no such repository, or one that wants a token.
+    """
+    from huggingface_hub import HfApi, constants
+
+    with _asking(repo):
+        info = HfApi(endpoint=constants.ENDPOINT).model_info(repo, files_metadata=True)
+        files = [_hub_file(sibling) for sibling in (info.siblings or [])[:_MAX_FILES]]
+        arch = info.gguf.get("architecture") if isinstance(info.gguf, dict) else None
+    found = [file for file in files if file is not None]
+    return Listing(repo, tuple(models_in(found)), arch if isinstance(arch, str) else None)
+
+
+def fetch(repo: str, files: Sequence[HubFile], progress: Progress) -> Path:
+    """Downloads the files that are missing, checks them all, and returns the path of the first.
+
+    A file whose size or SHA-256 is not what the hub lists is deleted again. progress: called as
+    progress(name, done, total) in bytes. Raises ModelError, or BackendError where the disk is full.
+    """
+    _check_space(repo, files)
+    paths = [_fetch_one(repo, file, progress) for file in files]
+    return paths[0]
+
+
+def _hub_file(sibling: Any) -> HubFile | None:
+    """A file of a listing, None if the hub does not tell its size."""
+    name, n_bytes, lfs = sibling.rfilename, sibling.size, sibling.lfs
+    if not isinstance(name, str) or type(n_bytes) is not int or n_bytes < 0:
+        return None
+    sha256 = lfs.sha256 if lfs else None
+    if sha256 is not None and not (isinstance(sha256, str) and SHA256.fullmatch(sha256)):
+        return None
+    return HubFile(name, n_bytes, sha256)
+
+
+def _check_space(repo: str, files: Sequence[HubFile]) -> None:
+    cache = hub_cache().absolute()
+    blobs = repo_folder(repo) / "blobs"
+    missing = sum(f.n_bytes for f in files if not (f.sha256 and (blobs / f.sha256).exists()))
+    there = next(path for path in (cache, *cache.parents) if path.is_dir())
+    free = shutil.disk_usage(there).free
+    if missing > free:
+        raise BackendError(
+            f"{cache}: {missing / 1e9:.2f} GB are to be written, the disk has "
+            f"{free / 1e9:.2f} GB left; make room, or set HF_HOME to another disk"
+        )
+
+
+def _fetch_one(repo: str, file: HubFile, progress: Progress) -> Path:
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
+
+    with _asking(f"{repo}/{file.name}"):
+        url = hf_hub_url(repo, file.name, endpoint=constants.ENDPOINT)
+        told = get_hf_file_metadata(url, token=None, endpoint=constants.ENDPOINT)
+        # the library makes paths of both, whatever they are
+        are_names = _ETAG.fullmatch(told.etag or "") and COMMIT.fullmatch(told.commit_hash or "")
+        if not are_names or file.sha256 not in (None, told.etag):
+            raise ModelError(f"{repo}/{file.name}: the hub offers another file than it lists")
+        path = Path(
+            hf_hub_download(
+                repo,
+                file.name,
+                endpoint=constants.ENDPOINT,
+                cache_dir=constants.HF_HUB_CACHE,
+                tqdm_class=_bar_class(file, progress),
+            )
+        )
+    try:
+        _check(path, file, progress)
+    except ModelError:
+        forget([path])
+        raise
+    return path
+
+
+def _check(path: Path, file: HubFile, progress: Progress) -> None:
+    """Raises ModelError for a file that is not what the hub lists."""
+    n_bytes = path.stat().st_size
+    if n_bytes != file.n_bytes:
+        problem = f"expected {file.n_bytes} bytes, got {n_bytes}"
+    elif file.sha256 is not None and (got := _sha256(path, file, progress)) != file.sha256:
+        problem = f"expected SHA-256 {file.sha256[:12]}..., got {got[:12]}..."
+    else:
+        return
+    raise ModelError(f"{file.name}: {problem}; it is deleted, try again")
+
+
+def _sha256(path: Path, file: HubFile, progress: Progress) -> str:
+    digest, done = hashlib.sha256(), 0
+    with path.open("rb") as opened:
+        while chunk := opened.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            done += len(chunk)
+            progress(f"checking {file.name}", done, file.n_bytes)
+    return digest.hexdigest()
+
+
+def _bar_class(file: HubFile, progress: Progress) -> Any:
+    """What the library takes for its progress bar: it tells `progress` instead."""
+
+    class Bar:
+        def __init__(self, *_: object, initial: int = 0, **__: object) -> None:
+            self._done = initial
+
+        def __enter__(self) -> Bar:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def update(self, n_bytes: int = 1) -> None:
+            self._done += n_bytes
+            progress(file.name, self._done, file.n_bytes)
+
+        def update_transfer(self, n_bytes: int) -> None:
+            """Bytes from the network that are not yet in the file."""
+
+        def set_postfix_str(self, text: str, refresh: bool = True) -> None:
+            """The rate, which `progress` finds out itself."""
+
+        set_transfer_postfix_str = set_postfix_str
+
+    return Bar
+
+
+@contextlib.contextmanager
+def _asking(what: str) -> Iterator[None]:
+    """Turns what a call of the library raises into one line that says what to do.
+
+    That may be anything: of the operating system, of its HTTP client, of its Xet client.
+    """
+    from huggingface_hub import constants
+
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    except QrtError:
+        raise
+    except Exception as error:
+        raise _explained(error, what, constants.ENDPOINT) from error
+    finally:
+        logger.setLevel(level)
+
+
+def _explained(error: Exception, what: str, endpoint: str) -> QrtError:
+    from httpx2 import HTTPError
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
+        return _explained(error.__cause__, what, endpoint)
+    if isinstance(error, errors.GatedRepoError):
+        return ModelError(
+            f"{what}: its owner wants you to agree to terms first, at {endpoint}/{_repo(what)}; "
+            "then set HF_TOKEN to a token of your account"
+        )
+    if isinstance(error, errors.OfflineModeIsEnabled):
+        return ModelError(f"{what}: is not on this machine, and HF_HUB_OFFLINE forbids to ask")
+    if isinstance(error, errors.HfHubHTTPError):
+        status = error.response.status_code
+        if status in (401, 403, 404):
+            return ModelError(
+                f"{what}: {endpoint} has none, or does not show it to you (status {status}); "
+                "check the name, or set HF_TOKEN for a private one"
+            )
+        return ModelError(f"{what}: {endpoint} answered with status {status}; try again later")
+    if isinstance(error, HTTPError):
+        return ModelError(f"{what}: {endpoint} cannot be reached: {error or type(error).__name__}")
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return BackendError(f"{hub_cache()}: the disk is full; make room, or set HF_HOME")
+    if isinstance(error, errors.HFValidationError):
+        return InputError(f"{what}: {error}")
+    if isinstance(error, PermissionError) and error.filename:
+        return BackendError(f"{error.filename}: cannot be written; set HF_HOME to a folder you own")
+    if isinstance(error, ValueError | TypeError | KeyError | AttributeError):
+        return ModelError(f"{what}: {endpoint} does not answer as a Hugging Face hub does")
+    first_line = (str(error).splitlines() or [type(error).__name__])[0]
+    return ModelError(f"{what}: the download failed: {first_line}")
+
+
+def _repo(what: str) -> str:
+    return "/".join(what.split("/")[:2])

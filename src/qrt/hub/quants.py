@@ -1,0 +1,115 @@
+"""Which files of a repository are one model: its splits together, its quantization by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from qrt.errors import ModelError
+from qrt.hub.names import HubName, is_file
+
+DEFAULT_QUANT = "Q4_K_M"
+
+_SPLIT = re.compile(r"(?P<stem>.+)-(?P<no>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
+_QUANT = re.compile(
+    r"(?:^|[-._/])(?P<quant>(?:UD-)?(?:I?Q\d_[0-9A-Z_]+|TQ\d_\d|F16|BF16|F32|[MN][VX]?FP4))$",
+    re.IGNORECASE,
+)
+_NO_MODEL = re.compile(r"(?:^|/)(?:mmproj|imatrix)|imatrix\.gguf$", re.IGNORECASE)
+_SHOWN = 12
+
+
+@dataclass(frozen=True, slots=True)
+class HubFile:
+    """A file of a repository; `sha256` is None where the hub keeps none."""
+
+    name: str
+    n_bytes: int
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HubModel:
+    """The files of one model, the first split first."""
+
+    files: tuple[HubFile, ...]
+
+    @property
+    def name(self) -> str:
+        """The file that is opened."""
+        return self.files[0].name
+
+    @property
+    def quant(self) -> str | None:
+        """The quantization that the name tells, in upper case."""
+        found = _QUANT.search(_stem(self.name))
+        return found["quant"].upper() if found else None
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all files."""
+        return sum(file.n_bytes for file in self.files)
+
+
+def models_in(files: Iterable[HubFile]) -> list[HubModel]:
+    """The complete models among files; names that are no GGUF file, or not safe, are left out."""
+    groups: dict[str, dict[int, HubFile]] = {}
+    counts: dict[str, int] = {}
+    for file in files:
+        if not is_file(file.name) or _NO_MODEL.search(file.name):
+            continue
+        split = _SPLIT.fullmatch(file.name)
+        key = f"{split['stem']}-of-{split['count']}" if split else file.name
+        groups.setdefault(key, {})[int(split["no"]) if split else 1] = file
+        counts[key] = int(split["count"]) if split else 1
+    return [
+        HubModel(tuple(group[no] for no in sorted(group)))
+        for key, group in sorted(groups.items())
+        if sorted(group) == list(range(1, counts[key] + 1))
+    ]
+
+
+def choose(models: Iterable[HubModel], name: HubName, preferred: str = DEFAULT_QUANT) -> HubModel:
+    """The model that a name asks for; `preferred` where it names no quantization.
+
+    Raises ModelError, naming what there is.
+    """
+    models = list(models)
+    if name.file is not None:
+        found = [model for model in models if any(f.name == name.file for f in model.files)]
+    else:
+        quant = (name.quant or preferred).upper()
+        found = [model for model in models if model.quant == quant]
+        if not found and name.quant is None and len(models) == 1:
+            found = models
+    if len(found) == 1:
+        return found[0]
+    if not models:
+        raise ModelError(f"{name.repo}: has no GGUF model")
+    if found:
+        raise ModelError(f"{name}: several files match; choose REPO:FILE of {_shown(found)}")
+    wanted = name.file or name.quant or preferred
+    raise ModelError(f"{name.repo}: has no {wanted}; choose {_shown(models)}")
+
+
+def splits_of(name: str) -> list[str]:
+    """The names of all files of the model that this one belongs to."""
+    split = _SPLIT.fullmatch(name)
+    if split is None:
+        return [name]
+    start, suffix = name[: split.start("no")], name[split.end("no") :]
+    return [f"{start}{no:05d}{suffix}" for no in range(1, int(split["count"]) + 1)]
+
+
+def _shown(models: list[HubModel]) -> str:
+    quants = [model.quant for model in models]
+    unique = len(set(quants)) == len(quants) and None not in quants
+    names = [str(quant) for quant in quants] if unique else [model.name for model in models]
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def _stem(name: str) -> str:
+    split = _SPLIT.fullmatch(name)
+    return split["stem"] if split else name[: -len(".gguf")]

@@ -1,0 +1,222 @@
+"""Names of models: none leaves its folder, and those of other tools stand for their files."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import pytest
+from hub_server import REPO, Hub, invoke, kept
+from huggingface_hub.utils import validate_repo_id
+from hypothesis import given
+from hypothesis import strategies as st
+
+import qrt
+from qrt.errors import InputError
+from qrt.hub.catalogue import catalogue, runs
+from qrt.hub.locate import is_known, locate
+from qrt.hub.names import is_file, is_repo, parse_hub_name
+from qrt.hub.quants import HubFile, models_in
+
+ROOT = Path(__file__).parent.parent
+DIGEST = "ab" * 32
+
+TRICKS = (
+    *("..", ".", "", "~", "-rf", ".hidden", "trailing.", "trailing ", " leading", "a\\b", "..\\.."),
+    *(
+        "c:",
+        "C:\\x",
+        "\\\\host\\share",
+        "\\\\?\\C:\\x",
+        "a:b:stream",
+        "a\0b",
+        "a\nb",
+        "%2e%2e",
+        "a%2fb",
+    ),
+    *(
+        "．．",
+        "a／b",
+        "a\u202eb",
+        "a\u200bb",
+        "é",
+        "x" * 300,
+        "*",
+        "a?b",
+        "a|b",
+        "<a>",
+        '"a"',
+        "$HOME",
+    ),
+    *("`id`", "CON", "nul", "Aux.gguf", "com1", "LPT9.txt", "con .gguf", "a;b", "a&b", "'a'"),
+)
+FILES = sorted(
+    {
+        f"{before}{trick}{after}"
+        for trick in TRICKS
+        for before, after in itertools.product(
+            ("", "/", "a/", "../", "a/../"), ("/m-Q4_K_M.gguf", "/a/m.gguf")
+        )
+    }
+    | {
+        f"{trick}.gguf"
+        for trick in ("..\\m", "c:m", "nul", "CON", "a\0", "a\n", ".", "x" * 300, "é")
+    }
+    | {f"m-Q4_K_M.gguf{end}" for end in ("/", "/..", ".", " ", "\0", "\\", ":x", "/.", "\n")}
+)
+
+
+def test_no_trick_passes_for_a_file():
+    assert len(FILES) > 300
+    assert [name for name in FILES if is_file(name)] == []
+    assert models_in(HubFile(name, 1) for name in FILES) == []
+
+
+def test_no_trick_passes_for_a_name():
+    for trick in TRICKS:
+        for text in (f"{trick}/m", f"o/{trick}", f"o/m:{trick}/a.gguf", f"o/m/{trick}/a.gguf"):
+            with pytest.raises(InputError):
+                parse_hub_name(text)
+            with pytest.raises(qrt.QrtError):
+                qrt.load(f"hf:{text}")
+
+
+@given(st.text("abMQ4.-_ /\\:%~é\0\n", max_size=24))
+def test_what_passes_stays_below_its_folder(text):
+    name = f"{text}.gguf"
+    if is_file(name):
+        for path in (PurePosixPath(name), PureWindowsPath(name)):
+            assert not path.is_absolute()
+            assert not path.drive
+            assert ".." not in path.parts
+            assert "/".join(path.parts) == name
+    if is_repo(text):
+        validate_repo_id(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("o/m", ("o/m", None, None)),
+        ("o/m:Q8_0", ("o/m", None, "Q8_0")),
+        ("o/m:UD-Q4_K_XL", ("o/m", None, "UD-Q4_K_XL")),
+        ("o/m:a.gguf", ("o/m", "a.gguf", None)),
+        ("o/m/a b/c-00001-of-00002.gguf", ("o/m", "a b/c-00001-of-00002.gguf", None)),
+    ],
+)
+def test_the_parts_of_a_name(text, parts):
+    name = parse_hub_name(text)
+    assert (name.repo, name.file, name.quant) == parts
+
+
+def test_a_listing_full_of_tricks_is_as_good_as_empty(hub: Hub, hub_cache):
+    hub.files = {name: b"x" for name in FILES if "\0" not in name}
+    before = set(hub_cache.parent.rglob("*"))
+    for text in (REPO, f"{REPO}:../../m-Q4_K_M.gguf", f"hf:{REPO}/../m-Q4_K_M.gguf"):
+        result = invoke("pull", text)
+        assert result.exit_code in (2, 3)
+        assert result.stderr.count("\n") == 1
+    assert (hub.downloads(), set(hub_cache.parent.rglob("*")), kept(hub_cache)) == ([], before, [])
+
+
+def test_quantizations_by_name():
+    names = {
+        "Q8_0": "a-Q8_0.gguf",
+        "Q4_K_M": "tiny.v1.0.q4_k_m.gguf",
+        "UD-Q4_K_XL": "Qwen3-4B-UD-Q4_K_XL.gguf",
+        "IQ4_XS": "x/IQ4_XS.gguf",
+        "BF16": "m-BF16-00001-of-00002.gguf",
+        "MXFP4": "gpt-oss-20b-mxfp4.gguf",
+        None: "model.gguf",
+    }
+    files = [HubFile(name, 1) for name in names.values()]
+    files.append(HubFile("m-BF16-00002-of-00002.gguf", 1))
+    files += [HubFile("imatrix.gguf", 1), HubFile("lost-00001-of-00002.gguf", 1)]
+    assert {model.quant: model.name for model in models_in(files)} == names
+
+
+def test_the_catalogue():
+    entries = catalogue()
+    assert 30 <= len(entries) <= 50
+    assert {"llama3.2:1b", "qwen3:4b", "gemma3:4b"} <= set(entries)
+    assert all(is_repo(e.repo) and is_known(e.name) for e in entries.values())
+    assert all(runs(e.arch) == (e.kv is not None) for e in entries.values())
+    with pytest.raises(InputError, match=r"size too: llama3\.2:1b, llama3\.2:3b"):
+        locate("llama3.2")
+    assert not is_known("Hello!")
+    assert (ROOT / "models" / "catalogue.toml").read_text().startswith("# Short names")
+
+
+def write(path, content=b"GGUF"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def manifest(*digests):
+    layer = "application/vnd.ollama.image.model"
+    return json.dumps({"layers": [{"mediaType": layer, "digest": d} for d in digests]}).encode()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its home is set otherwise")
+def test_what_other_tools_keep_is_found_by_name_and_never_deleted(hub_cache):
+    home = hub_cache.parent / "home"
+    ollama = home / ".ollama" / "models"
+    blob = write(ollama / "blobs" / f"sha256-{DIGEST}")
+    library = ollama / "manifests" / "registry.ollama.ai" / "library"
+    write(library / "llama3.2" / "1b", manifest(f"sha256:{DIGEST}"))
+    write(ollama / "manifests" / "hf.co" / "o" / "m" / "Q8_0", manifest(f"sha256:{DIGEST}"))
+    write(ollama / "blobs" / f"sha256-{DIGEST.upper()}")
+    for i, bad in enumerate(
+        ("sha256:../../../x", "sha256:" + DIGEST.upper(), "sha256:" + "0" * 64)
+    ):
+        write(library / "bad" / f"digest{i}", manifest(bad))
+    for i, bad in enumerate((b"", b"[", b"[]", b'{"layers": [1]}', b"[" * 99999, manifest())):
+        write(library / "bad" / f"json{i}", bad)
+    studio = write(home / ".lmstudio" / "models" / "pub" / "repo" / "m-Q8_0.gguf")
+    write(home / ".lmstudio" / "models" / "pub" / "repo" / "half-00001-of-00002.gguf")
+    llama = write(home / "cache" / "llama.cpp" / "o_m_m-Q4_0.gguf")
+    found = {model["name"]: model["path"] for model in json.loads(invoke("list", "--json").stdout)}
+    assert found == {
+        "ollama:llama3.2:1b": str(blob),
+        "ollama:hf.co/o/m:Q8_0": str(blob),
+        "lmstudio:pub/repo/m-Q8_0.gguf": str(studio),
+        "llamacpp:o_m_m-Q4_0.gguf": str(llama),
+    }
+    for name, path in found.items():
+        assert is_known(name)
+        assert str(locate(name)) == path
+        refused = invoke("rm", name, "--yes")
+        assert (refused.exit_code, Path(path).exists()) == (2, True)
+        assert "deletes nothing elsewhere" in refused.stderr
+    assert locate("llama3.2:1b") == blob
+    assert locate("nothing:here") is None
+    for args in (("run", "ollama:none:1b", "hi"), ("show", "ollama:none:1b")):
+        result = invoke(*args)
+        assert (result.exit_code, result.stderr.count("\n")) == (3, 1)
+        assert "Ollama keeps no such model" in result.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no links for everyone")
+def test_a_link_out_of_the_cache_is_not_followed_by_rm(hub_cache):
+    outside = write(hub_cache.parent / "precious.gguf")
+    snapshot = hub_cache / "models--owner--model-GGUF" / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    (snapshot / "m-Q4_K_M.gguf").symlink_to(outside)
+    for name in (f"hf:{REPO}", snapshot / "m-Q4_K_M.gguf", f"{snapshot}/../../../../precious.gguf"):
+        result = invoke("rm", name, "--yes")
+        assert (result.exit_code, outside.exists()) == (2, True)
+        assert "deletes nothing elsewhere" in result.stderr
+
+
+def test_quantizations_of_several_revisions_are_all_there(hub_cache):
+    snapshots = hub_cache / "models--owner--model-GGUF" / "snapshots"
+    old, new = (snapshots / (digit * 40) for digit in "01")
+    write(old.parents[1] / "refs" / "main", b"1" * 40)
+    for name in ("m-Q4_K_M.gguf", "m-Q8_0.gguf", "m-F16.gguf"):
+        write(old / name)
+    write(new / "m-Q4_K_M.gguf")
+    assert locate(f"hf:{REPO}") == new / "m-Q4_K_M.gguf"
+    assert locate(f"hf:{REPO}:q8_0") == locate(f"hf:{REPO}/m-Q8_0.gguf") == old / "m-Q8_0.gguf"
