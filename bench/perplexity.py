@@ -7,13 +7,11 @@ it tokenizes the text and cuts it by itself.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import subprocess
-import sys
 from pathlib import Path
 
-from report import Row, note, write
+from report import Row, note, peer_python, write
 
 from qrt.config import default_threads
 from qrt.runtime.loader import no_progress
@@ -65,10 +63,7 @@ def main() -> None:
     parser.add_argument("-t", "--threads", type=int, default=default_threads())
     parser.add_argument("-o", "--output", choices=("md", "json"), default="md")
     args = parser.parse_args()
-    if args.peer_python is None:
-        if importlib.util.find_spec("llama_cpp") is None:
-            parser.error("llama-cpp-python is not installed here: name an interpreter that has it")
-        args.peer_python = sys.executable
+    args.peer_python = peer_python(parser, args.peer_python)
     text = args.file.read_text(encoding="utf-8")
     rows = [measure(args, path, text) for path in args.files]
     write(rows, args.output)

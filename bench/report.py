@@ -1,7 +1,9 @@
-"""Tables and figures of the benches: Markdown or JSON lines, medians, GB."""
+"""What the benches share: tables in Markdown or JSON lines, medians, GB, where the peer is."""
 
 from __future__ import annotations
 
+import argparse
+import importlib.util
 import json
 import statistics
 import sys
@@ -18,6 +20,13 @@ class Share(float):
 
 class Ratio(float):
     """How many times as fast: 1.873 is shown as 1.87 x."""
+
+
+def peer_python(parser: argparse.ArgumentParser, given: str | None) -> str:
+    """The interpreter that has llama-cpp-python: the one given, else this one if it does."""
+    if given is None and importlib.util.find_spec("llama_cpp") is None:
+        parser.error("llama-cpp-python is not installed here: name an interpreter that has it")
+    return given or sys.executable
 
 
 def median(values: Iterable[float]) -> float:

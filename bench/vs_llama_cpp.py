@@ -9,10 +9,8 @@ counts.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -20,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from qrt_side import QrtSide
-from report import Ratio, Row, Share, counts, gb_s, median, note, shown, write
+from report import Ratio, Row, Share, counts, gb_s, median, note, peer_python, shown, write
 
 from qrt.backends.cpu.ceilings import measure_read_gb_s
 from qrt.config import default_threads
@@ -166,10 +164,7 @@ def main() -> None:
     parser.add_argument("-r", "--repeat", type=int, default=5, help="turns; the median is shown")
     parser.add_argument("-o", "--output", choices=("md", "json"), default="md")
     args = parser.parse_args()
-    if args.peer_python is None:
-        if importlib.util.find_spec("llama_cpp") is None:
-            parser.error("llama-cpp-python is not installed here: name an interpreter that has it")
-        args.peer_python = sys.executable
+    args.peer_python = peer_python(parser, args.peer_python)
     rows = [
         row
         for n_threads in args.threads

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, TypeVar
 
 from qrt.config import embedded_model
 from qrt.errors import InputError, ModelError
+
+Written = TypeVar("Written")
 
 _MAX_TEXT_BYTES = 64 * 1024 * 1024
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", "'": "'", '"': '"'}
@@ -75,6 +78,13 @@ def looks_like_model(text: str) -> bool:
     from qrt.hub.locate import is_known
 
     return is_known(text)
+
+
+def output_format(formats: Mapping[str, Written], name: str) -> Written:
+    """What writes the format that `-o` names. Raises InputError for an unknown one."""
+    if name not in formats:
+        raise InputError(f"-o must be one of {', '.join(formats)}, got {name!r}")
+    return formats[name]
 
 
 def model_file(model: str | None) -> Path:

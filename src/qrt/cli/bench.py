@@ -8,7 +8,7 @@ from typing import Annotated
 
 from typer import Option
 
-from qrt.cli.arguments import model_file, only_model
+from qrt.cli.arguments import model_file, only_model, output_format
 from qrt.cli.flags import KvFlags, ModelArgument, ModelFlag
 from qrt.cli.progress import shown_progress
 from qrt.errors import InputError
@@ -52,8 +52,7 @@ def bench(
     from qrt.tools.bench import BenchOptions
     from qrt.tools.bench import bench as measure
 
-    if output not in FORMATS:
-        raise InputError(f"-o must be one of {', '.join(FORMATS)}, got {output!r}")
+    written = output_format(FORMATS, output)
     options = BenchOptions(
         n_threads=(None,) if n_threads is None else numbers("-t", n_threads),
         n_prompt=numbers("-p", n_prompt),
@@ -65,7 +64,7 @@ def bench(
     )
     path = model_file(only_model(model, model_flag))
     with shown_progress() as progress:
-        for line in FORMATS[output](measure(path, options, progress)):
+        for line in written(measure(path, options, progress)):
             print(line, flush=True)
 
 

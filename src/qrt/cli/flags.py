@@ -85,7 +85,7 @@ class LoadFlags(KvFlags):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QualityFlags(KvFlags):
+class QualityFlags(LoadFlags):
     """How a text is cut and models run on it, with the names of `QualityOptions`."""
 
     n_ctx: Annotated[
@@ -94,17 +94,10 @@ class QualityFlags(KvFlags):
     n_chunks: Annotated[
         int | None, _flag("--chunks", help="Chunks at most. Default: the whole text.")
     ] = None
-    n_threads: Annotated[
-        int | None, _flag("-t", "--threads", help="Threads. Default: as tuned, or one per CPU.")
-    ] = None
-    backend: Annotated[
-        str, _flag("--backend", metavar="NAME", help="auto (default), cpu or reference.")
-    ] = "auto"
 
     def keywords(self) -> dict[str, Any]:
         """The keywords for `QualityOptions`."""
-        given = {"n_ctx": self.n_ctx, "n_chunks": self.n_chunks, "n_threads": self.n_threads}
-        return given | {"backend": self.backend} | KvFlags.keywords(self)
+        return LoadFlags.keywords(self) | {"n_chunks": self.n_chunks}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
-from qrt.cli.arguments import located, model_file, only_model, read_text
+from qrt.cli.arguments import located, model_file, only_model, output_format, read_text
 from qrt.cli.bar import shown_bar
 from qrt.cli.flags import ModelArgument, ModelFlag, QualityFlags
-from qrt.errors import InputError, ModelError
+from qrt.errors import ModelError
 
 if TYPE_CHECKING:
     from qrt.tools.kl import Divergence
@@ -45,8 +45,7 @@ def kl(
     from qrt.tools.chunks import QualityOptions
     from qrt.tools.kl import kl as measure
 
-    if output not in FORMATS:
-        raise InputError(f"-o must be one of {', '.join(FORMATS)}, got {output!r}")
+    written = output_format(FORMATS, output)
     options = QualityOptions(**flags.keywords())
     path = model_file(only_model(model, model_flag))
     base_path = located(base)
@@ -55,7 +54,7 @@ def kl(
     text = None if file is None else read_text(file)
     with shown_bar() as progress:
         result = measure(path, base_path, text, options, progress)
-    for line in FORMATS[output](result):
+    for line in written(result):
         print(line, flush=True)
 
 

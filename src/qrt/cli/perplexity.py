@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
-from qrt.cli.arguments import model_file, only_model, read_text
+from qrt.cli.arguments import model_file, only_model, output_format, read_text
 from qrt.cli.bar import shown_bar
 from qrt.cli.flags import ModelArgument, ModelFlag, QualityFlags
-from qrt.errors import InputError
 
 if TYPE_CHECKING:
     from qrt.tools.perplexity import Perplexity
@@ -44,15 +43,14 @@ def perplexity(
     from qrt.tools.chunks import QualityOptions
     from qrt.tools.perplexity import perplexity as measure
 
-    if output not in FORMATS:
-        raise InputError(f"-o must be one of {', '.join(FORMATS)}, got {output!r}")
+    written = output_format(FORMATS, output)
     options = QualityOptions(**flags.keywords())
     path = model_file(only_model(model, model_flag))
     text = read_text(file)
     save_to = None if save_logits is None else Path(save_logits)
     with shown_bar() as progress:
         result = measure(path, text, options, progress, save_to)
-    for line in FORMATS[output](result):
+    for line in written(result):
         print(line, flush=True)
 
 

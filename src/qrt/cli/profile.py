@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
-from qrt.cli.arguments import model_file, only_model
+from qrt.cli.arguments import model_file, only_model, output_format
 from qrt.cli.flags import KvFlags, ModelArgument, ModelFlag
 from qrt.cli.progress import shown_progress
 from qrt.errors import InputError
@@ -65,8 +65,7 @@ def profile(
     from qrt.tools.profile import ProfileOptions
     from qrt.tools.profile import profile as measure
 
-    if output not in FORMATS:
-        raise InputError(f"-o must be one of {', '.join(FORMATS)}, got {output!r}")
+    written = output_format(FORMATS, output)
     options = ProfileOptions(
         n_prompt=n_prompt,
         n_gen=n_gen,
@@ -80,7 +79,7 @@ def profile(
     path = model_file(only_model(model, model_flag))
     with shown_progress() as progress:
         result = measure(path, options, progress)
-    for line in FORMATS[output](result):
+    for line in written(result):
         print(line, flush=True)
     if trace is not None:
         _write(trace, json.dumps(chrome_trace(result)).encode())
