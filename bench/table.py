@@ -58,9 +58,7 @@ def dressed(row: Row) -> Row:
     def dress(column: str, value: object) -> object:
         if isinstance(value, float) and any(part in column for part in SHARES):
             return Share(value)
-        is_ratio = any(part in column for part in RATIOS) and not column.endswith(
-            ("tok/s", " s", " MB")
-        )
+        is_ratio = any(part in column for part in RATIOS) and not column.endswith(PLAIN)
         return Ratio(value) if isinstance(value, float) and is_ratio else value
 
     return {column: dress(column, value) for column, value in row.items()}
