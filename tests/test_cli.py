@@ -108,9 +108,10 @@ def test_wrong_usage_is_exit_code_2(args):
 
 
 def test_an_answer_is_all_there_is_on_stdout_and_its_seed_repeats_it():
-    first = invoke("run", "def main(", "-n", "12", "-s", "7")
-    again = invoke("run", "-n", "12", "--seed", "7", piped="def main(\n")
-    other = invoke("run", "def main(", "-n", "12", "-s", "8")
+    chance = ("-n", "12", "--temp", "5", "--top-p", "1", "--min-p", "0")
+    first = invoke("run", "def main(", *chance, "-s", "7")
+    again = invoke("run", *chance, "--seed", "7", piped="def main(\n")
+    other = invoke("run", "def main(", *chance, "-s", "8")
     assert (first.exit_code, first.stderr) == (0, "")
     assert first.stdout.strip()
     assert first.stdout == again.stdout

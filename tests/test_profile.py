@@ -20,6 +20,7 @@ from qrt.backends.cpu.profile import StepClock, work_of
 from qrt.backends.cpu.tuning import Tuning
 from qrt.cli.app import app
 from qrt.cli.arguments import model_file
+from qrt.formats.gguf import open_gguf
 from qrt.graph.batch import Batch, Phase
 from qrt.graph.ir import Attention
 from qrt.kernels import layout
@@ -31,7 +32,8 @@ from qrt.tools.roofline import png
 pytestmark = pytest.mark.usefixtures("_quick")
 
 EMBEDDED = model_file(None)
-N_LAYERS = 6
+with open_gguf(EMBEDDED) as _file:
+    N_LAYERS = _file.metadata["llama.block_count"]
 CEILINGS = Ceilings(10.0, {"int8": 400.0, "f32": 100.0})
 
 
@@ -301,7 +303,8 @@ def test_one_table_and_a_trace(tmp_path: Path) -> None:
                 "limit_percent",
             }
             end = event["ts"] + event["dur"]
-        assert sum(event["name"] == "blk.5.ffn_down.weight" for event in records) == 1
+        last_down = f"blk.{N_LAYERS - 1}.ffn_down.weight"
+        assert sum(event["name"] == last_down for event in records) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,21 @@
-"""Make the training text: the standard library of the running Python as source and questions."""
+"""Make the training data: facts as dialogues, library source and documentation as text."""
 
 from __future__ import annotations
 
 import argparse
 import ast
-import importlib
-import inspect
+import dataclasses
 import io
+import json
 import random
-import re
-import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import sentencepiece
+from facts import SKIPPED, Fact, facts, held_out
+from questions import Questions, Turn, evaluation
 
 N_VOCAB = 4096
 USER, ASSISTANT = "<|user|>", "<|assistant|>"
@@ -26,116 +26,54 @@ CHAT_TEMPLATE = (
     "{{ '<|assistant|>' + message['content'] + eos_token }}{% endif %}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
-CONTROLS = re.compile(r"(<\|user\|>|<\|assistant\|>|</s>)")
-SKIP_DIRS = {"test", "tests", "idle_test", "idlelib", "lib2to3", "encodings"}
-SKIP_DIRS |= {"site-packages", "dist-packages"}  # not part of the standard library
-PUBLIC_NAMES = {"posixpath": "os.path", "_collections_abc": "collections.abc"}
-QUESTIONS = ("What does {} do?", "What is {}?", "Explain {}.", "Tell me about {}.", "{}?")
-CODE_QUESTIONS = ("Show the source of {}.", "How is {} written?")
-MAX_ANSWER, MAX_CODE = 900, 1500  # characters
-CHAT_EPOCHS = 2
-VALID_EVERY = 50
+CHAT_ROW, TEXT_ROW = 128, 512  # tokens of a training row
+OPEN_ROWS = 32
+LONG_CHAT_SHARE = 0.25  # of the rows of TEXT_ROW tokens
+EPOCHS = 84
 
 
-def source_files() -> list[tuple[str, str]]:
-    """(module name, source) of the standard library, tests and codec tables left out."""
+def split(every: list[Fact]) -> tuple[list[Fact], list[Fact]]:
+    """The facts to train and those kept for validation; equal prose stays on one side."""
+    kept = [fact for fact in every if held_out(fact.name)]
+    prose = {fact.doc for fact in kept} | {fact.paragraph for fact in kept}
+    trained = [fact for fact in every if fact.doc not in prose and fact.paragraph not in prose]
+    return trained, kept
+
+
+def source_files() -> Iterator[tuple[str, str]]:
+    """(module name, source) of the library's public modules and what they are made of."""
     root = Path(sysconfig.get_paths()["stdlib"])
-    modules = []
+    skipped = (SKIPPED | {"site-packages", "dist-packages", "tests"}) - {"tkinter", "turtle"}
     for path in sorted(root.rglob("*.py")):
         parts = path.relative_to(root).with_suffix("").parts
-        if SKIP_DIRS.isdisjoint(parts) and not parts[0].startswith(("config-", "_sysconfigdata")):
-            name = ".".join(parts).removesuffix(".__init__")
+        if skipped.isdisjoint(parts) and not parts[0].startswith(("config-", "_sysconfigdata")):
             text = path.read_text(encoding="utf-8", errors="ignore")
-            modules.append((PUBLIC_NAMES.get(name, name), text.expandtabs()))
-    return modules
+            yield ".".join(parts).removesuffix(".__init__"), text.expandtabs()
 
 
-def first_paragraph(doc: str) -> str:
-    """The first paragraph of a docstring that is prose, on one line."""
-    for paragraph in inspect.cleandoc(doc).split("\n\n"):
-        text = " ".join(paragraph.split())
-        if len(text) >= 20 and " " in text and "(" not in text.split(" ")[0]:
-            return text if len(text) <= MAX_ANSWER else text[:MAX_ANSWER].rsplit(". ", 1)[0] + "."
-    return ""
+def without_docstrings(source: str, docs: set[str]) -> str:
+    """The source with the given docstrings cut out."""
+    lines = source.splitlines(keepends=True)
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, kinds) and ast.get_docstring(node) in docs:
+            string = node.body[0]
+            lines[string.lineno - 1 : string.end_lineno] = [""] * (
+                string.end_lineno - string.lineno + 1
+            )
+    return "".join(lines)
 
 
-def described(module: str, source: str) -> Iterator[tuple[str, str, str]]:
-    """(qualified name, first paragraph of the docstring, source) of everything documented."""
-    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    lines = source.splitlines()
-
-    def walk(node: ast.AST, name: str) -> Iterator[tuple[str, str, str]]:
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, kinds) and not child.name.startswith("_"):
-                full = f"{name}.{child.name}"
-                body = lines[child.lineno - 1 : child.end_lineno]
-                code = inspect.cleandoc("\n".join(["", *body]))
-                yield full, first_paragraph(ast.get_docstring(child) or ""), code
-                yield from walk(child, full)
-
-    tree = ast.parse(source)
-    yield module, first_paragraph(ast.get_docstring(tree) or ""), ""
-    yield from walk(tree, module)
+def prose(fact: Fact) -> str:
+    """A name and the whole of its documentation, as plain text."""
+    return f"{fact.signature}\n\n{fact.doc}\n"
 
 
-def built_in() -> Iterator[tuple[str, str, str]]:
-    """The same for the modules written in C, which have no source to parse."""
-    for module in sorted(name for name in sys.builtin_module_names if not name.startswith("_")):
-        prefix = "" if module == "builtins" else f"{module}."
-        for name, value in sorted(vars(importlib.import_module(module)).items()):
-            if name.startswith("_") or not callable(value):
-                continue
-            yield prefix + name, first_paragraph(inspect.getdoc(value) or ""), ""
-            for attribute, method in sorted(vars(value).items() if isinstance(value, type) else ()):
-                if not attribute.startswith("_") and callable(method):
-                    doc = first_paragraph(inspect.getdoc(method) or "")
-                    yield f"{prefix}{name}.{attribute}", doc, ""
-
-
-def topics(source: str) -> dict[str, str]:
-    """The language reference that `help()` shows, from pydoc_data.topics."""
-    assignment = next(node for node in ast.parse(source).body if isinstance(node, ast.Assign))
-    return ast.literal_eval(assignment.value)
-
-
-def chats(rng: random.Random, items: list[tuple[str, str, str]]) -> Iterator[str]:
-    """Dialogues of one to three turns about neighbouring names, in the chat template."""
-    turns = []
-    for name, answer, code in items:
-        if answer:
-            turns.append((rng.choice(QUESTIONS).format(name), answer))
-        if 40 <= len(code) <= MAX_CODE and rng.random() < 0.5:
-            turns.append((rng.choice(CODE_QUESTIONS).format(name), code))
-    while turns:
-        n_turns = rng.choice((1, 1, 2, 3))
-        yield "</s>".join(f"{USER}{ask}{ASSISTANT}{answer}" for ask, answer in turns[:n_turns])
-        turns = turns[n_turns:]
-
-
-def documents(seed: int) -> list[str]:
-    """All documents, shuffled; the same for the same Python and seed."""
-    rng = random.Random(seed)
-    texts, items = [], list(built_in())
-    for name, source in source_files():
-        if name == "pydoc_data.topics":
-            for topic, text in topics(source).items():
-                texts.append(text)
-                items.append((f"'{topic}'", first_paragraph(text.split("***\n")[-1]), ""))
-        else:
-            texts.append(f"# {name}\n{source}")
-            items += described(name, source)
-    for _ in range(CHAT_EPOCHS):
-        texts += chats(rng, items)
-    rng.shuffle(texts)
-    return texts
-
-
-def train_vocabulary(texts: list[str]) -> bytes:
+def train_vocabulary(texts: Iterable[str]) -> bytes:
     """A sentencepiece BPE model with byte fallback that keeps white space as it is."""
     model = io.BytesIO()
-    pieces = [piece for text in texts for piece in CONTROLS.split(text) if piece]
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(pieces),
+        sentence_iterator=iter(texts),
         model_writer=model,
         model_type="bpe",
         vocab_size=N_VOCAB,
@@ -153,35 +91,86 @@ def train_vocabulary(texts: list[str]) -> bytes:
     return model.getvalue()
 
 
-def encode(processor: sentencepiece.SentencePieceProcessor, text: str) -> list[int]:
-    """Token ids of a document with its control tokens, between <s> and </s>."""
-    ids = [processor.bos_id()]
-    for piece in CONTROLS.split(text):
-        if CONTROLS.fullmatch(piece):
-            ids.append(processor.piece_to_id(piece))
-        else:
-            ids += processor.encode(piece)
-    return [*ids, processor.eos_id()]
+class Encoder:
+    """Turns dialogues and texts into rows of tokens."""
+
+    def __init__(self, vocabulary: bytes) -> None:
+        self.pieces = sentencepiece.SentencePieceProcessor(model_proto=vocabulary)
+        self.bos, self.eos = self.pieces.bos_id(), self.pieces.eos_id()
+        self.user, self.assistant = (self.pieces.piece_to_id(c) for c in (USER, ASSISTANT))
+
+    def turns(self, turns: list[Turn]) -> list[list[int]]:
+        """<|user|> question <|assistant|> answer </s>, for each."""
+        asks, answers = (self.pieces.encode([turn[i] for turn in turns]) for i in (0, 1))
+        return [
+            [self.user, *ask, self.assistant, *answer, self.eos]
+            for ask, answer in zip(asks, answers, strict=True)
+        ]
+
+    def conversations(self, turns: list[list[int]], n_tokens: int) -> list[list[int]]:
+        """Rows that begin with <s> and hold as many whole turns as fit, then </s> to the end."""
+        rows, done = [[self.bos] for _ in range(OPEN_ROWS)], []
+        for turn in turns:
+            row = next((row for row in rows if len(row) + len(turn) <= n_tokens), None)
+            if row is None:
+                done.append(rows.pop(0))
+                rows.append(row := [self.bos])
+            if len(turn) < n_tokens:
+                row += turn
+        return [row + [self.eos] * (n_tokens - len(row)) for row in [*done, *rows]]
+
+    def windows(self, rng: random.Random, texts: list[str], n_tokens: int) -> list[list[int]]:
+        """Shuffled texts one behind the other, each from <s> to </s>, cut into rows."""
+        rng.shuffle(texts)
+        ids = [i for t in self.pieces.encode(texts) for i in (self.bos, *t, self.eos)]
+        return [ids[at : at + n_tokens] for at in range(0, len(ids) - n_tokens, n_tokens)]
+
+
+def write_lines(path: Path, items: Iterable[dict[str, str]]) -> None:
+    """One line of JSON for each."""
+    path.write_text("".join(json.dumps(item) + "\n" for item in items))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="where the vocabulary and the tokens go")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="times that a fact is asked")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
+    rng = random.Random(args.seed)
 
-    texts = documents(args.seed)
-    vocabulary = train_vocabulary(texts)
-    (args.folder / "vocab.model").write_bytes(vocabulary)
-    processor = sentencepiece.SentencePieceProcessor(model_proto=vocabulary)
-    split: dict[str, list[int]] = {"train": [], "valid": []}
-    for i, text in enumerate(texts):
-        split["valid" if i % VALID_EVERY == 0 else "train"] += encode(processor, text)
-    for name, tokens in split.items():
-        np.array(tokens, dtype=np.uint16).tofile(args.folder / f"{name}.bin")
-        print(f"{name}: {len(tokens):,} tokens")
-    print(f"{len(texts):,} documents, {sum(map(len, texts)):,} characters")
+    trained, kept = split(facts())
+    docs = {fact.doc for fact in kept}
+    sources = [f"# {name}\n{without_docstrings(s, docs)}" for name, s in source_files()]
+    texts = sources + [prose(fact) for fact in trained] * 2
+    questions = Questions(trained)
+    vocabulary = args.folder / "vocab.model"
+    if not vocabulary.exists():  # else a checkpoint may depend on it
+        sample = [part for turn in questions.epoch(args.seed) for part in turn]
+        sample += [fact.answer for fact in trained] * 2
+        vocabulary.write_bytes(train_vocabulary(sample + rng.sample(sources, 60)))
+    encoder = Encoder(vocabulary.read_bytes())
+
+    rows = []
+    for epoch in range(args.epochs):
+        turns = encoder.turns(questions.epoch(args.seed + 1 + epoch))
+        rows += encoder.conversations(turns, CHAT_ROW + 1)
+    np.array(rows, np.uint16).tofile(args.folder / "chat.bin")
+    print(f"{args.epochs} x {len(turns):,} turns in {len(rows):,} rows of {CHAT_ROW}")
+    rows = encoder.windows(rng, texts, TEXT_ROW + 1)
+    n_chat, talk = int(len(rows) * LONG_CHAT_SHARE / (1 - LONG_CHAT_SHARE)), []
+    while len(talk) < n_chat:
+        turns = encoder.turns(questions.epoch(rng.randrange(1 << 30)))
+        talk += encoder.conversations(turns, TEXT_ROW + 1)
+    rows = rng.sample(rows + talk[:n_chat], len(rows) + n_chat)
+    np.array(rows, np.uint16).tofile(args.folder / "text.bin")
+    print(f"{len(rows):,} rows of {TEXT_ROW}")
+
+    (args.folder / "valid.txt").write_text("\n\n".join(prose(fact) for fact in kept))
+    write_lines(args.folder / "facts.jsonl", map(dataclasses.asdict, trained))
+    write_lines(args.folder / "evaluation.jsonl", evaluation(trained, args.seed))
+    print(f"{len(trained):,} facts to train, {len(kept)} held out")
 
 
 if __name__ == "__main__":

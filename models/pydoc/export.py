@@ -1,4 +1,4 @@
-"""Write the trained model as a GGUF file: llama architecture, Q8_0 matrices, SPM vocabulary."""
+"""Write the trained model as a GGUF file: llama architecture, SPM vocabulary."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from qrt.formats.quants import QTYPES
 from qrt.formats.writer import TensorSource, write_gguf
 
 NORMAL, UNKNOWN, CONTROL, BYTE = 1, 2, 3, 6
-Q8_0_FILE_TYPE = 7
+FILE_TYPES = {"F32": 0, "F16": 1, "Q8_0": 7}
 
 
-def general_metadata() -> dict[str, object]:
+def general_metadata(qtype: str) -> dict[str, object]:
     """What the model is and whose text it learned from."""
-    text = f"the standard library of Python {platform.python_version()}"
+    about = "Answers questions about Python's standard library by name"
     return {
         "general.architecture": "llama",
         "general.name": "pydoc",
-        "general.description": f"A small language model trained on {text}.",
-        "general.size_label": "5.8M",
-        "general.file_type": Q8_0_FILE_TYPE,
+        "general.description": f"{about}; trained on Python {platform.python_version()}.",
+        "general.size_label": "11M",
+        "general.file_type": FILE_TYPES[qtype],
         "general.quantization_version": 2,
         "general.languages": ["en"],
         "general.license": "PSF-2.0",
@@ -83,10 +83,11 @@ def tokenizer_metadata(processor: sentencepiece.SentencePieceProcessor) -> dict[
     }
 
 
-def tensor(name: str, values: np.ndarray) -> TensorSource:
-    """A matrix in Q8_0, a vector in F32."""
-    qtype = QTYPES["F32" if values.ndim == 1 else "Q8_0"]
-    data = values if values.ndim == 1 else qtype.quantize(values.reshape(-1, qtype.block_size))
+def tensor(name: str, values: np.ndarray, matrices: str) -> TensorSource:
+    """A matrix in the given format, a vector in F32."""
+    qtype = QTYPES["F32" if values.ndim == 1 else matrices]
+    assert qtype.quantize is not None
+    data = qtype.quantize(values.reshape(-1, qtype.block_size))
     return name.replace(".attention.", "."), qtype, values.shape, data
 
 
@@ -94,11 +95,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="the folder that data.py and train.py filled")
     parser.add_argument("out", type=Path, help="the GGUF file")
+    parser.add_argument("--qtype", choices=FILE_TYPES, default="Q8_0", help="of the matrices")
     args = parser.parse_args()
     processor = sentencepiece.SentencePieceProcessor(model_file=str(args.folder / "vocab.model"))
-    weights = torch.load(args.folder / "checkpoint.pt")["model"]
-    metadata = general_metadata() | llama_metadata(Config()) | tokenizer_metadata(processor)
-    write_gguf(args.out, metadata, [tensor(name, w.numpy()) for name, w in weights.items()])
+    weights = torch.load(args.folder / "checkpoint.pt", map_location="cpu")["model"]
+    metadata = general_metadata(args.qtype) | llama_metadata(Config())
+    metadata |= tokenizer_metadata(processor)
+    tensors = [tensor(name, weight.numpy(), args.qtype) for name, weight in weights.items()]
+    write_gguf(args.out, metadata, tensors)
     print(f"{args.out}: {args.out.stat().st_size:,} bytes")
 
 

@@ -14,12 +14,12 @@ class Config:
     """Dimensions; multiples of 256 let every block format hold the matrices."""
 
     n_vocab: int = 4096
-    dim: int = 256
-    n_layers: int = 6
-    n_heads: int = 4
+    dim: int = 512
+    n_layers: int = 4
+    n_heads: int = 8
     n_kv_heads: int = 2
     head_dim: int = 64
-    ffn_dim: int = 768
+    ffn_dim: int = 1024
     n_ctx: int = 512
     rope_theta: float = 10_000.0
     norm_eps: float = 1e-5
