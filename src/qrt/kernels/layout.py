@@ -64,7 +64,7 @@ tokens, positions, logit_rows: int32 arrays; tables: address of each row's int32
 rope: float32 cos and sin, (n_specs, n_rows, 2, rope_dim / 2) at the offset in the op's record;
 scratch: per-thread working memory, `SCRATCH` bytes each."""
 
-SCRATCH = 64 * 1024
+SCRATCH = 128 * 1024
 
 MAX_HEAD_DIM = 1024
 """Heads beyond this do not fit attention's part of the scratch memory."""

@@ -21,7 +21,7 @@ from qrt.kernels.panels import PANEL_FORMATS, PanelFormat
 K_AT_ONCE = 512
 """Values of a panel that are unpacked at a time."""
 
-ROWS_AT_ONCE = 256
+ROWS_AT_ONCE = 512
 """Rows whose accumulators wait in the scratch memory."""
 
 SUMS_BYTES = 64 * ROWS_AT_ONCE
@@ -79,8 +79,21 @@ def _numbers(count: int, lanes: int) -> Any:
     return (none, one, two)[count]
 
 
-def _quantized_sums(fmt: PanelFormat, at_once: int, n_panels: int) -> Any:
-    """sums of quantized rows, `at_once` of a tile; see `build`."""
+def _finish_rows(n_panels: int) -> Any:
+    """finish_rows(sums, n_rows, n_here, args, out, row, panel): stores the outputs of some rows."""
+
+    @inline
+    def finish_rows(sums, n_rows, n_here, args, out, row, panel):
+        for r in range(n_rows):
+            for i in range(n_here):
+                value = load_f32x16(sums + 64 * (n_panels * r + i))
+                finish(value, args, out, row + r, panel + i)
+
+    return finish_rows
+
+
+def _quantized_products(fmt: PanelFormat, at_once: int, n_panels: int) -> Any:
+    """products of quantized rows, `at_once` of a tile; see `build`."""
     lanes, vector = 16 * n_panels, 64 * n_panels
     update, unpack = update_for(fmt, at_once, lanes), _unpack(fmt, n_panels)
     codes_at = load_wide(8 * lanes, "i32")
@@ -88,6 +101,7 @@ def _quantized_sums(fmt: PanelFormat, at_once: int, n_panels: int) -> Any:
     first_scale, first_min = 8 * vector, (8 + fmt.scales) * vector
     part, x_part = first_min + fmt.mins * vector, ROW_TILE * LINE
     load_sums, nothing = load_wide(lanes * at_once), zeros(lanes * at_once)
+    finish_rows = _finish_rows(n_panels)
     block_bytes, block_size = 16 * fmt.block_bytes, fmt.block_size
     assert SUMS_BYTES * n_panels + K_AT_ONCE // 32 * part <= SCRATCH
 
@@ -101,34 +115,40 @@ def _quantized_sums(fmt: PanelFormat, at_once: int, n_panels: int) -> Any:
         return acc
 
     @inline
-    def sums(out, p, panel_bytes, n_here, x, n_in, n_rows):
-        parts = out + SUMS_BYTES * n_panels
+    def products(kept, p, panel_bytes, n_here, x, n_in, n_rows, args, out, first, panel):
+        parts = kept + SUMS_BYTES * n_panels
         for k in range(0, n_in, K_AT_ONCE):
             n_k = min(K_AT_ONCE, n_in - k)
             for i in range(n_here):
                 block = p + i * panel_bytes + k // block_size * block_bytes
                 unpack(parts + 64 * i, block, n_k // block_size)
             for row in range(0, n_rows, at_once):
-                acc = load_sums(out + vector * row) if k else nothing()
+                acc = load_sums(kept + vector * row) if k else nothing()
                 tile, member = row // ROW_TILE * ROW_TILE, row % ROW_TILE
                 lines = x + (tile * n_in + k * ROW_TILE) * (LINE // 32) + member * LINE
-                store(out + vector * row, meet(acc, parts, lines, n_k >> 5))
+                store(kept + vector * row, meet(acc, parts, lines, n_k >> 5))
+                if k + n_k == n_in:
+                    n = min(at_once, n_rows - row)
+                    finish_rows(kept + vector * row, n, n_here, args, out, first + row, panel)
 
-    return sums
+    return products
 
 
-def _float_sums(fmt: PanelFormat, at_once: int, n_panels: int) -> Any:
-    """sums of rows of plain numbers, `at_once` a whole tile; see `build`."""
+def _float_products(fmt: PanelFormat, at_once: int, n_panels: int) -> Any:
+    """products of rows of plain numbers, `at_once` a whole tile; see `build`."""
     panels, nothing = float_panels(fmt, at_once, n_panels), zeros(16 * n_panels * at_once)
+    finish_rows = _finish_rows(n_panels)
 
     @inline
-    def sums(out, p, panel_bytes, n_here, x, n_in, n_rows):
+    def products(kept, p, panel_bytes, n_here, x, n_in, n_rows, args, out, first, panel):
         apart = panel_bytes if n_here > 1 else 0
         for row in range(0, n_rows, at_once):
             acc = panels(nothing(), p, apart, x + 4 * row * n_in, n_in)
-            store(out + 64 * n_panels * row, acc)
+            store(kept, acc)
+            n = min(at_once, n_rows - row)
+            finish_rows(kept, n, n_here, args, out, first + row, panel)
 
-    return sums
+    return products
 
 
 def build(qtype: str, rows_at_once: str, panels_at_once: str) -> Any:
@@ -136,13 +156,15 @@ def build(qtype: str, rows_at_once: str, panels_at_once: str) -> Any:
 
     Plain numbers, and codes of 8 bits, whose signs avx2 sets apart, meet whole tiles of rows.
 
-    sums(out, p, panel_bytes, n_here, x, n_in, n_rows) leaves the products of n_here panels at p and
-    n_rows rows at x as (n_rows, panels_at_once, 16) float32 at out.
+    products(kept, p, panel_bytes, n_here, x, n_in, n_rows, args, out, first, panel) multiplies
+    n_here panels at p, from the panel-th on, with n_rows rows at x, from the first-th on, and
+    stores the outputs of a tile as soon as its sums are whole: writing them hides behind the work
+    on the next. Sums wait at `kept` as (n_rows, panels_at_once, 16) float32.
     """
     fmt, at_once, n_panels = PANEL_FORMATS[qtype], int(rows_at_once), int(panels_at_once)
     if fmt.bits in (0, 8):
         at_once, n_panels = ROW_TILE, max(1, at_once * n_panels // ROW_TILE)
-    sums = (_quantized_sums if fmt.quantized else _float_sums)(fmt, at_once, n_panels)
+    products = (_quantized_products if fmt.quantized else _float_products)(fmt, at_once, n_panels)
     row_bytes = LINE // 32 if fmt.quantized else 4  # of x, for each k
     block_bytes, block_size = 16 * fmt.block_bytes, fmt.block_size
 
@@ -157,11 +179,7 @@ def build(qtype: str, rows_at_once: str, panels_at_once: str) -> Any:
         for panel in range(last * thread // n_threads, end, n_panels):
             n_here, p = min(n_panels, end - panel), weights + panel * panel_bytes
             for first in range(0, n_rows, ROWS_AT_ONCE):
-                n = min(ROWS_AT_ONCE, n_rows - first)
-                sums(scratch, p, panel_bytes, n_here, x + first * n_in * row_bytes, n_in, n)
-                for row in range(n):
-                    for i in range(n_here):
-                        value = load_f32x16(scratch + 64 * (n_panels * row + i))
-                        finish(value, args, out, first + row, panel + i)
+                n, here = min(ROWS_AT_ONCE, n_rows - first), x + first * n_in * row_bytes
+                products(scratch, p, panel_bytes, n_here, here, n_in, n, args, out, first, panel)
 
     return matmul
