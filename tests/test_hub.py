@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import huggingface_hub
 import pytest
+from filelock import FileLock
 from hub_server import DATA, REPO, Hub, at, invoke, kept, running
 from huggingface_hub import constants
 
@@ -98,6 +100,41 @@ def test_a_broken_connection_goes_on_where_it_ended(hub, hub_cache):
     assert {(hub_cache / path).read_bytes() == DATA for path in kept(hub_cache)} == {True}
 
 
+def test_the_next_run_goes_on_where_a_broken_one_ended(hub, hub_cache):
+    hub.cuts = [2500] + [0] * 5
+    result = invoke("pull", REPO)
+    assert (result.exit_code, result.stderr.count("\n")) == (3, 1)
+    assert "cannot be reached" in result.stderr
+    (partial,) = kept(hub_cache)
+    assert (hub_cache / partial).read_bytes() == DATA[:2000]
+    hub.requests.clear()
+    assert invoke("pull", REPO).exit_code == 0
+    assert hub.downloads() == ["bytes=2000-"]
+    assert {(hub_cache / path).read_bytes() == DATA for path in kept(hub_cache)} == {True}
+    assert len(kept(hub_cache)) == 2
+
+
+@pytest.mark.parametrize("there", [b"x" * 2000, DATA + b"x", DATA[::-1]])
+@pytest.mark.usefixtures("hub")
+def test_a_rest_that_does_not_fit_is_deleted(there, hub_cache):
+    blobs = hub_cache / "models--owner--model-GGUF" / "blobs"
+    blobs.mkdir(parents=True)
+    (blobs / f"{hashlib.sha256(DATA).hexdigest()}.incomplete").write_bytes(there)
+    result = invoke("pull", REPO)
+    assert (result.exit_code, kept(hub_cache)) == (3, [])
+    assert "it is deleted, try again" in result.stderr
+    assert invoke("pull", REPO).exit_code == 0
+
+
+def test_two_at_once(hub, hub_cache):
+    lock = hub_cache / ".locks" / "models--owner--model-GGUF"
+    lock.mkdir(parents=True)
+    with FileLock(lock / f"{hashlib.sha256(DATA).hexdigest()}.lock"):
+        result = invoke("pull", REPO)
+    assert (result.exit_code, hub.downloads()) == (3, [])
+    assert "another program is fetching it" in result.stderr
+
+
 def wrong(data):
     return {"listed": {"model-Q4_K_M.gguf": data}}
 
@@ -105,7 +142,6 @@ def wrong(data):
 FAULTS = {
     "wrong hash": (wrong(DATA[::-1]), 3, "expected SHA-256"),
     "too short": (wrong(DATA + b"x"), 3, "bytes, got"),
-    "never whole": ({"cuts": [2500] + [0] * 9}, 3, "cannot be reached"),
     "another file": ({"headers": {"ETag": f'"{"0" * 64}"'}}, 3, "another file than it lists"),
     "path as etag": ({"headers": {"ETag": '"../../../../out"'}}, 3, "another file than it lists"),
     "path as commit": ({"headers": {"X-Repo-Commit": "../../../out"}}, 3, "another file"),

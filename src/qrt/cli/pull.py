@@ -32,7 +32,8 @@ def pull(
     """Fetch a model from the Hugging Face hub.
 
     All files of it go into the cache that other tools share, and are checked. Without QUANT it is
-    Q4_K_M. HF_ENDPOINT, HF_HOME, HF_TOKEN and HF_HUB_OFFLINE are respected.
+    Q4_K_M. A download that was interrupted goes on where it ended. HF_ENDPOINT, HF_HOME, HF_TOKEN
+    and HF_HUB_OFFLINE are respected.
     """
     from qrt.hub.catalogue import asked_of_hub
     from qrt.hub.download import fetch, is_offline, list_models

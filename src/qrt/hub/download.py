@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import logging
 import re
 import shutil
@@ -19,9 +18,9 @@ from qrt.hub.cache import forget
 from qrt.hub.names import COMMIT, SHA256
 from qrt.hub.places import hub_cache, repo_folder
 from qrt.hub.quants import HubFile, HubModel, models_in
+from qrt.hub.transfer import bar_class, check, fetch_file, partial_path
 
 _ETAG = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_CHUNK_BYTES = 4 << 20
 _MAX_FILES = 100_000
 
 
@@ -81,7 +80,7 @@ def _hub_file(sibling: Any) -> HubFile | None:
 def _check_space(repo: str, files: Sequence[HubFile]) -> None:
     cache = hub_cache().absolute()
     blobs = repo_folder(repo) / "blobs"
-    missing = sum(f.n_bytes for f in files if not (f.sha256 and (blobs / f.sha256).exists()))
+    missing = sum(_missing_bytes(blobs, file) for file in files)
     there = next(path for path in (cache, *cache.parents) if path.is_dir())
     free = shutil.disk_usage(there).free
     if missing > free:
@@ -91,81 +90,49 @@ def _check_space(repo: str, files: Sequence[HubFile]) -> None:
         )
 
 
+def _missing_bytes(blobs: Path, file: HubFile) -> int:
+    if not file.sha256:
+        return file.n_bytes
+    if (blobs / file.sha256).exists():
+        return 0
+    partial = partial_path(blobs / file.sha256)
+    return file.n_bytes - (partial.stat().st_size if partial.exists() else 0)
+
+
 def _fetch_one(repo: str, file: HubFile, progress: Progress) -> Path:
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
 
     with _asking(f"{repo}/{file.name}"):
         url = hf_hub_url(repo, file.name, endpoint=constants.ENDPOINT)
         told = get_hf_file_metadata(url, token=None, endpoint=constants.ENDPOINT)
-        # the library makes paths of both, whatever they are
-        are_names = _ETAG.fullmatch(told.etag or "") and COMMIT.fullmatch(told.commit_hash or "")
-        if not are_names or file.sha256 not in (None, told.etag):
+        etag, commit = told.etag or "", told.commit_hash or ""
+        # paths are made of both, whatever they are
+        are_names = _ETAG.fullmatch(etag) and COMMIT.fullmatch(commit)
+        if not are_names or file.sha256 not in (None, etag):
             raise ModelError(f"{repo}/{file.name}: the hub offers another file than it lists")
+        folder = repo_folder(repo)
+        blob, link = folder / "blobs" / etag, folder / "snapshots" / commit / file.name
+        is_new = not blob.exists() and not link.exists()
+        is_ours = is_new and file.n_bytes <= constants.MAX_HTTP_DOWNLOAD_SIZE
+        if is_ours:
+            lock = hub_cache() / ".locks" / folder.name / f"{etag}.lock"
+            fetch_file(url, blob, lock, file, progress)
         path = Path(
             hf_hub_download(
                 repo,
                 file.name,
                 endpoint=constants.ENDPOINT,
                 cache_dir=constants.HF_HUB_CACHE,
-                tqdm_class=_bar_class(file, progress),
+                tqdm_class=bar_class(file, progress),
             )
         )
     try:
-        _check(path, file, progress)
+        if not is_ours:
+            check(path, file, progress)
     except ModelError:
         forget([path])
         raise
     return path
-
-
-def _check(path: Path, file: HubFile, progress: Progress) -> None:
-    """Raises ModelError for a file that is not what the hub lists."""
-    n_bytes = path.stat().st_size
-    if n_bytes != file.n_bytes:
-        problem = f"expected {file.n_bytes} bytes, got {n_bytes}"
-    elif file.sha256 is not None and (got := _sha256(path, file, progress)) != file.sha256:
-        problem = f"expected SHA-256 {file.sha256[:12]}..., got {got[:12]}..."
-    else:
-        return
-    raise ModelError(f"{file.name}: {problem}; it is deleted, try again")
-
-
-def _sha256(path: Path, file: HubFile, progress: Progress) -> str:
-    digest, done = hashlib.sha256(), 0
-    with path.open("rb") as opened:
-        while chunk := opened.read(_CHUNK_BYTES):
-            digest.update(chunk)
-            done += len(chunk)
-            progress(f"checking {file.name}", done, file.n_bytes)
-    return digest.hexdigest()
-
-
-def _bar_class(file: HubFile, progress: Progress) -> Any:
-    """What the library takes for its progress bar: it tells `progress` instead."""
-
-    class Bar:
-        def __init__(self, *_: object, initial: int = 0, **__: object) -> None:
-            self._done = initial
-
-        def __enter__(self) -> Bar:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            pass
-
-        def update(self, n_bytes: int = 1) -> None:
-            self._done += n_bytes
-            progress(file.name, self._done, file.n_bytes)
-
-        def update_transfer(self, n_bytes: int) -> None:
-            """Bytes from the network that are not yet in the file."""
-
-        def set_postfix_str(self, text: str, refresh: bool = True) -> None:
-            """The rate, which `progress` finds out itself."""
-
-        set_transfer_postfix_str = set_postfix_str
-
-    return Bar
 
 
 @contextlib.contextmanager
@@ -190,11 +157,14 @@ def _asking(what: str) -> Iterator[None]:
 
 
 def _explained(error: Exception, what: str, endpoint: str) -> QrtError:
+    from filelock import Timeout
     from httpx2 import HTTPError
     from huggingface_hub import errors
 
     if isinstance(error, errors.LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
         return _explained(error.__cause__, what, endpoint)
+    if isinstance(error, Timeout):
+        return ModelError(f"{what}: another program is fetching it; try again when it is done")
     if isinstance(error, errors.GatedRepoError):
         return ModelError(
             f"{what}: its owner wants you to agree to terms first, at {endpoint}/{_repo(what)}; "
