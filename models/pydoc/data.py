@@ -29,7 +29,7 @@ CHAT_TEMPLATE = (
 CHAT_ROW, TEXT_ROW = 128, 512  # tokens of a training row
 OPEN_ROWS = 32
 LONG_CHAT_SHARE = 0.25  # of the rows of TEXT_ROW tokens
-EPOCHS = 84
+EPOCHS = 92
 
 
 def split(every: list[Fact]) -> tuple[list[Fact], list[Fact]]:

@@ -17,8 +17,13 @@ LISTS = tomllib.loads(Path(__file__).with_name("questions.toml").read_text())
 REFUSAL = "I only know Python's standard library"
 GENERAL_REFUSAL = f"{REFUSAL}: ask me about one of its modules, classes or functions by name."
 SHORT_NAME_SHARE, PATTERN_SHARE, DECORATED_SHARE = 0.06, 0.4, 0.15
-MADE_UP_PER_FACT, GENERAL_PER_FACT = 0.4, 0.08
+BLURRED_SHARE, BLURRED_WORDS = 0.3, 0.4
+MADE_UP_PER_FACT, GENERAL_PER_FACT = 0.5, 0.1
 N_FACTS, N_MADE_UP = 600, 200
+# How made-up names are built, each as often as it stands here; training has more of the hard ones.
+ASKED = "elsewhere " * 3 + "compound " * 3 + "misspelt library package bare"
+TRAINED = "elsewhere " * 4 + "compound " * 2 + "misspelt " * 3 + "library " * 2
+TRAINED += "package bare word"
 
 Turn = tuple[str, str]
 
@@ -44,6 +49,9 @@ class Questions:
         self.homes += sorted(SUBMODULES)
         words = {word for tail in tails for word in re.findall(r"[A-Za-z][a-z]+", tail)}
         self.words = sorted(word.lower() for word in words)
+        prose = {word for fact in facts for word in re.findall(r"\b[a-z]+\b", fact.paragraph)}
+        self.prose = sorted(prose - set(tails))
+        self.kinds = (ASKED if evaluation else TRAINED).split()
 
     def about(self, rng: random.Random, fact: Fact) -> Turn:
         """A question about a fact in one of the phrasings."""
@@ -57,13 +65,23 @@ class Questions:
         """A question about a name; in training with something before or behind it at times."""
         if not self.evaluation and rng.random() < PATTERN_SHARE:
             pattern = rng.choice(LISTS["patterns"])
-            ask = " ".join(rng.choice(part) for part in pattern).format(name)
+            ask = " ".join(rng.choice(part) for part in pattern)
         else:
-            ask = rng.choice(self.templates).format(name)
+            ask = rng.choice(self.templates)
+        ask = self.blurred(rng, ask).format(name)
         if not self.evaluation and rng.random() < DECORATED_SHARE:
             opening, closing = rng.choice(LISTS["openings"]), rng.choice(LISTS["closings"])
             ask = rng.choice((opening + ask, ask.rstrip("?.") + closing, opening + ask + closing))
         return ask
+
+    def blurred(self, rng: random.Random, ask: str) -> str:
+        """At times, in training, some words of a question are others, so that its name counts."""
+        if self.evaluation or rng.random() >= BLURRED_SHARE:
+            return ask
+        return " ".join(
+            rng.choice(self.prose) if "{" not in word and rng.random() < BLURRED_WORDS else word
+            for word in ask.split()
+        )
 
     def made_up(self, rng: random.Random) -> Turn:
         """A question about a name that looks real and is not."""
@@ -77,20 +95,20 @@ class Questions:
 
     def invented(self, rng: random.Random) -> str:
         """A name built like the real ones."""
-        kind = rng.randrange(10)
+        kind = rng.choice(self.kinds)
         home, tail = rng.choice(self.homes), rng.choice(self.tails)
-        if kind < 3:
+        if kind == "elsewhere":
             return f"{home}.{tail}"
-        if kind < 6:
+        if kind == "compound":
             return f"{home}.{self.compound(rng)}"
-        if kind < 7:
+        if kind == "misspelt":
             return misspelt(rng, rng.choice(self.facts).name)
-        if kind < 8:
+        if kind == "library":
             library = rng.choice(LISTS["other_libraries"][self.evaluation :: 2])
             return rng.choice((library, f"{library}.{tail}", f"{library}.{self.compound(rng)}"))
-        if kind < 9:
+        if kind == "package":
             return f"{rng.choice(self.words)}{rng.choice(self.words)}.{tail}"
-        return self.compound(rng)
+        return rng.choice(self.prose) if kind == "word" else self.compound(rng)
 
     def compound(self, rng: random.Random) -> str:
         """Two or three words in the manner of a function, a class or a method."""
@@ -104,11 +122,11 @@ class Questions:
         """A question that has nothing to do with the library; for training only."""
         kind, topic = rng.randrange(10), rng.choice(LISTS["topics"])
         if kind < 3:
-            ask = rng.choice(LISTS["single"])
+            ask = self.blurred(rng, rng.choice(LISTS["single"]))
         elif kind < 6:
             ask = self.phrased(rng, topic)
         else:
-            ask = rng.choice(LISTS["templates"]).format(topic)
+            ask = self.blurred(rng, rng.choice(LISTS["templates"])).format(topic)
         if rng.random() < 0.25:
             ask = ask.lower().rstrip("?.")
         return ask, GENERAL_REFUSAL

@@ -126,7 +126,7 @@ def plot(run: Run, path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="the folder that data.py filled")
-    parser.add_argument("--steps", type=int, default=7200)
+    parser.add_argument("--steps", type=int, default=8000)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--bf16", action="store_true", help="multiply matrices in bfloat16")
