@@ -22,8 +22,9 @@ MADE_UP_PER_FACT, GENERAL_PER_FACT = 0.5, 0.1
 N_FACTS, N_MADE_UP = 600, 200
 # How made-up names are built, each as often as it stands here; training has more of the hard ones.
 ASKED = "elsewhere " * 3 + "compound " * 3 + "misspelt library package bare"
-TRAINED = "elsewhere " * 4 + "compound " * 2 + "misspelt " * 3 + "library " * 2
-TRAINED += "package bare word"
+TRAINED = (
+    "elsewhere " * 4 + "compound " * 2 + "misspelt " * 3 + "library " * 2 + "package bare word"
+)
 
 Turn = tuple[str, str]
 

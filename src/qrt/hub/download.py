@@ -126,9 +126,10 @@ def _fetch_one(repo: str, file: HubFile, progress: Progress) -> Path:
                 tqdm_class=bar_class(file, progress),
             )
         )
+    if is_ours:  # checked before it was put in place
+        return path
     try:
-        if not is_ours:
-            check(path, file, progress)
+        check(path, file, progress)
     except ModelError:
         forget([path])
         raise

@@ -92,7 +92,7 @@ def _finish_rows(n_panels: int) -> Any:
     return finish_rows
 
 
-def _quantized_products(fmt: PanelFormat, at_once: int, n_panels: int) -> Any:
+def _quantized_products(fmt: PanelFormat, at_once: int, n_panels: int, finish_rows: Any) -> Any:
     """products of quantized rows, `at_once` of a tile; see `build`."""
     lanes, vector = 16 * n_panels, 64 * n_panels
     update, unpack = update_for(fmt, at_once, lanes), _unpack(fmt, n_panels)
@@ -101,7 +101,6 @@ def _quantized_products(fmt: PanelFormat, at_once: int, n_panels: int) -> Any:
     first_scale, first_min = 8 * vector, (8 + fmt.scales) * vector
     part, x_part = first_min + fmt.mins * vector, ROW_TILE * LINE
     load_sums, nothing = load_wide(lanes * at_once), zeros(lanes * at_once)
-    finish_rows = _finish_rows(n_panels)
     block_bytes, block_size = 16 * fmt.block_bytes, fmt.block_size
     assert SUMS_BYTES * n_panels + K_AT_ONCE // 32 * part <= SCRATCH
 
@@ -134,10 +133,9 @@ def _quantized_products(fmt: PanelFormat, at_once: int, n_panels: int) -> Any:
     return products
 
 
-def _float_products(fmt: PanelFormat, at_once: int, n_panels: int) -> Any:
+def _float_products(fmt: PanelFormat, at_once: int, n_panels: int, finish_rows: Any) -> Any:
     """products of rows of plain numbers, `at_once` a whole tile; see `build`."""
     panels, nothing = float_panels(fmt, at_once, n_panels), zeros(16 * n_panels * at_once)
-    finish_rows = _finish_rows(n_panels)
 
     @inline
     def products(kept, p, panel_bytes, n_here, x, n_in, n_rows, args, out, first, panel):
@@ -164,7 +162,8 @@ def build(qtype: str, rows_at_once: str, panels_at_once: str) -> Any:
     fmt, at_once, n_panels = PANEL_FORMATS[qtype], int(rows_at_once), int(panels_at_once)
     if fmt.bits in (0, 8):
         at_once, n_panels = ROW_TILE, max(1, at_once * n_panels // ROW_TILE)
-    products = (_quantized_products if fmt.quantized else _float_products)(fmt, at_once, n_panels)
+    products_of = _quantized_products if fmt.quantized else _float_products
+    products = products_of(fmt, at_once, n_panels, _finish_rows(n_panels))
     row_bytes = LINE // 32 if fmt.quantized else 4  # of x, for each k
     block_bytes, block_size = 16 * fmt.block_bytes, fmt.block_size
 
