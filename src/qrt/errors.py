@@ -1,14 +1,19 @@
 """Every error that qrt raises for something a person can put right.
 
-    QrtError                    exit code
-    +-- InputError                  2      an argument, prompt or message is wrong
-    |   +-- ContextFullError        2      the prompt or the conversation does not fit n_ctx
-    |   +-- TemplateError           2      the chat template failed or broke its limits
-    +-- ModelError                  3      the model file cannot be used
-    |   +-- GGUFError               3      not a GGUF file, truncated or inconsistent
-    |   +-- ArchError               3      unknown architecture; missing, misshapen or unused tensor
-    |   +-- VocabError              3      the vocabulary in the file is unusable
-    +-- BackendError                3      this machine cannot run what was asked for
+    QrtError                    exit code  HTTP status
+    +-- InputError                  2         400   an argument, prompt or message is wrong
+    |   +-- ContextFullError        2         400   the prompt or the conversation exceeds n_ctx
+    |   +-- TemplateError           2         400   the chat template failed or broke its limits
+    |   +-- BusyError               2         409   the session is generating already
+    |   +-- ClosedError             2         503   the model or the session was closed
+    |   +-- FullError               2         429   more generations wait than the engine takes
+    +-- CancelledError              2         499   whoever asked for it stopped it
+    +-- ModelError                  3         500   the model file cannot be used
+    |   +-- GGUFError               3         500   not a GGUF file, truncated or inconsistent
+    |   +-- ArchError               3         500   unknown architecture, wrong or unused tensor
+    |   +-- VocabError              3         500   the vocabulary in the file is unusable
+    |   +-- NonFiniteError          3         500   what a layer computes is not finite
+    +-- BackendError                3         500   this machine cannot run what was asked for
 
 A message is one line: what is wrong, where, expected, got, what to do.
 """
@@ -18,10 +23,13 @@ class QrtError(Exception):
     """Base of all errors caused by input, files or the machine; the CLI returns `exit_code`."""
 
     exit_code = 2
+    http_status = 500
 
 
 class InputError(QrtError):
     """An argument, a prompt or a message is wrong."""
+
+    http_status = 400
 
 
 class ContextFullError(InputError):
@@ -30,6 +38,30 @@ class ContextFullError(InputError):
 
 class TemplateError(InputError):
     """The chat template is invalid, failed on these messages, or exceeded its limits."""
+
+
+class BusyError(InputError):
+    """The session is generating; it does one thing at a time."""
+
+    http_status = 409
+
+
+class ClosedError(InputError):
+    """The model or the session was closed."""
+
+    http_status = 503
+
+
+class FullError(InputError):
+    """More generations wait than the engine takes; ask again later."""
+
+    http_status = 429
+
+
+class CancelledError(QrtError):
+    """The generation was stopped by whoever asked for it."""
+
+    http_status = 499
 
 
 class ModelError(QrtError):
@@ -48,6 +80,10 @@ class ArchError(ModelError):
 
 class VocabError(ModelError):
     """The vocabulary in the file is unusable."""
+
+
+class NonFiniteError(ModelError):
+    """What a layer computes is NaN or infinite: its weights are damaged."""
 
 
 class BackendError(QrtError):

@@ -37,7 +37,7 @@ def kv_types(kv_type: str) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
-    """What `qrt tune` measures: each changes the speed of steps, none their results.
+    """What a backend may tune: each changes the speed of steps, none their results.
 
     None is one thread per CPU.
     """
@@ -52,8 +52,8 @@ class Settings:
     """What a backend is told when it prepares a model."""
 
     n_threads: int  # that load weights and prefill
-    n_pages: int
-    max_rows: int  # rows in one prefill step
+    capacities: tuple[int, ...]  # of each state group of the graph: its pages, or its slots
+    max_rows: int  # rows in one step
     kv_type: str  # as `kv_types` reads it
     file: GGUFFile | None = None
     """Where the tensors are from; without it, nothing made of them is kept for the next start."""
@@ -65,20 +65,25 @@ class Settings:
 
 
 class Executor(Protocol):
-    """A prepared model: weights in place, KV pages allocated."""
+    """A prepared model: weights in place, pages and slots of every state group allocated."""
 
     settings: Settings
 
-    def step(self, batch: Batch, phase: Phase) -> NDArray[np.float32]:
-        """Runs one step; logits (n_logits, n_vocab), valid until the next step.
+    def step(self, batch: Batch) -> NDArray[np.float32]:
+        """Runs one step; logits (n_logits, n_vocab) in order, valid until the next step.
 
-        A KeyboardInterrupt in the calling thread, or `cancel()` from another, stops it between ops:
-        the interrupt is raised (cancel: `Cancelled`), and the KV slots of the batch's rows hold
-        rubbish until they are written again.
+        Raises InputError where `check_batch` does, NonFiniteError for a state or logits that are
+        not finite, and Cancelled. A KeyboardInterrupt in the calling thread, or `cancel()` from
+        another, stops it between ops. After any of these, what the batch was to write (KV slots of
+        its rows, Recurrent slots in second place) is rubbish until it is written again, and
+        nothing else has changed.
         """
 
+    def copy_page(self, group: int, source: int, target: int) -> None:
+        """Copies a page of a KV group, of all its layers, over another. Not during a step."""
+
     def cancel(self) -> None:
-        """Stops the step under way, from any thread."""
+        """Stops the step under way, and every later one, from any thread."""
 
     def placement(self) -> list[tuple[str, str]]:
         """(op, where and how it runs) in order, for `qrt info`."""

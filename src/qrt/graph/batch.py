@@ -1,4 +1,4 @@
-"""What one step takes: rows of any sequences, where their KV pages lie, whose logits to return."""
+"""What one step takes: rows of any sequences, where their states lie, whose logits to return."""
 
 from __future__ import annotations
 
@@ -13,18 +13,45 @@ Phase = Literal["prefill", "decode"]
 PAGE_LEN = 64
 """Positions per KV page."""
 
+FEW_ROWS = 32
+"""Steps of up to so many rows decode: the bus is the limit, weights are read as a stream."""
+
+NO_PAGE = -1
+"""In a table: no page or slot; of a position that fell out of the window, or of a fresh state."""
+
+
+def phase_of(n_rows: int) -> Phase:
+    """How a step of so many rows is run; its results do not depend on it."""
+    return "decode" if n_rows <= FEW_ROWS else "prefill"
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Rows of one sequence: `tokens` at positions `start`, `start` + 1 and so on.
+
+    `tables` has one table for each of the graph's state groups. KV: page ids in order of position;
+    position p lies in page `p // PAGE_LEN`, slot `p % PAGE_LEN`. Recurrent: the slot to read and
+    the slot to write. `logit_rows` are those of the segment's rows that give logits, rising.
+    """
+
+    tokens: NDArray[np.int32]  # (n_rows,)
+    start: int
+    tables: tuple[NDArray[np.int32], ...]
+    logit_rows: NDArray[np.int32]  # (n_logits,)
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The rows of one step.
+    """The rows of one step: segments of different sequences, their rows in order."""
 
-    Row t holds token `tokens[t]` at `positions[t]` of the sequence whose page ids, in order of
-    position, are `page_tables[table_of[t]]`: position p lies in page `p // PAGE_LEN`, slot
-    `p % PAGE_LEN`. Rows of one sequence are in rising order of position.
-    """
+    segments: tuple[Segment, ...]
 
-    tokens: NDArray[np.int32]  # (n_tokens,)
-    positions: NDArray[np.int32]  # (n_tokens,)
-    table_of: NDArray[np.int32]  # (n_tokens,)
-    page_tables: tuple[NDArray[np.int32], ...]
-    logit_rows: NDArray[np.int32]  # (n_logits,) rising row numbers
+    @property
+    def n_rows(self) -> int:
+        """Rows of all segments."""
+        return sum(len(segment.tokens) for segment in self.segments)
+
+    @property
+    def n_logits(self) -> int:
+        """Rows that give logits."""
+        return sum(len(segment.logit_rows) for segment in self.segments)
