@@ -71,9 +71,7 @@ class Executor(Protocol):
 
     settings: Settings
 
-    def step(
-        self, batch: Batch, hidden: NDArray[np.float32] | None = None
-    ) -> NDArray[np.float32]:
+    def step(self, batch: Batch, hidden: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Runs one step; logits (n_logits, n_vocab) in order, valid until the next step.
 
         The first part of a graph that was cut gives hidden states (n_rows, dim) instead, which the

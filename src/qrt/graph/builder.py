@@ -69,9 +69,7 @@ class GraphBuilder:
         heads = (n_heads, n_kv_heads, k_width, v_width)
         return self.append(Attention(out, q, layer, *heads, scale, window, softcap))
 
-    def build(
-        self, arch: str, *, n_ctx_train: int, dim: int, unused: Iterable[str] = ()
-    ) -> Graph:
+    def build(self, arch: str, *, n_ctx_train: int, dim: int, unused: Iterable[str] = ()) -> Graph:
         """The graph; its output is the last value made, as wide as the vocabulary."""
         output = self._ops[-1].out
         assert output is not None

@@ -160,8 +160,14 @@ def build(k_type: str, v_type: str, heads_at_once: str) -> Any:
     @inline
     def walk(scratch, state, step, row, args, pages, first, last, cap):
         """The state after positions first .. last, for the queries in scratch."""
-        group, page_stride = load_i64(args + ATTENTION.group), load_i64(args + ATTENTION.page_stride)
-        k_width, width = load_i64(args + ATTENTION.k_width), padded(load_i64(args + ATTENTION.v_width))
+        group, page_stride = (
+            load_i64(args + ATTENTION.group),
+            load_i64(args + ATTENTION.page_stride),
+        )
+        k_width, width = (
+            load_i64(args + ATTENTION.k_width),
+            padded(load_i64(args + ATTENTION.v_width)),
+        )
         k_part = PAGE * (padded(k_width) >> 5) * k_bytes
         for h in range(heads):
             store_f32(state + maxima + 4 * h, FAR_BELOW)

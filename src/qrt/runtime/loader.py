@@ -28,6 +28,7 @@ AUTO_BACKEND: Final = "cpu"
 
 _DEFAULT_N_CTX = 4096
 
+
 def no_progress(what: str, done: int, total: int) -> None:
     """The progress callback of a caller that shows none."""
 

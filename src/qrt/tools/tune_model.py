@@ -105,4 +105,8 @@ def _layer_of(name: str) -> int:
 
 def _is_per_layer(value: object, n_layers: int) -> TypeGuard[Sequence[object]]:
     """Whether a hyperparameter has a value for each layer."""
-    return not isinstance(value, str) and isinstance(value, Sequence | np.ndarray) and len(value) == n_layers
+    return (
+        not isinstance(value, str)
+        and isinstance(value, Sequence | np.ndarray)
+        and len(value) == n_layers
+    )

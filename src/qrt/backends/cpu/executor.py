@@ -51,9 +51,7 @@ class CpuExecutor:
     def _set(self, field: str, value: int) -> None:
         self._words[getattr(STEP, field) // 8] = value
 
-    def step(
-        self, batch: Batch, hidden: NDArray[np.float32] | None = None
-    ) -> NDArray[np.float32]:
+    def step(self, batch: Batch, hidden: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Runs one step; see `qrt.backends.base.Executor`."""
         recorder = self.recorder
         graph = recorder.graph

@@ -100,6 +100,4 @@ def _check_heads(graph: Graph) -> None:
     for op in graph.ops:
         if isinstance(op, Attention) and max(op.k_width, op.v_width) > MAX_HEAD_DIM:
             limit = f"the CPU backend attends over at most {MAX_HEAD_DIM}; use backend='reference'"
-            raise BackendError(
-                f"heads have {max(op.k_width, op.v_width)} dimensions, {limit}"
-            )
+            raise BackendError(f"heads have {max(op.k_width, op.v_width)} dimensions, {limit}")

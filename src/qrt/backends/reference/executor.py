@@ -56,9 +56,7 @@ class ReferenceExecutor:
         self._slots = slots
         self._cancelled = threading.Event()
 
-    def step(
-        self, batch: Batch, hidden: NDArray[np.float32] | None = None
-    ) -> NDArray[np.float32]:
+    def step(self, batch: Batch, hidden: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Runs one step; see `qrt.backends.base.Executor`."""
         check_batch(batch, self._graph, self.settings)
         step = Step(self._graph, batch, self._weights, self._pages, self._slots, hidden, {})
