@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ def load(
     seed: int | None = None,
     kv_type: str = "f16",
     backend: str = "auto",
+    layers: Mapping[str, str] | None = None,
     progress: Progress = loader.no_progress,
 ) -> Model:
     """Loads a GGUF file, ready to run; without a path, the small model inside this package.
@@ -41,6 +43,7 @@ def load(
     kv_type: the type of stored keys and values: "f16", "f32", "q8_0" or "q4_0"; two of them, as
     in "q8_0,q4_0", for keys and values apart.
     backend: "auto", "cpu" or "reference" (NumPy, slow, for comparison).
+    layers: the backend of some layers, as {"0-3": "reference"}; the others run on `backend`.
     progress: called as progress(what, done, total) while kernels compile and weights are packed.
 
     Raises InputError for an argument, ModelError for a name whose file is not on this machine,
@@ -49,7 +52,9 @@ def load(
     """
     if seed is not None:
         check_int("seed", seed, 0, MAX_SEED)
-    options = loader.LoadOptions(n_ctx=n_ctx, n_threads=n_threads, kv_type=kv_type, backend=backend)
+    options = loader.LoadOptions(
+        n_ctx=n_ctx, n_threads=n_threads, kv_type=kv_type, backend=backend, layers=layers
+    )
     if path is not None:
         return Model(Core(loader.load(_checked(path), options, progress), seed))
     embedded = embedded_model()

@@ -100,6 +100,7 @@ class Cancelled(Exception):  # noqa: N818
 
 
 Prepare = Callable[[Graph, Mapping[str, QTensor], Settings, Progress], Executor]
+"""What a backend's package offers as `prepare`; beside it `choices(env, n_threads)`, its Choices."""
 
 
 def check_batch(batch: Batch, graph: Graph, settings: Settings) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 
 from qrt.arch import build_graph
 from qrt.backends.base import kv_types
-from qrt.backends.cpu.states import kv_bytes_per_token
 from qrt.backends.cpu.placement import plan_placement
+from qrt.backends.cpu.states import kv_bytes_per_token
 from qrt.backends.cpu.tuning import Tuning, read_tuning
 from qrt.config import read_env
 from qrt.errors import QrtError

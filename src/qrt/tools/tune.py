@@ -29,9 +29,9 @@ from qrt.backends.cpu.tuning import (
 )
 from qrt.config import read_env
 from qrt.formats.gguf import open_gguf
+from qrt.runtime.capacity import capacities
 from qrt.runtime.checks import check_int
 from qrt.runtime.engine import Engine
-from qrt.runtime.capacity import capacities
 from qrt.tools.tune_model import TuneModel, random_model
 
 MIN_GAIN = 0.05
