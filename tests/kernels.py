@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from qrt.backends.cpu.placement import few
-from qrt.backends.cpu.recorder import Tiling
+from qrt.backends.cpu.tiling import Tiling, few
 from qrt.config import cache_dir
 from qrt.kernels import layout
 from qrt.kernels.isa import TIERS, choose, host_features, missing
@@ -28,17 +27,27 @@ TILINGS = (
 )
 ONE, MANY = TILINGS[0], TILINGS[-2]
 
+EVERY_ROW, LOGIT_ROWS = layout.ROWS_OF["all"], layout.ROWS_OF["logits"]
+
 KV_PAIRS = [(kv, kv) for kv in layout.KV_BYTES]
 KV_PAIRS += [("q8_0", "q4_0"), ("q4_0", "f16"), ("f32", "q8_0")]
 
 PEAKS = ("peak.int8", "peak.f32")
-DOTS = (*TEAM_KERNELS, *PEAKS, "pack", "norm", "matmul_prefill.Q4_0.4.1", "matmul.Q8_0.1")
+DOTS = (
+    *TEAM_KERNELS,
+    *PEAKS,
+    "pack",
+    "norm",
+    "hand_over",
+    "matmul_prefill.Q4_0.4.1",
+    "matmul.Q8_0.1",
+)
 SOME = (  # every row of the instruction table
     *(*DOTS, "glu", "embed.F16", "store_kv.f16.f16", "attention.f16.f16.1"),
-    *("matmul.IQ4_NL.1", "matmul.F16.1", "norm.bf16", "matmul_amx.Q4_0"),
+    *("matmul.IQ4_NL.1", "matmul.F16.1", "hand_over.bf16", "matmul_amx.Q4_0"),
 )
 ALL = (
-    *(*SOME, "rope", "add", "select", "read", "clock", "glu.bf16"),
+    *(*SOME, "rope", "add", "select", "receive", "read", "clock", "norm.bf16", "glu.bf16"),
     *(f"embed.{name}" for name in PANEL_FORMATS if name != "F16"),
     *(tiling.matmul.format(name) for name in PANEL_FORMATS for tiling in TILINGS),
     *(f"matmul_amx.{name}" for name, fmt in PANEL_FORMATS.items() if fmt.quantized),
@@ -100,6 +109,7 @@ class Lab:
         self.library = load(tier, self.names)
         self.teams = {n: Team(n, self.library) for n in THREADS}
         self._inputs: list[Buffer] = []
+        self.fault = 0  # of the last step
 
     def close(self) -> None:
         for team in self.teams.values():
@@ -133,6 +143,7 @@ class Lab:
             for out in outs:
                 out.reset()
             team.run(np.array(tape, np.int64), words.ctypes.data)
+            self.fault = int(words[layout.STEP.fault // 8])
             for buffer in (*outs, scratch, *self._inputs):
                 buffer.check()
             results.append([out.array.copy() for out in outs])
@@ -175,10 +186,10 @@ class Lab:
             out = Buffer((n_tiles, n_in // 32, tile, layout.LINE), np.uint8)
         else:
             out = Buffer((n_tiles, n_in, tile), np.float32)
-        unused = dict.fromkeys(("weight", "bias", "group", "eps", "kind", "rows_of", "out"), 0)
         places = {"lines": 0, "lanes": 0, "lines" if quantized else "lanes": out.address}
-        args = self.record(layout.NORM, x=self.put(x), n_in=n_in, tile=tile, **(unused | places))
-        return self.run([("norm", args)], [out], n_rows=n_rows)[0]
+        values = {"x": self.put(x), "n_in": n_in, "tile": tile, "rows_of": EVERY_ROW}
+        args = self.record(layout.HAND_OVER, **values, **places)
+        return self.run([("hand_over", args)], [out], n_rows=n_rows)[0]
 
     def matmul(
         self,
@@ -195,7 +206,7 @@ class Lab:
         out = Buffer((n_rows, n_out), np.float32)
         handed = self.hand_over(x, tiling.rows, quantized=PANEL_FORMATS[qtype].quantized)
         values = self.operands(panels, handed, n_in, out, bias, residual)
-        args = self.record(layout.MATMUL, **values, rows_of=0)
+        args = self.record(layout.MATMUL, **values)
         return self.run([(tiling.matmul.format(qtype), args)], [out], n_rows=n_rows)[0]
 
     def operands(
@@ -219,6 +230,7 @@ class Lab:
             "residual": 0 if residual is None else self.put(np.append(residual, padding)),
             "n_in": n_in,
             "n_out": n_out,
+            "rows_of": EVERY_ROW,
         }
 
 

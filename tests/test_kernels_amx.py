@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernels import Buffer, Lab, nmse
+from kernels import EVERY_ROW, Buffer, Lab, nmse
 from numpy.typing import NDArray
 from test_kernels_matmul import activations, kinds, matrix, n_tokens, seeds
 
@@ -47,16 +47,9 @@ def hand_over(lab: Lab, x: NDArray[np.float32]) -> NDArray[np.uint16]:
     """(n_tiles, n_blocks, BF16_TILE, 32) of bf16"""
     rows, n_in = x.shape
     out = Buffer((-(-rows // BF16_TILE), n_in // 32, BF16_TILE, 32), np.uint16)
-    unused = ("weight", "bias", "group", "eps", "kind", "rows_of", "out", "lanes")
-    args = lab.record(
-        layout.NORM,
-        x=lab.put(x),
-        n_in=n_in,
-        tile=8,
-        lines=out.address,
-        **dict.fromkeys(unused, 0),
-    )
-    return lab.run([("norm.bf16", args)], [out], n_rows=rows)[0]
+    values = {"x": lab.put(x), "n_in": n_in, "tile": 8, "rows_of": EVERY_ROW}
+    args = lab.record(layout.HAND_OVER, **values, lines=out.address, lanes=0)
+    return lab.run([("hand_over.bf16", args)], [out], n_rows=rows)[0]
 
 
 def matmul(

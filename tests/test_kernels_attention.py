@@ -22,7 +22,7 @@ DTYPES = {"f16": np.dtype(np.float16), "f32": np.dtype(np.float32)}
 BLOCKS = {"q8_0": QTYPES["Q8_0"], "q4_0": QTYPES["Q4_0"]}
 TOLERANCES = {"f16": 1e-6, "f32": 1e-9, "q8_0": 5e-4, "q4_0": 3e-2}
 PAIRS = [k if k == v else f"{k},{v}" for k, v in KV_PAIRS]
-N_PAGES = 16
+N_PAGES, LAYER = 16, 4
 TABLES = ([5, 2, 0, *range(7, 16)], [6, 3], [1])  # for 768, 128, 64 positions; 4 is no one's
 
 
@@ -37,10 +37,17 @@ class Shape:
     lengths: tuple[int, int, int]
     window: int = 0
     softcap: float = 0.0
+    v_width: int = 0  # 0: that of K, head_dim
+    v_in_k: bool = False
 
     @property
-    def width(self) -> int:
-        return -(-self.head_dim // 32) * 32
+    def v_dim(self) -> int:
+        return self.v_width or self.head_dim
+
+    @property
+    def widths(self) -> tuple[int, int]:
+        """Of a row of K and of V in a page."""
+        return -(-self.head_dim // 32) * 32, -(-self.v_dim // 32) * 32
 
     @property
     def types(self) -> tuple[str, str]:
@@ -57,7 +64,8 @@ class Shape:
     @property
     def part_bytes(self) -> list[int]:
         """Bytes of one head's K and V in a page."""
-        return [PAGE * self.width // 32 * layout.KV_BYTES[part] for part in self.types]
+        both = zip(self.widths, self.types, strict=True)
+        return [PAGE * width // 32 * layout.KV_BYTES[part] for width, part in both]
 
     @property
     def heads(self) -> int:
@@ -70,7 +78,7 @@ class Rows:
 
     q: NDArray[np.float32]  # (n_rows, n_heads, head_dim)
     k: NDArray[np.float32]  # (n_rows, n_kv_heads, head_dim)
-    v: NDArray[np.float32]
+    v: NDArray[np.float32]  # (n_rows, n_kv_heads, v_dim)
     table_of: NDArray[np.int64]  # (n_rows,)
     positions: NDArray[np.int32]  # (n_rows,)
 
@@ -84,41 +92,54 @@ def make_rows(shape: Shape, seed: int) -> Rows:
     heads = shape.n_kv_heads * shape.shared
     q = rng.normal(size=(len(table_of), heads, shape.head_dim)).astype(np.float32)
     k, v = rng.normal(size=(2, len(table_of), shape.n_kv_heads, shape.head_dim)).astype(np.float32)
+    if shape.v_in_k:
+        v = k[..., : shape.v_dim]
+    elif shape.v_width:
+        v = rng.normal(size=(*v.shape[:2], shape.v_dim)).astype(np.float32)
     if shape.softcap:
         q *= 8
     return Rows(q, k, v, table_of, positions)
+
+
+def of_group_1(lab: Lab, per_row: NDArray[np.int64]) -> int:
+    """The tables of a step whose group 0 has none."""
+    return lab.put(np.array([0, lab.put(per_row)]))
 
 
 def attend(lab: Lab, shape: Shape, rows: Rows, first: int = 0) -> tuple[NDArray, NDArray]:
     """(pages, attention of the rows from `first` on) after all rows were stored."""
     page_bytes = shape.n_kv_heads * sum(shape.part_bytes)
     pages = Buffer((N_PAGES, page_bytes), np.uint8)
-    out = Buffer(rows.q[first:].shape, np.float32)
+    out = Buffer((*rows.q[first:].shape[:2], shape.v_dim), np.float32)
     tables = [lab.put(np.array(table, np.int32)) for table in TABLES]
     n_groups = shape.n_kv_heads * -(-shape.shared // shape.heads)
-    room = layout.partial_bytes(n_groups, 3, shape.heads, shape.head_dim)
+    room = layout.partial_bytes(n_groups, 3, shape.heads, shape.v_dim)
     partials = Buffer((room,), np.uint8)
     lab._inputs.append(partials)
     partials.array[: 8 * layout.SHARED_ROWS * n_groups] = 0
     per_row = np.array(tables)[rows.table_of]
+    where = {
+        "group": 1,
+        "pages": pages.address,
+        "n_kv_heads": shape.n_kv_heads,
+        "k_width": shape.head_dim,
+        "v_width": shape.v_dim,
+        "page_stride": page_bytes,
+    }
     store = lab.record(
         layout.STORE_KV,
-        k=lab.put(rows.k),
-        v=lab.put(rows.v),
-        pages=pages.address,
-        n_kv_heads=shape.n_kv_heads,
-        head_dim=shape.head_dim,
-        page_stride=page_bytes,
+        k=(k := lab.put(rows.k)),
+        v=k if shape.v_in_k else lab.put(rows.v),
+        v_stride=shape.head_dim if shape.v_in_k else shape.v_dim,
+        **where,
     )
     attention = lab.record(
         layout.ATTENTION,
         q=lab.put(rows.q[first:]),
         out=out.address,
-        pages=pages.address,
+        layer=LAYER,
         n_heads=shape.n_kv_heads * shape.shared,
-        n_kv_heads=shape.n_kv_heads,
-        head_dim=shape.head_dim,
-        page_stride=page_bytes,
+        **where,
         scale=float_bits(shape.head_dim**-0.5),
         window=shape.window,
         softcap=float_bits(shape.softcap),
@@ -127,7 +148,7 @@ def attend(lab: Lab, shape: Shape, rows: Rows, first: int = 0) -> tuple[NDArray,
     stored = {
         "n_rows": len(rows.positions),
         "positions": lab.put(rows.positions),
-        "tables": lab.put(per_row),
+        "tables": of_group_1(lab, per_row),
     }
     if not first:
         both = [(shape.store, store), (shape.kernel, attention)]
@@ -139,7 +160,7 @@ def attend(lab: Lab, shape: Shape, rows: Rows, first: int = 0) -> tuple[NDArray,
     later = {
         "n_rows": len(rows.positions) - first,
         "positions": lab.put(rows.positions[first:]),
-        "tables": lab.put(per_row[first:]),
+        "tables": of_group_1(lab, per_row[first:]),
     }
     return kept, lab.run([(shape.kernel, attention)], [out], **later)[0]
 
@@ -170,7 +191,7 @@ def reference(shape: Shape, rows: Rows, *, rounded: bool) -> NDArray[np.float64]
     if rounded and shape.types[0] in BLOCKS:
         scale = np.float32(shape.head_dim**-0.5)
         q = in_lines(rows.q * scale) / scale
-    want = np.empty(rows.q.shape)
+    want = np.empty((*rows.q.shape[:2], shape.v_dim))
     for t, position in enumerate(rows.positions):
         seen = (rows.table_of == rows.table_of[t]) & (rows.positions <= position)
         if shape.window:
@@ -201,14 +222,14 @@ def check_pages(shape: Shape, rows: Rows, pages: NDArray) -> None:
     """K is (width, PAGE), V (PAGE, width), padded by zeros; all else is untouched."""
     (dtype,) = {DTYPES[part] for part in shape.types}
     want = np.full(pages.shape, 0xFF, np.uint8).view(dtype)
-    parts = want.reshape(N_PAGES, shape.n_kv_heads, 2, -1)
-    k = parts[:, :, 0].reshape(N_PAGES, -1, shape.width, PAGE)
-    v = parts[:, :, 1].reshape(N_PAGES, -1, PAGE, shape.width)
-    padding = ((0, 0), (0, shape.width - shape.head_dim))
+    k_width, v_width = shape.widths
+    heads = want.reshape(N_PAGES, shape.n_kv_heads, -1)
+    k = heads[..., : k_width * PAGE].reshape(N_PAGES, -1, k_width, PAGE)
+    v = heads[..., k_width * PAGE :].reshape(N_PAGES, -1, PAGE, v_width)
     for t, position in enumerate(rows.positions):
         page, slot = TABLES[rows.table_of[t]][position // PAGE], position % PAGE
-        k[page, :, :, slot] = np.pad(rows.k[t], padding)
-        v[page, :, slot] = np.pad(rows.v[t], padding)
+        k[page, :, :, slot] = np.pad(rows.k[t], ((0, 0), (0, k_width - shape.head_dim)))
+        v[page, :, slot] = np.pad(rows.v[t], ((0, 0), (0, v_width - shape.v_dim)))
     assert pages.tobytes() == want.tobytes()
 
 
@@ -267,6 +288,17 @@ def test_splits_of_a_long_row(lab: Lab, kv_type: str, window: int, shared: int) 
         assert together[-n_rows:].tobytes() == later.tobytes()
 
 
+@pytest.mark.parametrize("kv_type", PAIRS)
+@pytest.mark.parametrize(
+    ("k_width", "v_width", "v_in_k"), [(48, 32, False), (40, 100, False), (72, 64, True)]
+)
+def test_keys_and_values_of_other_widths(
+    lab: Lab, kv_type: str, k_width: int, v_width: int, v_in_k: bool
+) -> None:
+    lengths = (300, 65, 3)
+    check(lab, Shape(kv_type, 2, 4, k_width, lengths, 0, 0.0, v_width, v_in_k), 6)
+
+
 def test_the_largest_head(lab: Lab) -> None:
     check(lab, Shape("f16", 1, 4, layout.MAX_HEAD_DIM, (66, 1, 3)), 9)
 
@@ -302,16 +334,19 @@ def test_floats_round_to_the_nearest_half(main_lab: Lab) -> None:
         layout.STORE_KV,
         k=main_lab.put(values),
         v=main_lab.put(values),
+        v_stride=256,
+        group=1,
         pages=pages.address,
         n_kv_heads=1,
-        head_dim=shape.head_dim,
+        k_width=256,
+        v_width=256,
         page_stride=2 * PAGE * 256 * 2,
     )
     table = main_lab.put(np.int32(TABLES[0]))
     step = {
         "n_rows": len(values),
         "positions": main_lab.put(rows.positions),
-        "tables": main_lab.put(np.full(len(values), table)),
+        "tables": of_group_1(main_lab, np.full(len(values), table)),
     }
     kept = main_lab.run([("store_kv.f16.f16", store)], [pages], **step)[0]
     got = np.concatenate([kept[page, 1].reshape(PAGE, 256) for page in TABLES[0]])[: len(values)]
@@ -357,3 +392,24 @@ def test_values_that_are_not_finite_show(lab: Lab) -> None:
         assert not np.isfinite(got[3:, 0, :32]).any()
         assert np.isfinite(got[3:, 0, 32:]).all()
         assert np.isfinite(got[:3]).all()
+
+
+@pytest.mark.parametrize("softcap", [0.0, 5.0])
+@pytest.mark.parametrize("kv_type", ["f16", "f32", "q8_0"])
+@pytest.mark.parametrize("length", [5, 700])
+def test_a_score_that_is_not_finite_shows(
+    lab: Lab, softcap: float, kv_type: str, length: int
+) -> None:
+    """Whatever the exponential makes of it: in every row that sees it, and in the step's fault."""
+    shape = Shape(kv_type, 1, 2, 40, (length, 0, 0), 0, softcap)
+    for value in (np.inf, -np.inf, np.nan):
+        rows = make_rows(shape, 3)
+        rows.k[3, 0, 7] = value
+        for first in (0, length - 1):
+            _, got = attend(lab, shape, rows, first)
+            seen = max(0, 3 - first)
+            assert not np.isfinite(got[seen:]).any()
+            assert np.isfinite(got[:seen]).all()
+            assert lab.fault == LAYER + 1
+    attend(lab, shape, make_rows(shape, 3))
+    assert lab.fault == 0

@@ -24,7 +24,7 @@ class Doubling:
     def __init__(self, library: Library, n_adds: int, n_rows: int = 8) -> None:
         self.x = np.ones((n_rows, 5), np.float32)
         at = self.x.ctypes.data
-        fields = {"a": at, "b": at, "out": at, "n_in": 5, "rows_of": 0}
+        fields = {"a": at, "b": at, "out": at, "n_in": 5, "rows_of": layout.STEP.n_rows}
         self.args = np.array(list(layout.fill(layout.ADD, fields)), np.int64)
         row = [library.address("add"), self.args.ctypes.data, 1]
         self.tape: NDArray[np.int64] = np.array([row] * n_adds, np.int64)

@@ -1,5 +1,5 @@
 """Architectures: metadata and tensors of a file become a graph."""
 
-from qrt.arch.registry import ARCHITECTURES, build_graph
+from qrt.arch.registry import architecture_names, build_graph
 
-__all__ = ["ARCHITECTURES", "build_graph"]
+__all__ = ["architecture_names", "build_graph"]

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from qrt.arch.hparams import read_hparams
+from qrt.arch.hparams import Layer, read_hparams
 from qrt.arch.rope import read_rope
 from qrt.arch.source import Source
 from qrt.graph.builder import GraphBuilder
-from qrt.graph.ir import Graph, RopeSpec
+from qrt.graph.graph import Graph
+from qrt.graph.ops.add import Add
+from qrt.graph.ops.embed import Embed
+from qrt.graph.ops.glu import Glu
+from qrt.graph.ops.linear import Linear
+from qrt.graph.ops.norm import Norm
+from qrt.graph.ops.rope import Rope, RopeSpec
+from qrt.graph.ops.select import Select
 
 
 class Decoder:
@@ -34,59 +41,65 @@ class Decoder:
         if n_experts := source.count("expert_count", 0):
             expected = f"0, since {source.arch} models with experts are not supported"
             raise source.wrong(source.key("expert_count"), expected, n_experts)
-        self.rope = self.rope_spec()
+        self.ropes = [self.rope_spec(layer) for layer in self.hp.layers]
         self.graph = GraphBuilder()
 
     def build(self) -> Graph:
         """The graph of the whole model, its tensors not yet checked."""
-        hp = self.hp
-        x = self.graph.embed("token_embd", "token_embd.weight", hp.n_vocab, hp.dim)
-        for layer in range(hp.n_layers):
+        hp, graph = self.hp, self.graph
+        x = graph.append(Embed("token_embd", "token_embd.weight", hp.n_vocab, hp.dim))
+        for layer in hp.layers:
+            graph.begin_layer()
             x = self.block(layer, x)
-        x = self.graph.select("selected", x)
+        x = graph.append(Select("selected", x))
         self.head(x)
-        return self.graph.build(
+        return graph.build(
             self.source.arch,
             n_ctx_train=hp.n_ctx_train,
-            n_layers=hp.n_layers,
             dim=hp.dim,
             unused=self.source.tensors.keys() & (self.ignored | {self.rope_factors}),
         )
 
-    def block(self, layer: int, x: str) -> str:
+    def block(self, layer: Layer, x: str) -> str:
         """One layer, from residual stream to residual stream."""
-        at = f"blk.{layer}."
-        h = self.norm(f"{at}attn_norm", x)
-        h = self.attention(layer, at, h)
-        x = self.graph.add(f"{at}attn_add", x, h)
-        h = self.norm(f"{at}ffn_norm", x)
-        h = self.feed_forward(at, h)
-        return self.graph.add(f"{at}ffn_add", x, h)
+        h = self.norm(f"{layer.at}attn_norm", x)
+        h = self.attention(layer, h)
+        x = self.graph.append(Add(f"{layer.at}attn_add", x, h))
+        h = self.norm(f"{layer.at}ffn_norm", x)
+        h = self.feed_forward(layer, h)
+        return self.graph.append(Add(f"{layer.at}ffn_add", x, h))
 
-    def attention(self, layer: int, at: str, x: str) -> str:
+    def attention(self, layer: Layer, x: str) -> str:
         """Queries, keys and values of x, attention, output projection."""
-        hp, graph = self.hp, self.graph
-        q, k, v = self.qkv(at, x)
-        q = graph.rope(f"{at}attn_q_rope", q, hp.head_dim, self.rope)
-        k = graph.rope(f"{at}attn_k_rope", k, hp.head_dim, self.rope)
-        scale = hp.head_dim**-0.5
-        h = graph.attention(f"{at}attn", q, k, v, layer=layer, head_dim=hp.head_dim, scale=scale)
-        return self.linear(f"{at}attn_output", h, hp.dim)
+        graph, at, head_dim = self.graph, layer.at, layer.head_dim
+        q, k, v = self.qkv(layer, x)
+        rope = self.ropes[layer.number]
+        h = graph.attention(
+            f"{at}attn",
+            graph.append(Rope(f"{at}attn_q_rope", q, head_dim, rope)),
+            graph.append(Rope(f"{at}attn_k_rope", k, head_dim, rope)),
+            v,
+            layer=layer.number,
+            n_heads=layer.n_heads,
+            n_kv_heads=layer.n_kv_heads,
+            scale=head_dim**-0.5,
+            window=layer.window,
+        )
+        return self.linear(f"{at}attn_output", h, self.hp.dim)
 
-    def qkv(self, at: str, x: str) -> tuple[str, str, str]:
+    def qkv(self, layer: Layer, x: str) -> tuple[str, str, str]:
         """Query (n_heads * head_dim), key and value (n_kv_heads * head_dim), before rope."""
-        hp = self.hp
-        q = self.linear(f"{at}attn_q", x, hp.n_heads * hp.head_dim)
-        k = self.linear(f"{at}attn_k", x, hp.n_kv_heads * hp.head_dim)
-        v = self.linear(f"{at}attn_v", x, hp.n_kv_heads * hp.head_dim)
+        q = self.linear(f"{layer.at}attn_q", x, layer.n_heads * layer.head_dim)
+        k = self.linear(f"{layer.at}attn_k", x, layer.n_kv_heads * layer.head_dim)
+        v = self.linear(f"{layer.at}attn_v", x, layer.n_kv_heads * layer.head_dim)
         return q, k, v
 
-    def feed_forward(self, at: str, x: str) -> str:
+    def feed_forward(self, layer: Layer, x: str) -> str:
         """Gated feed-forward network."""
-        gate = self.linear(f"{at}ffn_gate", x, self.hp.ffn_dim)
-        up = self.linear(f"{at}ffn_up", x, self.hp.ffn_dim)
-        h = self.graph.glu(f"{at}ffn_glu", gate, up)
-        return self.linear(f"{at}ffn_down", h, self.hp.dim)
+        gate = self.linear(f"{layer.at}ffn_gate", x, layer.ffn_dim)
+        up = self.linear(f"{layer.at}ffn_up", x, layer.ffn_dim)
+        h = self.graph.append(Glu(f"{layer.at}ffn_glu", gate, up))
+        return self.linear(f"{layer.at}ffn_down", h, self.hp.dim)
 
     def head(self, x: str) -> str:
         """Final norm and logits; without `output.weight` the embedding serves as output."""
@@ -94,16 +107,17 @@ class Decoder:
         tied = "output.weight" not in self.source.tensors
         return self.linear("output", x, self.hp.n_vocab, "token_embd" if tied else None)
 
-    def rope_spec(self) -> RopeSpec:
-        """The rotary embedding of every layer."""
-        hp, factors = self.hp, self.rope_factors
+    def rope_spec(self, layer: Layer) -> RopeSpec:
+        """The rotary embedding of a layer."""
+        factors, n_ctx = self.rope_factors, self.hp.n_ctx_train
         if factors not in self.source.tensors:
             factors = None
-        return read_rope(self.source, self.rope_style, hp.head_dim, hp.n_ctx_train, factors)
+        return read_rope(self.source, self.rope_style, layer.head_dim, n_ctx, factors)
 
     def norm(self, name: str, x: str, group: int | None = None) -> str:
         """RMSNorm by the weight `name`."""
-        return self.graph.norm(name, x, f"{name}.weight", self.hp.eps, group=group)
+        group = group or self.graph.widths[x]
+        return self.graph.append(Norm(name, x, f"{name}.weight", group, self.hp.eps))
 
     def linear(self, name: str, x: str, width: int, weight: str | None = None) -> str:
         """Linear layer `name`, with its bias where the architecture and the file have one."""
@@ -111,6 +125,5 @@ class Decoder:
         has_bias = stem in self.required_biases or (
             stem in self.optional_biases and f"{stem}.bias" in self.source.stems
         )
-        return self.graph.linear(
-            name, x, f"{weight or name}.weight", width, f"{name}.bias" if has_bias else None
-        )
+        bias = f"{name}.bias" if has_bias else None
+        return self.graph.append(Linear(name, x, f"{weight or name}.weight", width, bias))

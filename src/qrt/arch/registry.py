@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Mapping
 
+from qrt.arch import architectures
 from qrt.arch.decoder import Decoder
-from qrt.arch.llama import Llama
-from qrt.arch.qwen2 import Qwen2
-from qrt.arch.qwen3 import Qwen3
 from qrt.arch.source import Source
 from qrt.errors import ArchError
 from qrt.formats.qtensor import QTensor
-from qrt.graph.ir import Graph
+from qrt.graph.graph import Graph
 
-ARCHITECTURES: dict[str, type[Decoder]] = {
-    "llama": Llama,
-    "qwen2": Qwen2,
-    "qwen3": Qwen3,
-}
+
+def architecture_names() -> tuple[str, ...]:
+    """The architectures there are: one for each file in `arch/architectures`."""
+    files = pkgutil.iter_modules(architectures.__path__)
+    return tuple(sorted(file.name.replace("_", "-") for file in files))
 
 
 def build_graph(
@@ -31,10 +31,11 @@ def build_graph(
     """
     name = metadata.get("general.architecture")
     source = Source(str(name), metadata, tensors, where)
-    if not isinstance(name, str) or name not in ARCHITECTURES:
-        expected = f"one of {', '.join(ARCHITECTURES)}"
+    known = architecture_names()
+    if not isinstance(name, str) or name not in known:
+        expected = f"one of {', '.join(known)}"
         raise source.wrong("key 'general.architecture'", expected, name)
-    graph = ARCHITECTURES[name](source).build()
+    graph = _architecture(name)(source).build()
     for weight, shape in graph.weights.items():
         source.check_tensor(weight, shape)
     unused = sorted(tensors.keys() - graph.weights.keys() - graph.unused)
@@ -43,3 +44,9 @@ def build_graph(
         more = f" and {len(unused) - 4} more" if len(unused) > 4 else ""
         raise ArchError(f"{where}: {name} has no use for tensor {shown}{more}")
     return graph
+
+
+def _architecture(name: str) -> type[Decoder]:
+    file = f"{architectures.__name__}.{name.replace('-', '_')}"
+    found: type[Decoder] = importlib.import_module(file).Architecture
+    return found

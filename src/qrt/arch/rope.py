@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qrt.arch.source import Source
-from qrt.graph.ir import RopeSpec
+from qrt.graph.ops.rope import RopeSpec
 
 SCALINGS = ("none", "linear", "yarn")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import reprlib
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -69,6 +69,23 @@ class Source:
         if type(value) is not int or not lo <= value <= hi:
             raise self.wrong(self.key(key), f"a whole number from {lo} to {hi}", value)
         return value
+
+    def counts(
+        self, key: str, n_layers: int, default: tuple[int, ...] | None = None
+    ) -> tuple[int, ...]:
+        """A whole number within COUNTS[key] for each layer: one for all, or an array of them.
+
+        Raises ArchError when absent without a default.
+        """
+        lo, hi = COUNTS[key]
+        value = self._read(key, default)
+        if type(value) is int:
+            value = (value,) * n_layers
+        numbers = _numbers(value)
+        if numbers is None or len(numbers) != n_layers or not all(lo <= n <= hi for n in numbers):
+            expected = f"a whole number from {lo} to {hi}, or one for each of {n_layers} layers"
+            raise self.wrong(self.key(key), expected, numbers or value)
+        return numbers
 
     def real(self, key: str, default: float | None = None) -> float:
         """A float within REALS[key]. Raises ArchError when absent without a default."""
@@ -144,3 +161,12 @@ class Source:
 
     def _read(self, key: str, default: object) -> object:
         return self.metadata.get(f"{self.arch}.{key}", default)
+
+
+def _numbers(value: object) -> tuple[int, ...] | None:
+    """The whole numbers of a tuple or an array; None where it holds others."""
+    if isinstance(value, np.ndarray):
+        value = tuple(value.tolist())
+    if isinstance(value, Sequence) and all(type(number) is int for number in value):
+        return tuple(value)
+    return None

@@ -10,11 +10,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from qrt.errors import InputError
+from qrt.errors import InputError, NonFiniteError
 from qrt.formats.gguf import GGUFFile
 from qrt.formats.qtensor import QTensor
-from qrt.graph.batch import Batch, Phase
-from qrt.graph.ir import Graph
+from qrt.graph.batch import Batch, Phase, Segment
+from qrt.graph.graph import Graph
+from qrt.graph.state import first_unit, first_written, units_for
 
 Progress = Callable[[str, int, int], None]
 """progress(what, done, total), called from the thread that loads."""
@@ -55,6 +56,7 @@ class Settings:
     capacities: tuple[int, ...]  # of each state group of the graph: its pages, or its slots
     max_rows: int  # rows in one step
     kv_type: str  # as `kv_types` reads it
+    n_ctx: int  # positions of one sequence
     file: GGUFFile | None = None
     """Where the tensors are from; without it, nothing made of them is kept for the next start."""
     decode_threads: int | None = None  # None: n_threads
@@ -69,11 +71,12 @@ class Executor(Protocol):
 
     settings: Settings
 
-    def step(self, batch: Batch) -> NDArray[np.float32]:
+    def step(self, batch: Batch, hidden: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Runs one step; logits (n_logits, n_vocab) in order, valid until the next step.
 
-        Raises InputError where `check_batch` does, NonFiniteError for a state or logits that are
-        not finite, and Cancelled. A KeyboardInterrupt in the calling thread, or `cancel()` from
+        The first part of a graph that was cut gives hidden states (n_rows, dim) instead, which the
+        next part takes as `hidden`. Raises InputError where `check_batch` does, NonFiniteError for
+        attention that is not finite, and Cancelled. A KeyboardInterrupt in the calling thread, or `cancel()` from
         another, stops it between ops. After any of these, what the batch was to write (KV slots of
         its rows, Recurrent slots in second place) is rubbish until it is written again, and
         nothing else has changed.
@@ -97,3 +100,60 @@ class Cancelled(Exception):  # noqa: N818
 
 
 Prepare = Callable[[Graph, Mapping[str, QTensor], Settings, Progress], Executor]
+
+
+def check_batch(batch: Batch, graph: Graph, settings: Settings) -> None:
+    """Raises InputError for what a step must not follow by pointer: rows, tokens, tables.
+
+    A table covers all positions from where the windowed ones may begin, and no two segments write
+    to one page or slot.
+    """
+    n_rows = batch.n_rows
+    if not 0 < n_rows <= settings.max_rows:
+        raise InputError(f"a step has 1 to {settings.max_rows} rows, got {n_rows}")
+    for segment in batch.segments:
+        _check_segment(segment, graph, settings)
+    if len(batch.segments) > 1:
+        _check_apart(batch, graph)
+
+
+def _check_segment(segment: Segment, graph: Graph, settings: Settings) -> None:
+    tokens, start, wanted = segment.tokens, segment.start, segment.logit_rows
+    n_rows, end = len(tokens), start + len(tokens)
+    if n_rows == 0 or start < 0 or end > settings.n_ctx:
+        limit = f"rows within positions 0 to {settings.n_ctx - 1}"
+        raise InputError(f"a segment has {limit}, got {n_rows} from {start}")
+    if tokens.min() < 0 or tokens.max() >= graph.n_vocab:
+        raise InputError(f"token ids are 0 to {graph.n_vocab - 1}, got {shown(tokens.tolist())}")
+    if len(wanted) and (wanted[0] < 0 or wanted[-1] >= n_rows or (wanted[1:] <= wanted[:-1]).any()):
+        raise InputError(f"logit rows rise from 0 to {n_rows - 1}, got {shown(wanted.tolist())}")
+    if len(segment.tables) != len(graph.states):
+        expected = f"a table for each of {len(graph.states)} state groups"
+        raise InputError(f"a segment has {expected}, got {len(segment.tables)}")
+    for table, group, capacity in zip(
+        segment.tables, graph.states, settings.capacities, strict=True
+    ):
+        seen = table[first_unit(group, start) : units_for(group, end)]
+        fits = len(seen) and len(table) >= units_for(group, end)
+        if not fits or seen.min() < 0 or seen.max() >= capacity:
+            what = f"positions up to {end} in {units_for(group, end)} of {capacity} units"
+            raise InputError(f"the table of a {group.kind} group: expected {what}")
+
+
+def _check_apart(batch: Batch, graph: Graph) -> None:
+    """Raises InputError where two segments write to one page or slot."""
+    for number, group in enumerate(graph.states):
+        written: list[int] = []
+        for segment in batch.segments:
+            table, end = segment.tables[number], segment.start + len(segment.tokens)
+            written += table[first_written(group, segment.start) : units_for(group, end)].tolist()
+        if len(set(written)) < len(written):
+            raise InputError(f"two segments write to one unit of a {group.kind} group")
+
+
+def not_finite(layer: int) -> NonFiniteError:
+    """The error of a layer whose attention is NaN or infinite."""
+    return NonFiniteError(
+        f"layer {layer}: attention gives values that are not finite; "
+        "the weights are damaged, or too large for the type of the KV cache"
+    )

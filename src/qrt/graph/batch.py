@@ -8,10 +8,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Phase = Literal["prefill", "decode"]
+from qrt.graph.state import PAGE_LEN
 
-PAGE_LEN = 64
-"""Positions per KV page."""
+__all__ = ["FEW_ROWS", "NO_PAGE", "PAGE_LEN", "Batch", "Phase", "Segment", "phase_of"]
+
+Phase = Literal["prefill", "decode"]
 
 FEW_ROWS = 32
 """Steps of up to so many rows decode: the bus is the limit, weights are read as a stream."""

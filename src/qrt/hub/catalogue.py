@@ -83,6 +83,6 @@ def short_name(repo: str, quant: str | None) -> str | None:
 
 def runs(arch: str) -> bool:
     """Whether qrt can run this architecture."""
-    from qrt.arch.registry import ARCHITECTURES
+    from qrt.arch.registry import architecture_names
 
-    return arch in ARCHITECTURES
+    return arch in architecture_names()

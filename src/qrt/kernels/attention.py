@@ -1,8 +1,8 @@
 """Causal attention over KV pages with an online softmax (Milakov and Gimelshein 2018).
 
 A page holds PAGE positions of every kv head: a part for K, laid out so that lanes are positions in
-q . k, then one for V, where lanes are dimensions in p . v. Rows have `width` values, head_dim
-rounded up to 32. A thread takes one row and one kv head, with a few of the query heads that share
+q . k, then one for V, where lanes are dimensions in p . v; rows are rounded up to 32 values. A
+thread takes one row and one kv head, with a few of the query heads that share
 it, and walks the pages in order of position. After SPLIT positions it begins anew, and the states
 of all splits are merged in order: those of a few rows are shared out among threads, those of many
 rows belong to one thread each, and the result depends on no threads or neighbours.
@@ -17,12 +17,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from qrt.kernels import kv_blocks, kv_float
 from qrt.kernels.activations import padded
 from qrt.kernels.instructions import register_lanes
 from qrt.kernels.intrinsics import (
     each_of,
     fetch_add,
+    fma,
     lane,
     load_f32,
     load_f32x16,
@@ -41,6 +41,7 @@ from qrt.kernels.intrinsics import (
     zeros,
 )
 from qrt.kernels.jit import inline
+from qrt.kernels.kv_caches import CACHES
 from qrt.kernels.layout import (
     ATTENTION,
     KV_BYTES,
@@ -49,52 +50,13 @@ from qrt.kernels.layout import (
     SHARED_ROWS,
     SPLIT,
     STEP,
-    STORE_KV,
 )
 from qrt.kernels.mathematics import vexp, vtanh
+from qrt.kernels.rows import page_of
 from qrt.kernels.shuffles import repeat
-
-CACHES = {"f16": kv_float, "f32": kv_float, "q8_0": kv_blocks, "q4_0": kv_blocks}
-"""Where each type of cache is written and read."""
 
 FAR_BELOW = -1e30
 """The score of a position that is not seen: its weight vanishes beside any other."""
-
-
-@inline
-def page_of(step, row, position, pages, page_stride):
-    """The address of the page that holds a position of a row's sequence."""
-    table = load_i64(load_i64(step + STEP.tables) + 8 * row)
-    return pages + load_i32(table + 4 * (position // PAGE)) * page_stride
-
-
-def build_store(k_type: str, v_type: str) -> Any:
-    """Writes the k and v of every row into its page."""
-    write_k, _ = CACHES[k_type].writers(k_type)
-    _, write_v = CACHES[v_type].writers(v_type)
-    k_bytes, v_bytes = KV_BYTES[k_type], KV_BYTES[v_type]
-
-    def store_kv(step, args, thread, n_threads):
-        n_rows, positions = load_i64(step + STEP.n_rows), load_i64(step + STEP.positions)
-        n_heads, head_dim = load_i64(args + STORE_KV.n_kv_heads), load_i64(args + STORE_KV.head_dim)
-        pages, page_stride = load_i64(args + STORE_KV.pages), load_i64(args + STORE_KV.page_stride)
-        scratch = load_i64(step + STEP.scratch) + thread * SCRATCH
-        width = padded(head_dim)
-        k_part, v_part = PAGE * (width >> 5) * k_bytes, PAGE * (width >> 5) * v_bytes
-        for row in range(n_rows * thread // n_threads, n_rows * (thread + 1) // n_threads):
-            position = load_i32(positions + 4 * row)
-            page = page_of(step, row, position, pages, page_stride)
-            slot = position % PAGE
-            k = load_i64(args + STORE_KV.k) + 4 * row * n_heads * head_dim
-            v = load_i64(args + STORE_KV.v) + 4 * row * n_heads * head_dim
-            for _ in range(n_heads):
-                write_k(k, head_dim, width, scratch, page, slot)
-                write_v(v, head_dim, width, scratch, page + k_part, slot)
-                page += k_part + v_part
-                k += 4 * head_dim
-                v += 4 * head_dim
-
-    return store_kv
 
 
 def build(k_type: str, v_type: str, heads_at_once: str) -> Any:
@@ -104,6 +66,7 @@ def build(k_type: str, v_type: str, heads_at_once: str) -> Any:
     dims_at_once = (64, 32) if register_lanes() == 16 else (32,)
     wide = 64 * heads  # bytes of one vector
     nothing, load_vector = zeros(16 * heads), load_wide(16 * heads)
+    nothing_16 = zeros(16)
     each_head, each_weight = each_of("f32", heads, 4), each_of("f32", heads, 64)
 
     # of a thread's scratch
@@ -118,22 +81,22 @@ def build(k_type: str, v_type: str, heads_at_once: str) -> Any:
         return sums + (width >> 4) * wide
 
     @inline
-    def gather(scratch, q, n_heads, head_dim, scale):
+    def gather(scratch, q, n_heads, k_width, scale):
         """Scaled queries; heads past n_heads repeat the last."""
         for h in range(heads):
-            x = q + 4 * head_dim * min(h, n_heads - 1)
-            put_query(scratch + queries, h, x, head_dim, scale, scratch + other_at)
+            x = q + 4 * k_width * min(h, n_heads - 1)
+            put_query(scratch + queries, h, x, k_width, scale, scratch + other_at)
 
     @inline
-    def score(scratch, k, head_dim, first, last, cap, ahead):
+    def score(scratch, k, k_width, first, last, cap, ahead):
         """q . k of slots first .. last, 16 at a time, and the largest score of each head."""
-        scores_of(scratch + queries, k, head_dim, scratch + scores, ahead)
+        scores_of(scratch + queries, k, k_width, scratch + scores, ahead)
         top = nothing() + FAR_BELOW
         for slot in range(first & -16, last + 1, 16):
             at = scratch + scores + (slot >> 4) * wide
             value = load_vector(at)
             if cap > 0.0:
-                value = cap * vtanh(value / cap)
+                value = cap * vtanh(value / cap) + value * 0.0
             value = within(slot, first, last, value, FAR_BELOW)
             store(at, value)
             top = vmax(top, value)
@@ -141,7 +104,10 @@ def build(k_type: str, v_type: str, heads_at_once: str) -> Any:
 
     @inline
     def weigh(scratch, state, first, last):
-        """Scores to weights against the largest score so far; what older sums shrink by."""
+        """Scores to weights against the largest score so far; what older sums shrink by.
+
+        vexp has a value for everything: what is not finite stays so by the added `value * 0`.
+        """
         for h in range(heads):
             before = load_f32(state + maxima + 4 * h)
             peak = max(before, max_lanes(load_f32x16(scratch + tops + 64 * h)))
@@ -151,7 +117,8 @@ def build(k_type: str, v_type: str, heads_at_once: str) -> Any:
         total = load_vector(state + totals) * factor
         for slot in range(first & -16, last + 1, 16):
             at = scratch + scores + (slot >> 4) * wide
-            weight = vexp(load_vector(at) - peaks)
+            value = load_vector(at)
+            weight = vexp(value - peaks) + value * 0.0
             store(at, weight)
             total = total + weight
         store(state + totals, total)
@@ -191,19 +158,26 @@ def build(k_type: str, v_type: str, heads_at_once: str) -> Any:
             gain_rest(scratch, state, v, width, first, last, fresh, ahead, width & -most)
 
     @inline
-    def walk(scratch, state, step, row, pages, page_stride, head_dim, first, last, cap):
+    def walk(scratch, state, step, row, args, pages, first, last, cap):
         """The state after positions first .. last, for the queries in scratch."""
-        width = padded(head_dim)
-        k_part = PAGE * (width >> 5) * k_bytes
+        group, page_stride = (
+            load_i64(args + ATTENTION.group),
+            load_i64(args + ATTENTION.page_stride),
+        )
+        k_width, width = (
+            load_i64(args + ATTENTION.k_width),
+            padded(load_i64(args + ATTENTION.v_width)),
+        )
+        k_part = PAGE * (padded(k_width) >> 5) * k_bytes
         for h in range(heads):
             store_f32(state + maxima + 4 * h, FAR_BELOW)
         store(state + totals, nothing())
         start = first // PAGE * PAGE
-        k = page_of(step, row, start, pages, page_stride)
+        k = page_of(step, group, row, start, pages, page_stride)
         for base in range(start, last + 1, PAGE):
             low, high = max(0, first - base), min(PAGE - 1, last - base)
-            following = page_of(step, row, min(base + PAGE, last), pages, page_stride)
-            score(scratch, k, head_dim, low, high, cap, k + k_part)
+            following = page_of(step, group, row, min(base + PAGE, last), pages, page_stride)
+            score(scratch, k, k_width, low, high, cap, k + k_part)
             weigh(scratch, state, low, high)
             gain(scratch, state, k + k_part, width, low, high, base == start, following)
             k = following
@@ -222,18 +196,22 @@ def build(k_type: str, v_type: str, heads_at_once: str) -> Any:
             store(state + at, load_vector(state + at) * ours + load_vector(other + at) * theirs)
 
     @inline
-    def finish(state, out, n_heads, head_dim):
-        """out = sums / total for each head."""
+    def finish(state, out, n_heads, v_width, step, layer):
+        """out = sums / total for each head; one that is not finite is a fault of the layer."""
+        doubt = nothing_16()
         for h in range(n_heads):
             share = 1.0 / sum_lanes(load_f32x16(state + totals + 64 * h))
-            for d in range(0, head_dim, 16):
+            for d in range(0, v_width, 16):
                 value = load_f32x16(state + sums + (d >> 4) * wide + 64 * h) * share
-                if d + 16 <= head_dim:
+                doubt = fma(value, 0.0, doubt)
+                if d + 16 <= v_width:
                     store(out + 4 * d, value)
                 else:
-                    for i in range(head_dim - d):
+                    for i in range(v_width - d):
                         store_f32(out + 4 * (d + i), lane(value, i))
-            out += 4 * head_dim
+            out += 4 * v_width
+        if not sum_lanes(doubt) == 0.0 and load_i64(step + STEP.fault) == 0:
+            store_i64(step + STEP.fault, layer + 1)
 
     @inline
     def splits_of(step, n_rows):
@@ -248,14 +226,14 @@ def build(k_type: str, v_type: str, heads_at_once: str) -> Any:
         n_rows, positions = load_i64(step + STEP.n_rows), load_i64(step + STEP.positions)
         n_heads = load_i64(args + ATTENTION.n_heads)
         n_kv_heads = load_i64(args + ATTENTION.n_kv_heads)
-        head_dim = load_i64(args + ATTENTION.head_dim)
-        page_stride = load_i64(args + ATTENTION.page_stride)
+        k_width, v_width = load_i64(args + ATTENTION.k_width), load_i64(args + ATTENTION.v_width)
+        layer = load_i64(args + ATTENTION.layer)
         scale, cap = load_f32(args + ATTENTION.scale), load_f32(args + ATTENTION.softcap)
         window, partials = load_i64(args + ATTENTION.window), load_i64(args + ATTENTION.partials)
         scratch = load_i64(step + STEP.scratch) + thread * SCRATCH
         state, other = scratch + state_at, scratch + other_at
-        shared, width = n_heads // n_kv_heads, padded(head_dim)
-        head_bytes = PAGE * (width >> 5) * (k_bytes + v_bytes)
+        shared, width = n_heads // n_kv_heads, padded(v_width)
+        head_bytes = PAGE * ((padded(k_width) >> 5) * k_bytes + (width >> 5) * v_bytes)
         n_parts = (shared + heads - 1) // heads  # of the query heads of one kv head
         n_splits = splits_of(step, n_rows)
         for unit in range(thread, n_kv_heads * n_parts * n_rows * n_splits, n_threads):
@@ -267,31 +245,31 @@ def build(k_type: str, v_type: str, heads_at_once: str) -> Any:
             low, high = first // SPLIT, last // SPLIT
             if n_splits > 1 and (split < low or split > high):
                 continue
-            at = 4 * ((row * n_heads) + kv_head * shared + member) * head_dim
+            at = 4 * (row * n_heads + kv_head * shared + member)
             n_here = min(heads, shared - member)
-            out = load_i64(args + ATTENTION.out) + at
+            out = load_i64(args + ATTENTION.out) + at * v_width
             pages = load_i64(args + ATTENTION.pages) + kv_head * head_bytes
-            gather(scratch, load_i64(args + ATTENTION.q) + at, n_here, head_dim, scale)
+            gather(scratch, load_i64(args + ATTENTION.q) + at * k_width, n_here, k_width, scale)
             if n_splits == 1 or low == high:
                 end = min(last, low * SPLIT + SPLIT - 1)
-                walk(scratch, state, step, row, pages, page_stride, head_dim, first, end, cap)
+                walk(scratch, state, step, row, args, pages, first, end, cap)
                 for s in range(low + 1, high + 1):
                     start, end = s * SPLIT, min(last, s * SPLIT + SPLIT - 1)
-                    walk(scratch, other, step, row, pages, page_stride, head_dim, start, end, cap)
+                    walk(scratch, other, step, row, args, pages, start, end, cap)
                     merge(scratch, state, other, width)
-                finish(state, out, n_here, head_dim)
+                finish(state, out, n_here, v_width, step, layer)
             else:
                 counter = partials + 8 * group
                 states = partials + SHARED_ROWS * 8 * n_kv_heads * n_parts
                 states += group * n_splits * state_bytes(width)
                 mine = states + split * state_bytes(width)
                 start, end = max(first, split * SPLIT), min(last, split * SPLIT + SPLIT - 1)
-                walk(scratch, mine, step, row, pages, page_stride, head_dim, start, end, cap)
+                walk(scratch, mine, step, row, args, pages, start, end, cap)
                 if fetch_add(counter, 1) == high - low:  # the last to come puts all together
                     store_i64(counter, 0)
                     earliest = states + low * state_bytes(width)
                     for s in range(low + 1, high + 1):
                         merge(scratch, earliest, states + s * state_bytes(width), width)
-                    finish(earliest, out, n_here, head_dim)
+                    finish(earliest, out, n_here, v_width, step, layer)
 
     return attention

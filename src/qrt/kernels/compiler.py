@@ -16,7 +16,7 @@ import llvmlite.binding
 import numba
 
 from qrt.kernels import instructions
-from qrt.kernels.catalog import FAMILIES
+from qrt.kernels.catalog import builder_of
 from qrt.kernels.jit import KERNEL, OPTIONS
 
 LLVM_OPTIONS = ("-unroll-full-max-count=0", "-unroll-max-count=1")
@@ -27,7 +27,7 @@ costs a third of the bandwidth, and spills registers."""
 def compile_kernel(name: str) -> tuple[str, bytes]:
     """The symbol and object code of kernel `name` for the selected tier."""
     family, *parameters = name.split(".")
-    module, builder = FAMILIES[family]
+    module, builder = builder_of(family)
     function = getattr(importlib.import_module(f"qrt.kernels.{module}"), builder)(*parameters)
     function.__name__ = function.__qualname__ = name.replace(".", "_")
     compiled = numba.njit(KERNEL, **OPTIONS)(function).overloads[KERNEL.args]

@@ -1,4 +1,4 @@
-"""Kernels that measure: the time at a place of the tape, and the most that arithmetic can do."""
+"""Kernels that measure: the time at a place of the tape, and the most that memory and arithmetic do."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from qrt.kernels.instructions import emit, register_lanes
-from qrt.kernels.intrinsics import load_i64, store, store_i64
-from qrt.kernels.layout import CLOCK, PEAK, PEAK_SUM
+from qrt.kernels.intrinsics import load_i32x64, load_i64, store, store_i64
+from qrt.kernels.layout import CLOCK, PEAK, PEAK_SUM, READ, READ_SUM
 from qrt.kernels.llvm import constant, is_arm, join, lanes_of
 from qrt.kernels.shuffles import repeat
 from qrt.kernels.vectors import ELEMENTS, Vector
@@ -106,3 +106,17 @@ def build_clock() -> Any:
         store_i64(at, ticks())
 
     return clock
+
+
+def build_read() -> Any:
+    def read(step, args, thread, n_threads):
+        """Sums the lanes of all memory, to measure the bandwidth; a lane not kept is not read."""
+        data, n = load_i64(args + READ.data), load_i64(args + READ.n_bytes) >> 10
+        total = load_i32x64(data)
+        for i in range(n * thread // n_threads, n * (thread + 1) // n_threads):
+            p = data + 1024 * i
+            near = load_i32x64(p) + load_i32x64(p + 256)
+            total = total + (near + (load_i32x64(p + 512) + load_i32x64(p + 768)))
+        store(load_i64(args + READ.sums) + READ_SUM * thread, total)
+
+    return read

@@ -56,13 +56,18 @@ KV_BYTES = {"f16": 64, "f32": 128, "q8_0": 34, "q4_0": 18}
 
 STEP = record(
     "Step",
-    "cancel n_rows n_logits tokens positions tables logit_rows logits rope scratch",
+    "cancel fault n_rows n_logits tokens positions tables logit_rows hidden output rope scratch",
 )
 """What changes between steps; kernels get its address.
 
-tokens, positions, logit_rows: int32 arrays; tables: address of each row's int32 page ids;
-rope: float32 cos and sin, (n_specs, n_rows, 2, rope_dim / 2) at the offset in the op's record;
-scratch: per-thread working memory, `SCRATCH` bytes each."""
+fault: 1 + the layer whose attention was not finite, 0 for none; tokens, positions, logit_rows:
+int32 arrays; tables: for each state group the address of the addresses of each row's int32 table;
+hidden: float32 rows from another part of the model; output: where the graph's output goes; rope:
+float32 cos and sin, (n_specs, n_rows, 2, rope_dim / 2) at the offset in the op's record; scratch:
+per-thread working memory, `SCRATCH` bytes each."""
+
+ROWS_OF = {"all": STEP.n_rows, "logits": STEP.n_logits}
+"""Where a step says how many rows each row set has: what stands in `rows_of` of a record."""
 
 SCRATCH = 128 * 1024
 
@@ -72,12 +77,13 @@ MAX_HEAD_DIM = 1024
 EMBED = record("Embed", "weights n_in out scale packed")
 """packed: 1 for a table of panels, 0 for one whose rows lie as in the file."""
 NORM = record("Norm", "x weight bias n_in group eps kind rows_of out lines lanes tile")
-"""rows_of: 0 rows of the step, 1 its logit rows. kind: 0 no norm, 1 RMS, 2 layer. out: where the
+"""rows_of: a place of ROWS_OF, in every record that has it. kind: 0 RMS, 1 layer. out: where the
 normed float32 rows go. lines, lanes: where the rows go for matmuls, quantized or as float32, in
-tiles of `tile` rows; 0 for neither. rows_of means the same in every record that has it."""
+tiles of `tile` rows; 0 for neither."""
+HAND_OVER = record("HandOver", "x n_in rows_of lines lanes tile")
 MATMUL = record("Matmul", "weights x out stride bias residual n_in n_out rows_of")
-MATMUL_AMX = record("MatmulAmx", "weights x out stride bias residual n_in n_out wide wide_bytes")
-"""As MATMUL, up to n_out. wide: memory of `wide_bytes` for each thread, at least twice
+MATMUL_AMX = record("MatmulAmx", f"{' '.join(MATMUL._fields[:-1])} wide wide_bytes")
+"""wide: memory of `wide_bytes` for each thread, at least twice
 `panel_wide_bytes`."""
 
 
@@ -87,24 +93,27 @@ def panel_wide_bytes(n_in: int) -> int:
 
 
 ROPE = record("Rope", "x out n_heads head_dim rope_dim neox table")
-STORE_KV = record("StoreKv", "k v pages n_kv_heads head_dim page_stride")
+STORE_KV = record("StoreKv", "k v v_stride group pages n_kv_heads k_width v_width page_stride")
+"""v_stride: values from one V to the next. group: the number of the state group."""
 ATTENTION = record(
     "Attention",
-    "q out pages n_heads n_kv_heads head_dim page_stride scale window softcap partials",
+    "q out layer group pages n_heads n_kv_heads k_width v_width page_stride scale window softcap "
+    "partials",
 )
 """partials: zeroed counters, 8 bytes for each row of SHARED_ROWS and group of query heads, then
 the states of splits; see `partial_bytes`."""
 
 
-def partial_bytes(n_groups: int, n_splits: int, heads: int, head_dim: int) -> int:
+def partial_bytes(n_groups: int, n_splits: int, heads: int, v_width: int) -> int:
     """Bytes of ATTENTION.partials for groups of `heads` query heads and rows of `n_splits`."""
-    state = 64 + 64 * heads * (1 + 2 * -(-head_dim // 32))
+    state = 64 + 64 * heads * (1 + 2 * -(-v_width // 32))
     return SHARED_ROWS * n_groups * (8 + n_splits * state)
 
 
 GLU = record("Glu", "gate up n_in out lines lanes tile gelu rows_of")
 ADD = record("Add", "a b out n_in rows_of")
 SELECT = record("Select", "x out n_in")
+RECEIVE = record("Receive", "out n_in")
 READ = record("Read", "data n_bytes sums")
 READ_SUM = 256
 """Bytes of READ.sums for each thread: 64 lanes of 32 bits."""

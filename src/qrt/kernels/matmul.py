@@ -30,6 +30,7 @@ from qrt.kernels.intrinsics import (
 from qrt.kernels.jit import inline
 from qrt.kernels.layout import LINE, LINE_AT, MATMUL, SCRATCH, STEP
 from qrt.kernels.panels import PANEL_FORMATS, PanelFormat
+from qrt.kernels.rows import row_count
 from qrt.kernels.shuffles import concat, lower_half, repeat, upper_half
 from qrt.kernels.vectors import LANES
 
@@ -167,13 +168,11 @@ def _float_panel(fmt: PanelFormat, tile: int) -> Any:
 
 @inline
 def rows_and_target(step, args):
-    """How many rows a matmul has, and where its outputs go: without a place, to the logits."""
-    n_rows, out = load_i64(step + STEP.n_rows), load_i64(args + MATMUL.out)
-    if load_i64(args + MATMUL.rows_of):
-        n_rows = load_i64(step + STEP.n_logits)
+    """How many rows a matmul has, and where they go: without a place, to the step's output."""
+    out = load_i64(args + MATMUL.out)
     if out == 0:
-        out = load_i64(step + STEP.logits)
-    return n_rows, out
+        out = load_i64(step + STEP.output)
+    return row_count(step, args + MATMUL.rows_of), out
 
 
 @inline

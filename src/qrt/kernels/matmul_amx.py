@@ -15,7 +15,7 @@ from qrt.kernels.blocks.parts import fetch
 from qrt.kernels.intrinsics import fma, load_f32x16, load_i64, store, to_f32
 from qrt.kernels.jit import inline
 from qrt.kernels.layout import BF16_TILE, LINE, MATMUL_AMX, SCRATCH, STEP
-from qrt.kernels.matmul import finish
+from qrt.kernels.matmul import finish, rows_and_target
 from qrt.kernels.panels import PANEL_FORMATS, PanelFormat
 from qrt.kernels.shuffles import lower_half, repeat, upper_half
 from qrt.kernels.tiles import (
@@ -104,11 +104,11 @@ def build(qtype: str) -> Any:
     def matmul_amx(step, args, thread, n_threads):
         n_in, n_out = load_i64(args + MATMUL_AMX.n_in), load_i64(args + MATMUL_AMX.n_out)
         weights, x = load_i64(args + MATMUL_AMX.weights), load_i64(args + MATMUL_AMX.x)
-        out = load_i64(args + MATMUL_AMX.out)
         wide_bytes = load_i64(args + MATMUL_AMX.wide_bytes)
         wide = load_i64(args + MATMUL_AMX.wide) + thread * wide_bytes
         registers = load_i64(step + STEP.scratch) + thread * SCRATCH
-        sums, n_rows = registers + SUMS_AT, load_i64(step + STEP.n_rows)
+        sums = registers + SUMS_AT
+        n_rows, out = rows_and_target(step, args)
         panel_bytes, tiles_bytes = n_in // block_size * block_bytes, (n_in >> 5) * TILE
         n_panels, at_once = (n_out + 15) >> 4, min(MAX_PANELS, wide_bytes // tiles_bytes & -2)
         n_pairs = (n_panels + 1) >> 1

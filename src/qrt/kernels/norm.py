@@ -1,4 +1,4 @@
-"""RMSNorm (Zhang and Sennrich 2019) and LayerNorm (Ba et al. 2016), and the hand-over of rows."""
+"""RMSNorm (Zhang and Sennrich 2019) and LayerNorm (Ba et al. 2016)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from qrt.kernels.intrinsics import (
     zeros,
 )
 from qrt.kernels.jit import inline
-from qrt.kernels.layout import NORM, STEP
+from qrt.kernels.layout import NORM
+from qrt.kernels.rows import row_count
 
 nothing = zeros(16)
 
@@ -63,20 +64,16 @@ def build(lines_of: str = "int8") -> Any:
         weight, bias = load_i64(args + NORM.weight), load_i64(args + NORM.bias)
         kind, eps = load_i64(args + NORM.kind), load_f32(args + NORM.eps)
         tile = load_i64(args + NORM.tile)
-        n_rows = load_i64(step + STEP.n_rows)
-        if load_i64(args + NORM.rows_of):
-            n_rows = load_i64(step + STEP.n_logits)
+        n_rows = row_count(step, args + NORM.rows_of)
         for row in range(n_rows * thread // n_threads, n_rows * (thread + 1) // n_threads):
             x = load_i64(args + NORM.x) + 4 * row * n
             out = load_i64(args + NORM.out) + 4 * row * n
-            if kind:
-                for at in range(0, 4 * n, 4 * group):
-                    mean = total(x + at, group, 0.0, 1) / group if kind == 2 else 0.0
-                    square = total(x + at, group, mean, 2) / group
-                    factor = 1.0 / math.sqrt(square + eps)
-                    scaled(x + at, group, mean, factor, weight, bias, out + at)
-                x = out
+            for at in range(0, 4 * n, 4 * group):
+                mean = total(x + at, group, 0.0, 1) / group if kind else 0.0
+                square = total(x + at, group, mean, 2) / group
+                factor = 1.0 / math.sqrt(square + eps)
+                scaled(x + at, group, mean, factor, weight, bias, out + at)
             lines, lanes = load_i64(args + NORM.lines), load_i64(args + NORM.lanes)
-            hand_over(x, n, row, tile, lines, lanes)
+            hand_over(out, n, row, tile, lines, lanes)
 
     return norm

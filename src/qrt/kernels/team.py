@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 import threading
+import weakref
 from contextlib import suppress
 
 import numpy as np
@@ -45,22 +47,31 @@ class Team:
         self._library = library
         self._run = _Native(library.address("run"))
         self._work = _Native(library.address("work"))
-        self._memory = aligned(TEAM.size + 64 * (n_threads + 2))
+        self._yield = _yield_function()
+        self._closed = False
+        self._begin()
+        _TEAMS.add(self)
+
+    def _begin(self) -> None:
+        """As new: no threads, no job, nobody waiting. They start with the first job."""
+        self._memory = aligned(TEAM.size + 64 * (self.n_threads + 2))
         self._words = self._memory[: TEAM.size].view(np.int64)
         self._address: int = self._memory.ctypes.data
-        self._yield = _yield_function()
         self._set("yield_now", ctypes.cast(self._yield, ctypes.c_void_p).value or 0)
         self._busy = threading.Lock()
         self._wake = threading.Condition()
         self._n_parked = 0
         self._called = 0  # jobs asked for; the word `job` counts those posted
-        self._closed = False
-        self._workers = [
-            threading.Thread(target=self._serve, args=(i,), name=f"qrt-{i}", daemon=True)
-            for i in range(1, n_threads)
-        ]
-        for worker in self._workers:
+        self._workers: list[threading.Thread] = []
+
+    def _start_workers(self) -> None:
+        """Starts those that are missing: an interrupt may have come between two."""
+        for number in range(len(self._workers) + 1, self.n_threads):
+            worker = threading.Thread(
+                target=self._serve, args=(number,), name=f"qrt-{number}", daemon=True
+            )
             worker.start()
+            self._workers.append(worker)
 
     def _set(self, field: str, value: int) -> None:
         self._words[getattr(TEAM, field) // 8] = value
@@ -91,6 +102,8 @@ class Team:
         with self._busy:
             if self._closed:
                 raise RuntimeError("the thread team is closed")
+            if len(self._workers) < self.n_threads - 1:
+                self._start_workers()
             self._set("tape", tape.ctypes.data)
             self._set("n_records", len(tape))
             self._set("step", step)
@@ -112,19 +125,23 @@ class Team:
         self._run(scratch, scratch + 8, self._address, scratch, 0, self.n_threads)
 
     def _lead_elsewhere(self, step: int) -> None:
+        """Lets another thread lead. After an interrupt it has not begun, and never will, or ends
+        before this returns: what it walks stays alive with the caller.
+        """
+        begun = threading.Lock()
         done = threading.Event()  # an interrupted Thread.join forgets that the thread still runs
 
         def lead() -> None:
-            self._lead()
-            done.set()
+            if begun.acquire(blocking=False):
+                self._lead()
+                done.set()
 
-        leader = threading.Thread(target=lead, name="qrt-0", daemon=True)
         try:
-            leader.start()
+            threading.Thread(target=lead, name="qrt-0", daemon=True).start()
             done.wait()
         except BaseException:
-            ctypes.c_int64.from_address(step).value = 1  # STEP.cancel is the first word
-            if leader.ident is not None:
+            if not begun.acquire(blocking=False):
+                ctypes.c_int64.from_address(step).value = 1  # STEP.cancel is the first word
                 _outwait(done)
             raise
 
@@ -135,6 +152,19 @@ class Team:
             self._wake.notify_all()
         for worker in self._workers:
             worker.join()
+
+
+_TEAMS: weakref.WeakSet[Team] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """In a forked process no thread but the forking one lives, and locks may be held for ever."""
+    for team in list(_TEAMS):
+        team._begin()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _outwait(done: threading.Event) -> None:

@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from qrt.arch import build_graph
-from qrt.backends.base import Choices, Executor, Prepare, Progress, Settings, kv_types
-from qrt.backends.cpu.tuning import read_tuning
+from qrt.backends.base import Executor, Prepare, Progress, Settings, kv_types
 from qrt.config import MAX_THREADS, default_threads, read_env
 from qrt.errors import InputError, VocabError
 from qrt.formats.gguf import GGUFFile, open_gguf
 from qrt.formats.qtensor import QTensor
-from qrt.graph.ir import Graph, Linear, Norm
+from qrt.graph.graph import Graph
+from qrt.runtime.capacity import capacities
 from qrt.runtime.checks import INT_MAX, check_int, shown
-from qrt.runtime.kv import pages_for
 from qrt.text import Tokenizer, load_tokenizer
 
 BACKENDS: Final[Mapping[str, str]] = {
@@ -28,8 +27,6 @@ BACKENDS: Final[Mapping[str, str]] = {
 AUTO_BACKEND: Final = "cpu"
 
 _DEFAULT_N_CTX = 4096
-_SPARE_POSITIONS = 8192
-"""KV positions for sequences beside the first; untouched pages cost address space, not memory."""
 
 
 def no_progress(what: str, done: int, total: int) -> None:
@@ -92,18 +89,19 @@ def load(path: str | os.PathLike[str], options: LoadOptions, progress: Progress)
     tokenizer = worker.submit(_tokenizer, file.metadata, graph.n_vocab, where)
     worker.shutdown(wait=False)
     env = read_env()
-    choices = Choices(prefill_threads=options.n_threads)
-    if backend == "cpu":
-        choices = read_tuning(env, options.n_threads).choices
+    module = importlib.import_module(BACKENDS[backend])
+    choices = module.choices(env, options.n_threads)
+    max_rows = min(n_ctx, choices.prefill_rows)
     settings = Settings(
         n_threads=choices.prefill_threads or default_threads(env),
-        n_pages=pages_for(n_ctx) + pages_for(min(3 * n_ctx, _SPARE_POSITIONS)),
-        max_rows=min(n_ctx, choices.prefill_rows),
+        capacities=capacities(graph.states, n_ctx, max_rows),
+        max_rows=max_rows,
         kv_type=options.kv_type,
+        n_ctx=n_ctx,
         file=file,
         decode_threads=choices.decode_threads,
     )
-    prepare: Prepare = importlib.import_module(BACKENDS[backend]).prepare
+    prepare: Prepare = module.prepare
     executor = prepare(graph, file.tensors, settings, progress)
     weight_bytes = bytes_per_token(graph, file.tensors)
     return Loaded(file, graph, executor, tokenizer, n_ctx, backend, weight_bytes)
@@ -111,9 +109,8 @@ def load(path: str | os.PathLike[str], options: LoadOptions, progress: Progress)
 
 def bytes_per_token(graph: Graph, tensors: Mapping[str, QTensor]) -> int:
     """Bytes of the weights that one decoded token reads: all but a table that is only looked up."""
-    readers = (op for op in graph.ops if isinstance(op, Linear | Norm))
-    read = {name for op in readers for name in (op.weight, op.bias)}
-    return sum(len(tensors[name].data) for name in graph.weights if name in read)
+    read = {use.name for use in graph.uses() if use.role != "table"}
+    return sum(len(tensors[name].data) for name in read)
 
 
 def _tokenizer(metadata: Mapping[str, object], n_vocab: int, where: str) -> Tokenizer:

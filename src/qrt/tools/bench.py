@@ -14,7 +14,7 @@ from itertools import product
 
 from qrt.backends.base import Progress
 from qrt.backends.cpu.ceilings import measure_read_gb_s
-from qrt.backends.cpu.kv import kv_bytes_per_token
+from qrt.backends.cpu.states import kv_bytes_per_token
 from qrt.config import MAX_THREADS
 from qrt.errors import InputError
 from qrt.runtime.checks import INT_MAX, check_int
@@ -198,7 +198,7 @@ def _result(
     n_params = sum(total.n_params for total in totals)
     size = loaded.file.metadata.get("general.size_label") or short_count(n_params)
     settings = loaded.executor.settings
-    kv_bytes = test.n_depth * kv_bytes_per_token(loaded.graph, settings.kv_type)
+    kv_bytes = test.n_depth * kv_bytes_per_token(loaded.graph.states, settings.kv_type)
     return BenchResult(
         model_filename=str(loaded.file.path),
         model_type=f"{loaded.graph.arch} {size} {totals[0].qtype}",

@@ -12,7 +12,7 @@ import numpy as np
 
 from qrt.arch import build_graph
 from qrt.backends.base import kv_types
-from qrt.backends.cpu.kv import kv_bytes_per_token
+from qrt.backends.cpu.states import kv_bytes_per_token
 from qrt.backends.cpu.placement import plan_placement
 from qrt.backends.cpu.tuning import Tuning, read_tuning
 from qrt.config import read_env
@@ -121,7 +121,7 @@ def _running(
         n_ctx_train=graph.n_ctx_train,
         weight_bytes_per_token=bytes_per_token(graph, tensors),
         kv_type=kv_type,
-        kv_bytes_per_token=kv_bytes_per_token(graph, kv_type),
+        kv_bytes_per_token=kv_bytes_per_token(graph.states, kv_type),
         placement={kind: dict(counts) for kind, counts in placement.items()},
         tuning=read_tuning(read_env()),
     )

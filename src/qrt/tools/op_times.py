@@ -14,7 +14,7 @@ from qrt.backends.cpu.ceilings import Ceilings
 from qrt.graph.batch import Phase
 
 _SUMMED = (
-    *("calls", "seconds", "wait_s", "weight_bytes", "kv_bytes", "flops"),
+    *("calls", "seconds", "wait_s", "weight_bytes", "state_bytes", "flops"),
     *("memory_s", "compute_s"),
 )
 
@@ -33,7 +33,7 @@ class OpTime:
     wait_s: float = 0.0
     """What of `seconds` the threads spend at barriers, for the slowest of them."""
     weight_bytes: int = 0
-    kv_bytes: int = 0
+    state_bytes: int = 0
     flops: int = 0
     memory_s: float = 0.0
     """The limits of those records that reading bounds, together."""
@@ -43,7 +43,7 @@ class OpTime:
     @property
     def n_bytes(self) -> int:
         """Bytes of weights, keys and values that are read."""
-        return self.weight_bytes + self.kv_bytes
+        return self.weight_bytes + self.state_bytes
 
     @property
     def gb_s(self) -> float:

@@ -140,7 +140,7 @@ class _Runner:
 
     def work(self, plan: _Plan) -> list[Work]:
         """What the records of the middle step do."""
-        return work_of(self._executor, plan.phase, plan.n_rows, 1, plan.depth)
+        return work_of(self._executor, plan.n_rows, 1, plan.depth)
 
     def _step(self, plan: _Plan, start: int) -> StepTimes:
         """One step at position `start`, what lies before it being there."""
@@ -187,7 +187,7 @@ def _step_profile(
 
 def _op_time(ceilings: Ceilings, work: Work, work_s: float, wait_s: float) -> OpTime:
     """One record; those without flops have no limit."""
-    memory_s = (work.weight_bytes + work.kv_bytes) / ceilings.read_gb_s / 1e9
+    memory_s = (work.weight_bytes + work.state_bytes) / ceilings.read_gb_s / 1e9
     compute_s = work.flops / ceilings.gflop_s[work.unit] / 1e9
     by_memory = memory_s >= compute_s
     return OpTime(
@@ -198,7 +198,7 @@ def _op_time(ceilings: Ceilings, work: Work, work_s: float, wait_s: float) -> Op
         seconds=work_s + wait_s,
         wait_s=wait_s,
         weight_bytes=work.weight_bytes,
-        kv_bytes=work.kv_bytes,
+        state_bytes=work.state_bytes,
         flops=work.flops,
         memory_s=memory_s if work.flops and by_memory else 0.0,
         compute_s=compute_s if work.flops and not by_memory else 0.0,

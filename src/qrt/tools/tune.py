@@ -18,7 +18,7 @@ from importlib.metadata import version
 
 from qrt.arch import build_graph
 from qrt.backends.base import Choices, Progress, Settings
-from qrt.backends.cpu.executor import prepare
+from qrt.backends.cpu import prepare
 from qrt.backends.cpu.tuning import (
     allowed,
     defaults,
@@ -31,7 +31,7 @@ from qrt.config import read_env
 from qrt.formats.gguf import open_gguf
 from qrt.runtime.checks import check_int
 from qrt.runtime.engine import Engine
-from qrt.runtime.kv import pages_for
+from qrt.runtime.capacity import capacities
 from qrt.tools.tune_model import TuneModel, random_model
 
 MIN_GAIN = 0.05
@@ -155,9 +155,10 @@ class _Trial:
         graph = build_graph(model.metadata, model.tensors, model.where)
         settings = Settings(
             n_threads=choices.prefill_threads or 1,
-            n_pages=pages_for(_N_PROMPT),
+            capacities=capacities(graph.states, _N_PROMPT, choices.prefill_rows),
             max_rows=choices.prefill_rows,
             kv_type="f16",
+            n_ctx=_N_PROMPT,
             decode_threads=choices.decode_threads,
         )
         self._engine = Engine(prepare(graph, model.tensors, settings, progress), _N_PROMPT)

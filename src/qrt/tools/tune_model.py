@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 
@@ -40,7 +41,11 @@ class TuneModel:
         layer_bytes = max(1, sum(len(tensor.data) for tensor in first))
         n_layers = min(graph.n_layers, max(1, math.ceil(n_bytes / layer_bytes)))
         tensors = {name: t for name, t in self.tensors.items() if _layer_of(name) < n_layers}
-        metadata = {**self.metadata, f"{graph.arch}.block_count": n_layers}
+        metadata = {
+            key: value[:n_layers] if _is_per_layer(value, graph.n_layers) else value
+            for key, value in self.metadata.items()
+        }
+        metadata[f"{graph.arch}.block_count"] = n_layers
         return TuneModel(metadata, tensors, self.where)
 
 
@@ -96,3 +101,12 @@ def _layer_of(name: str) -> int:
     """The layer of a tensor; -1 for one that is in none."""
     found = _LAYER.match(name)
     return int(found[1]) if found else -1
+
+
+def _is_per_layer(value: object, n_layers: int) -> TypeGuard[Sequence[object]]:
+    """Whether a hyperparameter has a value for each layer."""
+    return (
+        not isinstance(value, str)
+        and isinstance(value, Sequence | np.ndarray)
+        and len(value) == n_layers
+    )

@@ -1,5 +1,5 @@
 """The CPU backend: packed weights, tapes of compiled kernels, a thread team."""
 
-from qrt.backends.cpu.executor import prepare
+from qrt.backends.cpu.prepare import choices, prepare
 
-__all__ = ["prepare"]
+__all__ = ["choices", "prepare"]

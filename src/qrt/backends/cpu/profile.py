@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qrt.backends.base import Progress
 from qrt.backends.cpu.executor import CpuExecutor, Walk
-from qrt.backends.cpu.kv import page_sizes
 from qrt.backends.cpu.memory import address
-from qrt.backends.cpu.placement import tiling_for
-from qrt.backends.cpu.recorder import kernel_of
+from qrt.backends.cpu.recorder import Recorder, kernel_of
+from qrt.backends.cpu.states import layer_bytes
+from qrt.backends.cpu.tiling import tiling_for
+from qrt.backends.cpu.variant import LINES, form_for
 from qrt.config import cache_dir, read_env
 from qrt.graph.batch import Phase
-from qrt.graph.ir import Attention, Embed, Linear, Norm
-from qrt.graph.lower import StoreKV, Task
-from qrt.kernels.layout import CLOCK, PAGE, STEP, TAPE
+from qrt.graph.op import Op
+from qrt.graph.state import PAGE_LEN
+from qrt.kernels.layout import CLOCK, STEP, TAPE
 from qrt.kernels.objects import load_kernels
-from qrt.kernels.panels import PANEL_FORMATS
 from qrt.kernels.team import aligned
 
 _CALIBRATION_S = 0.05
@@ -41,62 +41,42 @@ class Work:
     name: str
     kernel: str
     weight_bytes: int
-    kv_bytes: int
+    state_bytes: int
     flops: int
     unit: str
 
 
-def work_of(
-    executor: CpuExecutor, phase: Phase, n_rows: int, n_logits: int, start: int
-) -> list[Work]:
+def work_of(executor: CpuExecutor, n_rows: int, n_logits: int, start: int) -> list[Work]:
     """The work of every record for `n_rows` tokens of one sequence from position `start` on."""
     recorder = executor.recorder
-    weights, kv_type = recorder.weights, recorder.kv_type
-    qtypes = {name: weight.qtype for name, weight in weights.items()}
-    page_bytes = page_sizes(recorder.graph, kv_type)
-    tiling = tiling_for(executor.tier, phase, n_rows)
-
-    def size(*names: str | None) -> int:
-        return sum(weights[name].data.nbytes for name in names if name)
-
-    def amounts(task: Task) -> tuple[str, int, int, int]:
-        """(name, bytes of weights, bytes of keys and values, flops)"""
-        rows = n_logits if task.of_logits else n_rows
-        match task.op:
-            case Embed() as op:
-                return op.table, size(op.table) * rows // weights[op.table].shape[0], 0, 0
-            case Norm() as op:
-                return op.weight, size(op.weight, op.bias), 0, 0
-            case Linear() as op:
-                n_out, n_in = weights[op.weight].shape
-                return op.weight, size(op.weight, op.bias), 0, 2 * rows * n_in * n_out
-            case Attention() as op:
-                window = op.window or start + n_rows
-                n_read = min(start + n_rows, window - 1 + n_rows)
-                n_pairs = sum(min(start + row + 1, window) for row in range(n_rows))
-                flops = 4 * n_pairs * op.n_heads * op.head_dim
-                return op.out, 0, n_read * page_bytes[op.layer] // PAGE, flops
-            case StoreKV() as op:
-                return f"blk.{op.layer}.attn_kv", 0, 0, 0
-            case op:
-                return op.out, 0, 0, 0
-
+    graph, weights = recorder.graph, recorder.weights
+    variant = replace(recorder.variant, tiling=tiling_for(executor.tier, n_rows))
     found = []
     for task in recorder.plan.tasks:
-        kernel = kernel_of(task, qtypes, kv_type, tiling)
-        name, weight_bytes, kv_bytes, flops = amounts(task)
-        unit = _unit_of(task, qtypes)
-        kind = type(task.op).__name__
-        found.append(Work(kind, name, kernel, weight_bytes, kv_bytes, flops, unit))
+        op, uses = task.op, task.op.weights(graph.widths)
+        work = op.work(graph.widths, n_logits if task.of_logits else n_rows, start)
+        shares = {use.name: 1.0 for use in uses} if work.weights is None else work.weights
+        quantized = any(use.x and form_for(weights[use.name].qtype) == LINES for use in uses)
+        found.append(
+            Work(
+                kind=type(op).__name__,
+                name=op.label,
+                kernel=kernel_of(task, variant),
+                weight_bytes=sum(
+                    int(weights[name].data.nbytes * share) for name, share in shares.items()
+                ),
+                state_bytes=work.positions * _bytes_per_position(recorder, op),
+                flops=work.flops,
+                unit="int8" if quantized else "f32",
+            )
+        )
     return found
 
 
-def _unit_of(task: Task, qtypes: dict[str, str]) -> str:
-    match task.op:
-        case Linear(weight=weight) if PANEL_FORMATS[qtypes[weight]].quantized:
-            return "int8"
-        case _:
-            return "f32"
+def _bytes_per_position(recorder: Recorder, op: Op) -> int:
+    """Bytes that one position takes in the states that an op reads."""
+    groups = [recorder.graph.states[recorder.graph.group_of(*key)] for key in op.state_reads]
+    return sum(layer_bytes(group, recorder.variant.kv_type) for group in groups) // PAGE_LEN
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from qrt.backends.cpu.weights import Weight, load_weights, packed_bytes, packed_
 from qrt.config import Env, cache_dir, default_threads, read_env, replacing
 from qrt.errors import BackendError
 from qrt.formats.gguf import GGUFFile
-from qrt.graph.ir import Graph
+from qrt.graph.graph import Graph
 from qrt.kernels.isa import choose
 from qrt.kernels.objects import load_kernels, source_digest
 from qrt.kernels.team import TEAM_KERNELS, Team

@@ -5,6 +5,7 @@ A table that is only looked up stays in the file: a token reads one row of it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from qrt.backends.base import Progress
 from qrt.backends.cpu.memory import address, reserve
 from qrt.formats.qtensor import QTensor
-from qrt.graph.ir import Embed, Graph, Linear
+from qrt.graph.graph import Graph
 from qrt.kernels.layout import PACK, STEP, fill
 from qrt.kernels.objects import Library
 from qrt.kernels.panels import PANEL_FORMATS
@@ -36,18 +37,13 @@ class Weight:
 
 
 def matrix_names(graph: Graph) -> list[str]:
-    """The weights that matmuls and embeddings read, in order of first use."""
-    names = [
-        op.table if isinstance(op, Embed) else op.weight
-        for op in graph.ops
-        if isinstance(op, Embed | Linear)
-    ]
-    return list(dict.fromkeys(names))
+    """The weights that are multiplied with or looked up, in order of first use."""
+    return list(dict.fromkeys(use.name for use in graph.uses() if use.role != "vector"))
 
 
 def packed_names(graph: Graph) -> list[str]:
     """The weights that are packed: all that matmuls read."""
-    return list(dict.fromkeys(op.weight for op in graph.ops if isinstance(op, Linear)))
+    return list(dict.fromkeys(use.name for use in graph.uses() if use.role == "matmul"))
 
 
 def load_weights(
@@ -95,22 +91,40 @@ def _vector(tensor: QTensor) -> Weight:
 
 
 def packed_bytes(tensor: QTensor) -> int:
-    """Bytes of a matrix in panels: whole panels of 16 rows."""
-    return -(-tensor.n_rows // 16) * 16 * tensor.row_bytes
+    """Bytes of a matrix, or of several in a row, in panels: whole panels of 16 rows each."""
+    *several, n_rows, _ = tensor.shape
+    return math.prod(several) * -(-n_rows // 16) * 16 * tensor.row_bytes
 
 
 def _pack(tensor: QTensor, library: Library, team: Team) -> NDArray[np.uint8]:
-    fmt = PANEL_FORMATS[tensor.qtype.name]
-    n_rows, n_in = tensor.shape
-    row_bytes = tensor.row_bytes
+    *several, n_rows, n_in = tensor.shape
+    n_matrices, row_bytes = math.prod(several), tensor.row_bytes
     data = reserve(packed_bytes(tensor), huge=True)
+    sources = address(tensor.data) + n_rows * row_bytes * np.arange(n_matrices)
+    targets = address(data) + len(data) // max(n_matrices, 1) * np.arange(n_matrices)
+    for source, target in zip(sources.tolist(), targets.tolist(), strict=True):
+        _pack_matrix(tensor.qtype.name, source, target, n_rows, n_in, row_bytes, library, team)
+    return data
+
+
+def _pack_matrix(
+    qtype: str,
+    source: int,
+    target: int,
+    n_rows: int,
+    n_in: int,
+    row_bytes: int,
+    library: Library,
+    team: Team,
+) -> None:
+    fmt = PANEL_FORMATS[qtype]
     n_blocks, block_bytes = n_in // fmt.block_size, fmt.block_bytes
     if not fmt.quantized:  # a row of plain numbers is one long block
         n_blocks, block_bytes = 1, row_bytes
     fields = np.array(fmt.table(n_in), np.int64)
     values = {
-        "source": address(tensor.data),
-        "target": address(data),
+        "source": source,
+        "target": target,
         "n_rows": n_rows,
         "row_bytes": row_bytes,
         "n_blocks": n_blocks,
@@ -121,4 +135,3 @@ def _pack(tensor: QTensor, library: Library, team: Team) -> NDArray[np.uint8]:
     args = np.array(list(fill(PACK, values)), np.int64)
     step = aligned(STEP.size)
     team.run(lone_record(library.address("pack"), args), address(step))
-    return data

@@ -1,5 +1,5 @@
 """The reference backend: NumPy in float64."""
 
-from qrt.backends.reference.executor import prepare
+from qrt.backends.reference.executor import choices, prepare
 
-__all__ = ["prepare"]
+__all__ = ["choices", "prepare"]

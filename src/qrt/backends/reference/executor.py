@@ -9,12 +9,15 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from qrt.backends.base import Cancelled, Progress, Settings, kv_types
-from qrt.backends.reference.ops import OPS, Array, Pages, Step, as_given
+from qrt.backends.base import Cancelled, Choices, Progress, Settings, check_batch, kv_types
+from qrt.backends.reference.ops import run
+from qrt.backends.reference.step import Array, Pages, Step, as_given
+from qrt.config import Env
 from qrt.formats.qtensor import QTensor
 from qrt.formats.quants import QTYPES
-from qrt.graph.batch import PAGE_LEN, Batch, Phase
-from qrt.graph.ir import Attention, Graph
+from qrt.graph.batch import Batch
+from qrt.graph.graph import Graph
+from qrt.graph.state import KV, PAGE_LEN
 
 
 def through_blocks(qtype: str, rows: Array) -> Array:
@@ -43,59 +46,81 @@ class ReferenceExecutor:
         graph: Graph,
         weights: Mapping[str, Array],
         pages: Mapping[int, Pages],
+        slots: Mapping[int, NDArray[np.uint8]],
         settings: Settings,
     ) -> None:
         self.settings = settings
         self._graph = graph
         self._weights = weights
         self._pages = pages
+        self._slots = slots
         self._cancelled = threading.Event()
 
-    def step(self, batch: Batch, phase: Phase) -> NDArray[np.float32]:  # noqa: ARG002
-        """Logits (n_logits, n_vocab), not finite where weights are not; both phases run alike.
-
-        Raises Cancelled.
-        """
-        self._cancelled.clear()
-        step = Step(batch, self._weights, self._pages, {})
+    def step(self, batch: Batch, hidden: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """Runs one step; see `qrt.backends.base.Executor`."""
+        check_batch(batch, self._graph, self.settings)
+        step = Step(self._graph, batch, self._weights, self._pages, self._slots, hidden, {})
         with np.errstate(over="ignore", invalid="ignore"):
             for op in self._graph.ops:
                 if self._cancelled.is_set():
                     raise Cancelled
-                step.values[op.out] = OPS[type(op)](step, op)
+                made = run(step, op)
+                if op.out is not None and made is not None:
+                    step.values[op.out] = made
             return step.values[self._graph.output].astype(np.float32)
 
+    def copy_page(self, group: int, source: int, target: int) -> None:
+        """Copies a page of a KV group, of all its layers, over another."""
+        for layer in self._graph.states[group].layers:
+            pages = self._pages[layer]
+            pages.k[target], pages.v[target] = pages.k[source], pages.v[source]
+
     def cancel(self) -> None:
-        """Stops the step under way before its next op."""
+        """Stops the step under way before its next op, and every later one."""
         self._cancelled.set()
 
     def placement(self) -> list[tuple[str, str]]:
         """Every op runs here."""
-        return [(op.out, "reference: NumPy, float64") for op in self._graph.ops]
+        names = [f"{type(op).__name__} {op.label}" for op in self._graph.ops]
+        return [(name, "reference: NumPy, float64") for name in names]
 
     def close(self) -> None:
         """Frees weights and pages."""
-        self._weights, self._pages = {}, {}
+        self._weights, self._pages, self._slots = {}, {}, {}
+
+
+def choices(env: Env, n_threads: int | None) -> Choices:  # noqa: ARG001
+    """Nothing is tuned here."""
+    return Choices(prefill_threads=n_threads)
 
 
 def prepare(
     graph: Graph, tensors: Mapping[str, QTensor], settings: Settings, progress: Progress
 ) -> ReferenceExecutor:
-    """Dequantizes all weights and allocates `settings.n_pages` pages per layer.
+    """Dequantizes all weights and allocates the pages and slots of every layer.
 
     Raises InputError for an unknown `settings.kv_type`.
     """
-    (k_dtype, k_rounded), (v_dtype, v_rounded) = (CACHES[t] for t in kv_types(settings.kv_type))
     weights = {}
     for done, name in enumerate(graph.weights):
         progress("dequantize weights", done, len(graph.weights))
         weights[name] = tensors[name].dequantize().astype(np.float64)
     progress("dequantize weights", len(graph.weights), len(graph.weights))
+    pages: dict[int, Pages] = {}
+    slots: dict[int, NDArray[np.uint8]] = {}
+    for group, capacity in zip(graph.states, settings.capacities, strict=True):
+        for layer in group.layers:
+            if isinstance(group, KV):
+                pages[layer] = _pages(group, capacity, settings.kv_type)
+            else:
+                slots[layer] = np.zeros((capacity, group.n_bytes), np.uint8)
+    return ReferenceExecutor(graph, weights, pages, slots, settings)
 
-    pages = {}
-    for op in graph.ops:
-        if isinstance(op, Attention):
-            shape = (settings.n_pages, PAGE_LEN, op.n_kv_heads, op.head_dim)
-            k, v = np.zeros(shape, k_dtype), np.zeros(shape, v_dtype)
-            pages[op.layer] = Pages(k, v, k_rounded, v_rounded)
-    return ReferenceExecutor(graph, weights, pages, settings)
+
+def _pages(group: KV, n_pages: int, kv_type: str) -> Pages:
+    """Pages of one layer."""
+    (k_dtype, k_rounded), (v_dtype, v_rounded) = (CACHES[t] for t in kv_types(kv_type))
+    shape = (n_pages, PAGE_LEN, group.n_kv_heads)
+    k = np.zeros((*shape, group.k_width), k_dtype)
+    v = k[..., : group.v_width] if group.v_in_k else np.zeros((*shape, group.v_width), v_dtype)
+    return Pages(k, v, k_rounded, v_rounded)

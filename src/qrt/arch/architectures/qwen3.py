@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from qrt.arch.decoder import Decoder
+from qrt.arch.hparams import Layer
 
 
-class Qwen3(Decoder):
+class Architecture(Decoder):
     """Yang et al. 2025: every query and key head has an RMSNorm before rope."""
 
     rope_style = "neox"
     optional_biases = ("attn_q", "attn_k", "attn_v")
     ignored = frozenset({"cls.output.weight"})  # the head of a reranker
 
-    def qkv(self, at: str, x: str) -> tuple[str, str, str]:
+    def qkv(self, layer: Layer, x: str) -> tuple[str, str, str]:
         """Queries and keys leave normalized."""
-        q, k, v = super().qkv(at, x)
-        q = self.norm(f"{at}attn_q_norm", q, group=self.hp.head_dim)
-        k = self.norm(f"{at}attn_k_norm", k, group=self.hp.head_dim)
+        q, k, v = super().qkv(layer, x)
+        q = self.norm(f"{layer.at}attn_q_norm", q, group=layer.head_dim)
+        k = self.norm(f"{layer.at}attn_k_norm", k, group=layer.head_dim)
         return q, k, v

@@ -5,7 +5,7 @@ from __future__ import annotations
 from qrt.arch.decoder import Decoder
 
 
-class Qwen2(Decoder):
+class Architecture(Decoder):
     """Yang et al. 2024: queries, keys and values have a bias."""
 
     rope_style = "neox"

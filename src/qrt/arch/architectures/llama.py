@@ -5,7 +5,7 @@ from __future__ import annotations
 from qrt.arch.decoder import Decoder
 
 
-class Llama(Decoder):
+class Architecture(Decoder):
     """Touvron et al. 2023; Llama 3 stretches its context by a divisor per rotary frequency."""
 
     rope_style = "norm"

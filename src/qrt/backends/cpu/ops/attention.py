@@ -1,0 +1,48 @@
+"""Attention on the CPU."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qrt.backends.cpu.variant import bits
+from qrt.graph.lower import Task
+from qrt.graph.ops.attention import Attention
+from qrt.kernels import layout
+
+if TYPE_CHECKING:
+    from qrt.backends.cpu.recorder import Recorder
+    from qrt.backends.cpu.variant import Variant
+
+
+def kernel(op: Attention, task: Task, variant: Variant) -> str:
+    return f"{variant.with_cache('attention')}.{heads_at_once(op)}"
+
+
+def arguments(op: Attention, task: Task, recorder: Recorder) -> tuple[Any, dict[str, int]]:
+    return layout.ATTENTION, {
+        "q": recorder.at(op.q),
+        "out": recorder.at(op.out),
+        "layer": op.layer,
+        "n_heads": op.n_heads,
+        "n_kv_heads": op.n_kv_heads,
+        "k_width": op.k_width,
+        "v_width": op.v_width,
+        "scale": bits(op.scale),
+        "window": op.window or 0,
+        "softcap": bits(op.softcap or 0.0),
+        "partials": recorder.scratch("partials"),
+        **recorder.pages(op.layer),
+    }
+
+
+def scratch_bytes(op: Attention, n_positions: int) -> int:
+    """Room for what is kept of the splits of rows of `n_positions`."""
+    heads = heads_at_once(op)
+    n_groups = op.n_kv_heads * -(-op.n_heads // op.n_kv_heads // heads)
+    return layout.partial_bytes(n_groups, n_positions // layout.SPLIT + 1, heads, op.v_width)
+
+
+def heads_at_once(op: Attention) -> int:
+    """Query heads that share a load of keys and values."""
+    shared = op.n_heads // op.n_kv_heads
+    return shared if shared < 3 else 4

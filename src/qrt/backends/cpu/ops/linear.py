@@ -1,0 +1,42 @@
+"""Linear on the CPU: a matmul on packed panels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qrt.backends.cpu.variant import form_for
+from qrt.graph.lower import Task
+from qrt.graph.ops.linear import Linear
+from qrt.kernels import layout
+
+if TYPE_CHECKING:
+    from qrt.backends.cpu.recorder import Recorder
+    from qrt.backends.cpu.variant import Variant
+
+
+def kernel(op: Linear, task: Task, variant: Variant) -> str:
+    qtype = variant.qtypes[op.weight]
+    if variant.on_tiles(task, op.weight):
+        return f"matmul_amx.{qtype}"
+    if task.of_logits:  # few rows, whose weights come from memory
+        return f"matmul.{qtype}.{variant.tiling.rows}"
+    return variant.tiling.matmul.format(qtype)
+
+
+def arguments(op: Linear, task: Task, recorder: Recorder) -> tuple[Any, dict[str, int]]:
+    weight = recorder.weights[op.weight]
+    n_out, n_in = weight.shape
+    values = {
+        "weights": weight.address,
+        "x": recorder.at(op.x, form_for(weight.qtype)),
+        "out": recorder.at(op.out),
+        "stride": n_out,
+        "bias": recorder.weight(op.bias),
+        "residual": recorder.at(task.residual) if task.residual else 0,
+        "n_in": n_in,
+        "n_out": n_out,
+        **recorder.rows_of(task),
+    }
+    if recorder.variant.on_tiles(task, op.weight):
+        return layout.MATMUL_AMX, values | recorder.wide_memory()
+    return layout.MATMUL, values

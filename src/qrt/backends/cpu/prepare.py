@@ -1,0 +1,103 @@
+"""Prepares a model for the CPU: kernels, packed weights, states, tapes, threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from functools import partial
+
+from qrt.backends.base import Choices, Progress, Settings
+from qrt.backends.cpu.executor import CpuExecutor
+from qrt.backends.cpu.memory import reserve
+from qrt.backends.cpu.recorder import Recorder, kernel_of, reserve_scratch, reserve_wide
+from qrt.backends.cpu.sidecar import with_sidecar
+from qrt.backends.cpu.states import reserve_states
+from qrt.backends.cpu.tiling import few, tilings
+from qrt.backends.cpu.tuning import read_tuning
+from qrt.backends.cpu.variant import FORM_BYTES, Variant, form_for
+from qrt.backends.cpu.weights import load_weights, matrix_names
+from qrt.config import Env, cache_dir, default_threads, read_env
+from qrt.errors import BackendError
+from qrt.formats.qtensor import QTensor
+from qrt.graph.graph import Graph
+from qrt.graph.lower import lower
+from qrt.graph.ops.attention import Attention
+from qrt.graph.ops.rope import Rope, RopeSpec
+from qrt.kernels.isa import choose
+from qrt.kernels.layout import BF16_TILE, MAX_HEAD_DIM, ROW_TILE
+from qrt.kernels.objects import load_kernels
+from qrt.kernels.team import TEAM_KERNELS, Team
+
+assert BF16_TILE % ROW_TILE == 0
+
+
+def choices(env: Env, n_threads: int | None) -> Choices:
+    """What `qrt tune` measured on this machine, or its defaults; `n_threads` goes first."""
+    return read_tuning(env, n_threads).choices
+
+
+def prepare(
+    graph: Graph, tensors: Mapping[str, QTensor], settings: Settings, progress: Progress
+) -> CpuExecutor:
+    """Compiles or loads the kernels, packs the weights, records the tapes.
+
+    Raises BackendError where this CPU cannot run the tier asked for or an op of the model, where
+    kernels cannot be kept, or where memory does not suffice.
+    """
+    env = read_env()
+    tier = choose(env.isa)
+    _check_heads(graph)
+    qtypes = {name: tensors[name].qtype.name for name in matrix_names(graph)}
+    plan = lower(graph, lambda weight: form_for(qtypes[weight]), FORM_BYTES)
+    variant = Variant(qtypes, settings.kv_type, few(1))
+    needed = {
+        kernel_of(task, Variant(qtypes, settings.kv_type, tiling))
+        for task in plan.tasks
+        for tiling in tilings(tier)
+    }
+    names = sorted({*TEAM_KERNELS, "pack", *needed})
+    library = load_kernels(names, tier, cache_dir(env), default_threads(), progress)
+    with ExitStack() as undo:
+        team = Team(settings.n_threads, library)
+        undo.callback(team.close)
+        load = partial(load_weights, graph, tensors, library, team, progress)
+        weights = with_sidecar(settings.file, graph, env, load)
+        n_decoding = settings.threads_of("decode")
+        decoding = team
+        if n_decoding != settings.n_threads:
+            decoding = Team(n_decoding, library)
+            undo.callback(decoding.close)
+        max_rows = -(-settings.max_rows // BF16_TILE) * BF16_TILE
+        recorder = Recorder(
+            graph,
+            plan,
+            weights,
+            reserve_states(graph.states, settings.capacities, settings.kv_type),
+            variant,
+            reserve(plan.row_bytes * max_rows),
+            reserve_scratch(graph, settings.n_ctx),
+            reserve_wide(weights, settings.n_threads if tier.tiles else 0),
+            max_rows,
+            rope_tables(op.spec for op in graph.ops if isinstance(op, Rope)),
+            library,
+        )
+        executor = CpuExecutor(settings, tier, recorder, {"prefill": team, "decode": decoding})
+        undo.pop_all()
+    return executor
+
+
+def rope_tables(specs: Iterable[RopeSpec]) -> dict[RopeSpec, int]:
+    """For every different RopeSpec the bytes per row of the tables before its own."""
+    offsets: dict[RopeSpec, int] = {}
+    at = 0
+    for spec in dict.fromkeys(specs):
+        offsets[spec] = at
+        at += 4 * spec.dim
+    return offsets
+
+
+def _check_heads(graph: Graph) -> None:
+    for op in graph.ops:
+        if isinstance(op, Attention) and max(op.k_width, op.v_width) > MAX_HEAD_DIM:
+            limit = f"the CPU backend attends over at most {MAX_HEAD_DIM}; use backend='reference'"
+            raise BackendError(f"heads have {max(op.k_width, op.v_width)} dimensions, {limit}")

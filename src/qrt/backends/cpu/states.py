@@ -1,0 +1,64 @@
+"""What sequences are remembered by: the pages and slots of every state group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qrt.backends.base import kv_types
+from qrt.backends.cpu.memory import address, reserve
+from qrt.graph.batch import PAGE_LEN
+from qrt.graph.state import KV, StateGroup
+from qrt.kernels.layout import KV_BYTES, PAGE
+
+assert PAGE == PAGE_LEN
+
+
+@dataclass(frozen=True, slots=True)
+class States:
+    """The memory of each group, (n_pages or n_slots, bytes).
+
+    A page of all layers lies together: page p of a layer is at its address + p * its stride.
+    """
+
+    memory: tuple[NDArray[np.uint8], ...]
+    addresses: dict[tuple[str, int], int]  # (kind, layer)
+    strides: dict[tuple[str, int], int]
+
+
+def layer_bytes(group: StateGroup, kv_type: str) -> int:
+    """Bytes of one layer in a page or slot of a group. V that is in K is stored beside it too."""
+    if not isinstance(group, KV):
+        return group.n_bytes
+    k_bytes, v_bytes = (KV_BYTES[part] for part in kv_types(kv_type))
+    values = -(-group.k_width // 32) * k_bytes + -(-group.v_width // 32) * v_bytes
+    return group.n_kv_heads * PAGE * values
+
+
+def unit_bytes(group: StateGroup, kv_type: str) -> int:
+    """Bytes of one page, or of one slot, of a group."""
+    return len(group.layers) * layer_bytes(group, kv_type)
+
+
+def kv_bytes_per_token(groups: Iterable[StateGroup], kv_type: str) -> int:
+    """Bytes that one position takes in all layers."""
+    kv = (group for group in groups if isinstance(group, KV))
+    return sum(unit_bytes(group, kv_type) for group in kv) // PAGE
+
+
+def reserve_states(
+    groups: tuple[StateGroup, ...], capacities: tuple[int, ...], kv_type: str
+) -> States:
+    """Pages and slots for every group; memory is used only as they are written."""
+    memory, addresses, strides = [], {}, {}
+    for group, capacity in zip(groups, capacities, strict=True):
+        stride, size = unit_bytes(group, kv_type), layer_bytes(group, kv_type)
+        units = reserve(capacity * stride, huge=True).reshape(capacity, stride)
+        memory.append(units)
+        for number, layer in enumerate(group.layers):
+            addresses[group.kind, layer] = address(units) + number * size
+            strides[group.kind, layer] = stride
+    return States(tuple(memory), addresses, strides)

@@ -1,0 +1,50 @@
+"""What decides which variant of its kernel an op runs with: formats, type of cache, tiling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from qrt.backends.base import kv_types
+from qrt.backends.cpu.tiling import Tiling
+from qrt.graph.lower import F32, Task
+from qrt.kernels import layout
+from qrt.kernels.panels import PANEL_FORMATS
+
+LINES, LANES = "lines", "lanes"
+"""Forms of activations: quantized lines for quantized weights, float32 tiles for the others."""
+
+FORM_BYTES = {F32: 4.0, LINES: layout.LINE / 32, LANES: 4.0}
+
+
+def form_for(qtype: str) -> str:
+    """The form in which weights of `qtype` want their input."""
+    return LINES if PANEL_FORMATS[qtype].quantized else LANES
+
+
+def bits(value: float) -> int:
+    """A float32 as the integer that a record holds."""
+    return int(np.float32(value).view(np.int32))
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """The formats of a model's matrices by name, the type of its cache, a step's tiling."""
+
+    qtypes: Mapping[str, str]
+    kv_type: str
+    tiling: Tiling
+
+    def with_cache(self, family: str) -> str:
+        """A kernel that has a variant for each type of K and of V."""
+        return ".".join((family, *kv_types(self.kv_type)))
+
+    def with_lines(self, family: str, task: Task) -> str:
+        """A kernel that hands over lines, of int8 or of bf16."""
+        return f"{family}.bf16" if self.tiling.in_bf16(task) and LINES in task.forms else family
+
+    def on_tiles(self, task: Task, weight: str) -> bool:
+        """Whether a matmul of a task runs on tile registers."""
+        return self.tiling.in_bf16(task) and form_for(self.qtypes[weight]) == LINES

@@ -1,0 +1,45 @@
+"""The graph: a model as a flat list of named ops on rows, with no loop over tokens and no kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from qrt.graph.op import Op, WeightUse
+from qrt.graph.state import StateGroup
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A whole model, or a part of one. `weights` maps each tensor name to the shape it must have.
+
+    The output of a model is its logits, of a part that others follow its hidden states.
+    """
+
+    arch: str
+    ops: tuple[Op, ...]
+    starts: tuple[int, ...]
+    """The number of the first op of each layer; what precedes and follows the layers is outside."""
+    output: str
+    weights: dict[str, tuple[int, ...]]
+    widths: dict[str, int]  # value name -> row width
+    states: tuple[StateGroup, ...]
+    """What the layers remember; a step has a table for each group, in this order."""
+    n_vocab: int
+    n_ctx_train: int
+    dim: int
+    unused: frozenset[str] = field(default_factory=frozenset)  # file tensors folded in elsewhere
+
+    @property
+    def n_layers(self) -> int:
+        return len(self.starts)
+
+    def uses(self) -> Iterator[WeightUse]:
+        """Every reading of a weight, in order."""
+        for op in self.ops:
+            yield from op.weights(self.widths)
+
+    def group_of(self, kind: str, layer: int) -> int:
+        """The number of the state group of a kind that a layer belongs to."""
+        groups = enumerate(self.states)
+        return next(n for n, group in groups if group.kind == kind and layer in group.layers)

@@ -1,0 +1,53 @@
+"""Attention: each row attends causally to the cache of a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from qrt.graph.op import Op, Work
+from qrt.graph.state import KV
+
+
+@dataclass(frozen=True, slots=True)
+class Attention(Op):
+    """softmax(q . k * scale) . v over what `layer`'s cache holds up to each row's position.
+
+    With `softcap` c a score is c * tanh(score / c); with `window` w position p sees positions
+    p - w + 1 .. p. q is (n_rows, n_heads * k_width), the result (n_rows, n_heads * v_width); query
+    head h reads kv head h // (n_heads / n_kv_heads).
+    """
+
+    kind = "attention"
+    share = "heads"
+    scratch = "partials"
+
+    out: str
+    q: str
+    layer: int
+    n_heads: int
+    n_kv_heads: int
+    k_width: int
+    v_width: int
+    scale: float
+    window: int | None = None
+    softcap: float | None = None
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (self.q,)
+
+    def width(self, widths: Mapping[str, int]) -> int:
+        assert widths[self.q] == self.n_heads * self.k_width, self.out
+        assert self.n_heads % self.n_kv_heads == 0, self.out
+        return self.n_heads * self.v_width
+
+    @property
+    def state_reads(self) -> tuple[tuple[str, int], ...]:
+        return ((KV.kind, self.layer),)
+
+    def work(self, widths: Mapping[str, int], n_rows: int, start: int) -> Work:  # noqa: ARG002
+        window = self.window or start + n_rows
+        n_pairs = sum(min(start + row + 1, window) for row in range(n_rows))
+        flops = 2 * n_pairs * self.n_heads * (self.k_width + self.v_width)
+        return Work(flops, positions=min(start + n_rows, window - 1 + n_rows))

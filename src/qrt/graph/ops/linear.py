@@ -1,0 +1,41 @@
+"""Linear: a matrix product and a bias."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from qrt.graph.op import Op, WeightUse, Work
+
+
+@dataclass(frozen=True, slots=True)
+class Linear(Op):
+    """out = x @ weight.T + bias; weight (n_out, width of x), bias (n_out,)"""
+
+    kind = "linear"
+    share = "panels"
+    takes_residual = True
+
+    out: str
+    x: str
+    weight: str
+    n_out: int
+    bias: str | None = None
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (self.x,)
+
+    def width(self, widths: Mapping[str, int]) -> int:  # noqa: ARG002
+        return self.n_out
+
+    def weights(self, widths: Mapping[str, int]) -> tuple[WeightUse, ...]:
+        matrix = WeightUse(self.weight, (self.n_out, widths[self.x]), "matmul", self.x)
+        return (matrix,) if self.bias is None else (matrix, WeightUse(self.bias, (self.n_out,)))
+
+    def work(self, widths: Mapping[str, int], n_rows: int, start: int) -> Work:  # noqa: ARG002
+        return Work(2 * n_rows * widths[self.x] * self.n_out)
+
+    @property
+    def label(self) -> str:
+        return self.weight
