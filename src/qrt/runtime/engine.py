@@ -26,7 +26,6 @@ from qrt.runtime.steps import Logits, Rows, last_rows, run_step
 from qrt.runtime.store import Store
 from qrt.runtime.turns import Alone, Caller, Turns
 
-Finalizer = weakref.finalize[..., object]
 _HELD = object()
 """The owner of a sequence that is not idle between two calls."""
 
@@ -180,15 +179,13 @@ class Engine:
         if not request.has_ended:
             self._when_alone(partial(self._scheduler.end, request))
 
-    def when_dropped(self, handle: object, request: Request | Sequence) -> Finalizer:
-        """Ends a request, or releases a sequence, once `handle` is collected.
+    def end_with(self, handle: object, request: Request) -> weakref.finalize[..., object]:
+        """Ends a request once `handle` is collected."""
+        return self._finalizer(handle, partial(self._scheduler.end, request))
 
-        The collector may run anywhere, so that it only leaves word for the next step.
-        """
-        end = self._scheduler.end if isinstance(request, Request) else self._scheduler.release
-        finalizer = weakref.finalize(handle, self._dropped.append, partial(end, request))
-        finalizer.atexit = False
-        return finalizer
+    def release_with(self, handle: object, seq: Sequence) -> weakref.finalize[..., object]:
+        """Releases a sequence once `handle` is collected."""
+        return self._finalizer(handle, partial(self._scheduler.release, seq))
 
     def close(self) -> None:
         """Stops a step under way and frees weights and pages; a second time does nothing."""
@@ -226,6 +223,12 @@ class Engine:
         """Ends what belonged to handles that were collected."""
         while self._dropped:
             self._dropped.popleft()()
+
+    def _finalizer(self, handle: object, change: Callable[[], None]) -> weakref.finalize[..., object]:
+        """The collector may run anywhere, so that it only leaves word for the next step."""
+        finalizer = weakref.finalize(handle, self._dropped.append, change)
+        finalizer.atexit = False
+        return finalizer
 
     def _when_alone(self, change: Callable[[], None]) -> None:
         """Makes a change between two steps: now, or if this thread is in a step, after it."""

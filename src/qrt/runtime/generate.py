@@ -24,13 +24,11 @@ class Stream(Iterator[TokenRecord]):
     it is asked for; while other threads generate, a few tokens may be computed ahead.
     """
 
-    def __init__(
-        self, engine: Engine, generation: Generation, seq: Sequence | None = None
-    ) -> None:
+    def __init__(self, engine: Engine, generation: Generation, seq: Sequence | None = None) -> None:
         """Works on `seq` and leaves it idle, or on a sequence of its own."""
         self._engine = engine
         self._request = Request(generation, seq)
-        self._finalizer = engine.when_dropped(self, self._request)
+        self._finalizer = engine.end_with(self, self._request)
 
     @property
     def seed(self) -> int:

@@ -59,9 +59,7 @@ class Limits:
         return max(1, min(self.max_running, self.max_rows // 2))
 
 
-def admits(
-    need: tuple[int, ...], room: tuple[int, ...], n_running: int, limits: Limits
-) -> bool:
+def admits(need: tuple[int, ...], room: tuple[int, ...], n_running: int, limits: Limits) -> bool:
     """Whether one that needs so many pages of each group is started beside `n_running` others."""
     if n_running == 0:
         return True

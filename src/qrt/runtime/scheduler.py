@@ -13,7 +13,7 @@ from qrt.runtime import policy
 from qrt.runtime.policy import Limits
 from qrt.runtime.request import Request
 from qrt.runtime.sequence import Sequence
-from qrt.runtime.steps import NO_LOGITS, Rows, last_rows, run_step
+from qrt.runtime.steps import NO_LOGITS, Logits, Rows, last_rows, run_step
 from qrt.runtime.store import Store
 
 Work = list[tuple[Request, int]]
@@ -100,7 +100,9 @@ class Scheduler:
     def release(self, seq: Sequence) -> None:
         """Ends a sequence, and the request that runs on it; a second time does nothing."""
         if isinstance(seq.owner, Request):
-            self.end(seq.owner, ClosedError("the session is closed; open another with model.session()"))
+            self.end(
+                seq.owner, ClosedError("the session is closed; open another with model.session()")
+            )
         self._store.release(seq)
 
     def settle(self) -> None:
@@ -201,21 +203,26 @@ class Scheduler:
             return
         seconds = time.perf_counter() - since
         at = 0
-        for (request, n_rows), part in zip(work, rows, strict=True):
-            generation, error = request.generation, None
-            if not generation.records:
-                generation.count_prompt(seconds)
-            if len(part.logit_rows):
-                try:
-                    generation.take(logits[at], since)
-                except Exception as failed:
-                    error = failed
-                at += 1
-            self._store.commit(part.seq, part.tokens, keep=n_rows > 1 and len(part.logit_rows) > 0)
-            if error is not None or generation.is_finished:
-                self.end(request, error)
-            else:
-                self._align(request)
+        for (request, _), part in zip(work, rows, strict=True):
+            if not request.generation.records:
+                request.generation.count_prompt(seconds)
+            n_logits = len(part.logit_rows)
+            self._give(request, part, logits[at : at + n_logits], since)
+            at += n_logits
+
+    def _give(self, request: Request, part: Rows, logits: Logits, since: float) -> None:
+        """The token that follows, if the rows end the context; then what they stored counts."""
+        generation, failed = request.generation, None
+        if len(logits):
+            try:
+                generation.take(logits[0], since)
+            except Exception as error:
+                failed = error
+        self._store.commit(part.seq, part.tokens, keep=len(part.tokens) > 1 == len(logits))
+        if failed is not None or generation.is_finished:
+            self.end(request, failed)
+        else:
+            self._align(request)
 
     def _align(self, request: Request) -> None:
         """Cuts its sequence to what is left of it in the context, when that was shifted."""
