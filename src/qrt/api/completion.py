@@ -30,7 +30,7 @@ class Completion:
 def collect(stream: Stream) -> Completion:
     """Runs a stream to its end."""
     with stream:
-        records = list(stream)
+        records = stream.read()
     return completion(records, stream.seed, stream.n_prompt_tokens, stream.timings)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import weakref
 from collections.abc import Iterable, Mapping
 from collections.abc import Sequence as Items
 from typing import Any
@@ -12,10 +14,10 @@ from qrt.runtime.checks import check_tokens, shown
 from qrt.runtime.engine import Engine
 from qrt.runtime.generate import Stream
 from qrt.runtime.generation import Generation
-from qrt.runtime.kv import Sequence
-from qrt.runtime.loader import Loaded
+from qrt.runtime.loader import Loaded, build_tokenizer
 from qrt.runtime.options import GenerateOptions
 from qrt.runtime.sampler import Breakers, SamplingParams, breaker_table
+from qrt.runtime.sequence import Sequence
 from qrt.text import ChatTemplate, Tokenizer, choose_template
 
 Message = Mapping[str, object]
@@ -23,20 +25,30 @@ Message = Mapping[str, object]
 
 
 class Core:
-    """A loaded model with its engine. `close` frees it; later use raises InputError."""
+    """A loaded model with its engine. `close` frees it; later use raises ClosedError."""
 
     def __init__(self, loaded: Loaded, seed: int | None) -> None:
         self.loaded = loaded
-        self.engine = Engine(loaded.executor, loaded.n_ctx)
+        self.engine = Engine(loaded.executor, loaded.graph.states, loaded.n_ctx)
         self._seed = seed
         self._template: ChatTemplate | None = None
         self._breakers: tuple[tuple[str, ...], Breakers] | None = None
+        self._tokenizer: Tokenizer | None = None
+        self._is_forked = False
+        _CORES.add(self)
 
     @property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer; waits for it. Raises VocabError if the file's vocabulary is unusable."""
         self.engine.check_open()
-        return self.loaded.tokenizer.result()
+        if self._tokenizer is None:
+            self._tokenizer = self._built() if self._is_forked else self.loaded.tokenizer.result()
+        return self._tokenizer
+
+    def _built(self) -> Tokenizer:
+        """Built here: in a child process, the thread that was building it does not exist."""
+        file, graph = self.loaded.file, self.loaded.graph
+        return build_tokenizer(file.metadata, graph.n_vocab, str(file.path))
 
     @property
     def n_vocab(self) -> int:
@@ -67,7 +79,7 @@ class Core:
         if options.seed is None:
             options = dataclasses.replace(options, seed=self._seed)
         return Generation(
-            self.engine,
+            self.engine.n_ctx,
             self.tokenizer,
             tokens,
             options,
@@ -78,7 +90,7 @@ class Core:
 
     def start(self, tokens: Items[int], options: GenerateOptions, seq: Sequence | None) -> Stream:
         """A stream for these prompt tokens, on `seq` or on a sequence of its own."""
-        return Stream(self.generation(tokens, options), seq)
+        return Stream(self.engine, self.generation(tokens, options), seq)
 
     def close(self) -> None:
         """Frees weights, pages and the file; a second time does nothing."""
@@ -104,3 +116,15 @@ class Core:
             cached = strings, breaker_table(pieces, tokenize, strings)
             self._breakers = cached
         return cached[1]
+
+
+_CORES: weakref.WeakSet[Core] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for core in list(_CORES):
+        core._is_forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

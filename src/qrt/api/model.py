@@ -14,14 +14,12 @@ from qrt.api.completion import Completion, collect, completion
 from qrt.api.core import Core, Message
 from qrt.api.info import ModelInfo, model_info
 from qrt.errors import InputError
-from qrt.graph.batch import Phase
 from qrt.runtime.checks import check_int, check_tokens, shown
 from qrt.runtime.generate import Stream
-from qrt.runtime.kv import Sequence
 from qrt.runtime.many import run_many
 from qrt.runtime.options import GenerateKeywords, options_from
+from qrt.runtime.sequence import Sequence
 
-_PHASES = ("prefill", "decode")
 _NO_VARS: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -77,8 +75,9 @@ class _Generates:
 class Model(_Generates):
     """A loaded model, made by `qrt.load`; a context manager.
 
-    Thread-safe: generations of several threads take turns step by step. Closing it, or letting go
-    of it, frees its memory; a closed model raises InputError.
+    Thread-safe: generations of several threads are computed together, a row of each in every step,
+    and each gives what it gives alone. Closing it, or letting go of it, frees its memory; a closed
+    model raises ClosedError.
     """
 
     def __init__(self, core: Core) -> None:
@@ -110,29 +109,23 @@ class Model(_Generates):
         ids = check_tokens("tokens", tokens, self._core.n_vocab)
         return self._core.tokenizer.detokenize(ids, special=special)
 
-    def logits(
-        self, tokens: Iterable[int], *, chunk: int | None = None, phase: Phase = "prefill"
-    ) -> NDArray[np.float32]:
+    def logits(self, tokens: Iterable[int], *, chunk: int | None = None) -> NDArray[np.float32]:
         """Logits (n_tokens, n_vocab) float32 from an empty cache; row i follows tokens 0 .. i.
 
-        chunk: rows in one step, by default as many as fit in one, when decoding one; phase: the
-        kernels that run. Raises InputError for no tokens or an id outside the vocabulary, and
-        ContextFullError if they exceed n_ctx.
+        chunk: rows in one step, by default as many as fit in one; 1 is token by token. Raises
+        InputError for no tokens or an id outside the vocabulary, and ContextFullError if they
+        exceed n_ctx.
         """
         engine = self._core.engine
         engine.check_open()
         ids = check_tokens("tokens", tokens, self._core.n_vocab)
         if not ids:
             raise InputError("there are no tokens to compute logits for")
-        if phase not in _PHASES:
-            raise InputError(f"phase must be one of {', '.join(_PHASES)}, got {shown(phase)}")
-        if chunk is None:
-            chunk = engine.max_rows if phase == "prefill" else 1
-        check_int("chunk", chunk, 1, engine.max_rows)
+        if chunk is not None:
+            check_int("chunk", chunk, 1, engine.max_rows)
         seq = engine.open()
         try:
-            engine.acquire(seq, self, ids)
-            return engine.prefill(seq, ids, n_logits=len(ids), chunk=chunk, phase=phase)
+            return engine.append(seq, ids, n_logits=len(ids), chunk=chunk)
         finally:
             engine.release(seq)
 
@@ -143,11 +136,12 @@ class Model(_Generates):
         batch_size: int = 16,
         **options: Unpack[GenerateKeywords],
     ) -> list[Completion]:
-        """Continues all prompts, decoding up to `batch_size` of them together.
+        """Continues all prompts, up to `batch_size` of them at a time, from one thread.
 
         The weights are read once for all rows of a step. Each completion has the tokens and
         logprobs that `generate` gives alone with the same options; its timings are those of the
-        steps it shared. Raises what `stream` raises, for any prompt, before anything is computed.
+        steps it shared. Raises what `stream` raises, for any prompt, before anything is computed;
+        `generate` in as many threads does the same.
         """
         check_int("batch_size", batch_size, 1, self._core.engine.max_rows)
         checked = options_from(options)
@@ -162,7 +156,7 @@ class Model(_Generates):
 
     def session(self) -> Session:
         """A session: generations in a row that need not compute again what they share."""
-        return Session(self._core)
+        return Session(self._core, self._core.engine.open(idle=True))
 
     def placement(self) -> list[tuple[str, str]]:
         """(op, where and how it runs), in order."""
@@ -193,17 +187,26 @@ class Session(_Generates):
     """One conversation on a model, made by `model.session()`; a context manager.
 
     What a prompt shares with the tokens of the turn before stays stored and is not computed again:
-    a chat that grows pays only for what is new. One generation at a time; it may be closed early,
-    and a new turn may start anywhere, since each gives its whole prompt.
+    a chat that grows pays only for what is new. One generation at a time: another raises
+    BusyError. It may be closed early, and a new turn may start anywhere, since each gives its whole
+    prompt.
     """
 
-    def __init__(self, core: Core) -> None:
-        super().__init__(core, core.engine.open())
+    def __init__(self, core: Core, seq: Sequence) -> None:
+        super().__init__(core, seq)
+        self._stored = seq
+        core.engine.release_with(self, seq)
+
+    def fork(self) -> Session:
+        """A second session that goes on from here; what is stored so far is shared, not copied."""
+        return Session(self._core, self._core.engine.fork(self._stored))
 
     def close(self) -> None:
-        """Frees the session's KV pages; a second time does nothing."""
-        if self._seq is not None:
-            self._core.engine.release(self._seq)
+        """Frees the session's KV pages; a second time does nothing.
+
+        A generation on it ends: its stream raises ClosedError when the next record is asked for.
+        """
+        self._core.engine.release(self._stored)
 
     def __enter__(self) -> Self:
         return self

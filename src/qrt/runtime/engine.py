@@ -1,126 +1,105 @@
-"""The engine: runs steps over rows of any sequences and keeps their KV pages in order.
+"""The engine: runs steps for everybody who asks, one thread at a time, and keeps the sequences.
 
-acquire   a sequence for a prompt: what it already holds of that prompt stays
-prefill   many rows of one sequence, in chunks; other sequences may run between chunks
-decode    one row of each of several sequences
-park      the sequence is idle; its pages stay until others need them
-release   the sequence ends; its pages are free
+open, fork, append, verify, cut, release   rows of one sequence at a time, for tools and tests
+submit, drive, leave                       generations, batched with those of other threads
 """
 
 from __future__ import annotations
 
-import threading
+import os
 import weakref
+from collections import deque
 from collections.abc import Callable
 from collections.abc import Sequence as Items
+from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qrt.backends.base import Cancelled, Executor
-from qrt.errors import ContextFullError, InputError
-from qrt.graph.batch import Batch, Phase
-from qrt.runtime.kv import PagePool, Sequence, pages_for
+from qrt.errors import ClosedError, ContextFullError
+from qrt.graph.state import StateGroup
+from qrt.runtime.policy import Limits
+from qrt.runtime.request import Request
+from qrt.runtime.scheduler import Scheduler
+from qrt.runtime.sequence import Sequence
+from qrt.runtime.steps import Logits, Rows, last_rows, run_step
+from qrt.runtime.store import Store
+from qrt.runtime.turns import Alone, Caller, Turns
 
-Logits = NDArray[np.float32]
-Rows = tuple[Sequence, Items[int]]
-"""A sequence and the tokens that a step appends to it."""
-
-
-def never() -> bool:
-    """The stop signal of a call that nobody stops."""
-    return False
-
-
-class StoppedError(Exception):
-    """A stop signal was seen between two steps."""
+_HELD = object()
+"""The owner of a sequence that is not idle between two calls."""
 
 
 class Engine:
     """Runs sequences on one executor, which it closes when nothing holds the engine any more.
 
-    Thread-safe: one lock is held for each step. A sequence changes only when a step has finished:
-    after an error or a KeyboardInterrupt it is as the last finished step left it, and the engine
-    can go on.
+    Thread-safe: who needs a step and finds nobody running one leads, and runs steps for all. A
+    sequence changes only when a step has succeeded: after an error or a KeyboardInterrupt it is as
+    the last such step left it, and the engine can go on. In a child process after a fork, only
+    what no other thread was waiting for goes on.
     """
 
-    def __init__(self, executor: Executor, n_ctx: int) -> None:
+    def __init__(
+        self,
+        executor: Executor,
+        groups: Items[StateGroup],
+        n_ctx: int,
+        limits: Limits | None = None,
+    ) -> None:
+        """`groups` are the state groups of the graph that `executor` runs."""
         self.n_ctx = n_ctx
+        self.limits = limits or Limits(executor.settings.max_rows)
         self._executor = executor
-        self._pool = PagePool(executor.settings.n_pages)
-        self._sequences: weakref.WeakSet[Sequence] = weakref.WeakSet()
-        self._lock = threading.RLock()
-        self._n_steps = 0
+        self._store = Store(groups, executor)
+        self._scheduler = Scheduler(executor, self._store, n_ctx, self.limits)
+        self._turns = Turns()
+        self._dropped: deque[Callable[[], None]] = deque()
         self._closed = False
         self._free = weakref.finalize(self, executor.close)
+        _ENGINES.add(self)
 
     @property
     def max_rows(self) -> int:
-        """Rows that one prefill step takes."""
-        return self._executor.settings.max_rows
+        """Rows that one step takes."""
+        return self.limits.max_rows
 
     @property
-    def n_pages(self) -> int:
-        """KV pages in all."""
-        return self._pool.n_pages
+    def n_pages(self) -> tuple[int, ...]:
+        """Pages or slots of each state group."""
+        return tuple(pool.n_pages for pool in self._store.pools)
 
     @property
-    def n_free_pages(self) -> int:
-        """KV pages that no sequence holds."""
-        return self._pool.n_free
+    def n_free_pages(self) -> tuple[int, ...]:
+        """Those that nothing refers to."""
+        with Alone(self._turns):
+            self._drain()
+            return tuple(pool.n_free for pool in self._store.pools)
 
-    def open(self) -> Sequence:
-        """A new, empty, idle sequence. One that is let go unreleased loses its pages in time."""
-        with self._lock:
+    def open(self, *, idle: bool = False) -> Sequence:
+        """A new, empty sequence, to be released.
+
+        idle: what it holds may be dropped whenever others need the room, as that of a session.
+        """
+        with Alone(self._turns):
             self.check_open()
-            seq = Sequence()
-            self._sequences.add(seq)
+            seq = self._store.open()
+            seq.owner = None if idle else _HELD
             return seq
 
-    def acquire(self, seq: Sequence, owner: object, tokens: Items[int]) -> int:
-        """Gives `seq` to `owner` and cuts it to what it shares with `tokens`; returns that length.
-
-        It is less than len(tokens), so that a last row is left to give logits. Raises InputError
-        if the sequence has an owner, or was released.
-        """
-        with self._lock:
+    def fork(self, seq: Sequence) -> Sequence:
+        """A second sequence that begins as `seq` stands, and shares what is stored of it."""
+        with Alone(self._turns):
             self.check_open()
-            if seq not in self._sequences:
-                raise InputError("the session is closed; open another with model.session()")
-            if seq.owner is not None:
-                raise InputError(
-                    "the session is still generating; finish or close the earlier stream first"
-                )
-            seq.owner = owner
-            self._cut(seq, min(seq.common_prefix(tokens), len(tokens) - 1))
-            return len(seq)
+            twin = self._store.fork(seq)
+            twin.owner = _HELD if seq.owner is _HELD else None
+            return twin
 
-    def park(self, seq: Sequence, owner: object) -> None:
-        """Makes `seq` idle if it is `owner`'s: its pages stay until another sequence needs them."""
-        with self._lock:
-            if seq.owner is owner:
-                seq.owner = None
-
-    def release(self, seq: Sequence) -> None:
-        """Ends `seq` and frees its pages; a second time does nothing."""
-        with self._lock:
-            if seq in self._sequences:
-                self._cut(seq, 0)
-                self._sequences.discard(seq)
-
-    def prefill(
-        self,
-        seq: Sequence,
-        tokens: Items[int],
-        *,
-        n_logits: int = 1,
-        chunk: int | None = None,
-        phase: Phase = "prefill",
-        stop: Callable[[], bool] = never,
+    def append(
+        self, seq: Sequence, tokens: Items[int], *, n_logits: int = 1, chunk: int | None = None
     ) -> Logits:
         """Appends `tokens` to `seq`, `chunk` rows a step; logits (n_logits, n_vocab) of the last.
 
-        Raises ContextFullError if they do not fit, StoppedError if `stop()` is true between steps.
+        Raises ContextFullError if they do not fit, ClosedError if `seq` was released.
         """
         if len(seq) + len(tokens) > self.n_ctx:
             raise ContextFullError(
@@ -129,117 +108,150 @@ class Engine:
         chunk = chunk or self.max_rows
         parts = []
         for start in range(0, len(tokens), chunk):
-            if stop():
-                raise StoppedError
-            rows = tokens[start : start + chunk]
-            n_behind = len(tokens) - start - len(rows)
-            n_here = min(max(n_logits - n_behind, 0), len(rows))
-            parts.append(self._step([(seq, rows)], phase, n_here))
+            ids = list(tokens[start : start + chunk])
+            n_behind = len(tokens) - start - len(ids)
+            n_here = min(max(n_logits - n_behind, 0), len(ids))
+            parts.append(self.step([Rows(seq, ids, last_rows(len(ids), n_here))]))
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def decode(self, rows: Items[tuple[Sequence, int]]) -> Logits:
-        """Appends one token to each of several sequences; logits (n_rows, n_vocab)."""
-        return self._step([(seq, [token]) for seq, token in rows], "decode", 1)
+    def verify(self, seq: Sequence, tokens: Items[int]) -> Logits:
+        """Appends drafted tokens in one step, with logits for each.
 
-    def shift(self, seq: Sequence, n_keep: int, stop: Callable[[], bool] = never) -> None:
-        """Makes room: drops the oldest half of what follows the first `n_keep` tokens.
-
-        What stays moves to lower positions, so it is computed again; no key is rotated in place.
+        Then `cut` goes back to the last that holds, or where that cannot be, to where `seq` stood.
         """
-        with self._lock:
-            rest = seq.tokens[n_keep:]
-            self._cut(seq, n_keep)
-        kept = rest[(len(rest) + 1) // 2 :]
-        if kept:
-            self.prefill(seq, kept, stop=stop)
+        with Alone(self._turns):
+            self._store.check(seq)
+            self._store.keep(seq)
+        return self.append(seq, tokens, n_logits=len(tokens))
 
-    def close(self) -> None:
-        """Stops a step under way and frees weights and pages; a second time does nothing."""
-        if self._closed:
-            return
-        self._closed = True
-        self._executor.cancel()
-        with self._lock:
-            self._sequences.clear()
-            self._free()
-
-    def check_integrity(self) -> None:
-        """Asserts that no page is lost or doubled and that each sequence has the pages it needs."""
-        with self._lock:
-            self._pool.check_integrity(self._held())
-            for seq in self._sequences:
-                assert len(seq.pages) == pages_for(len(seq))
-
-    def check_open(self) -> None:
-        """Raises InputError if the engine is closed."""
-        if self._closed:
-            raise InputError("the model is closed; load it again")
-
-    def _held(self) -> list[int]:
-        return [page for seq in self._sequences for page in seq.pages]
-
-    def _step(self, rows: Items[Rows], phase: Phase, n_logits: int) -> Logits:
-        """One step; the last `n_logits` rows of each sequence give logits."""
-        with self._lock:
+    def step(self, rows: Items[Rows]) -> Logits:
+        """One step over rows of different sequences; logits (n_logits, n_vocab) in order."""
+        with Alone(self._turns):
             self.check_open()
-            self._n_steps += 1
+            self._drain()
+            growth = [(part.seq, len(part.tokens)) for part in rows]
+            if self._store.short(growth):
+                self._store.make_room(growth)
             try:
-                for seq, tokens in rows:
-                    seq.last_step = self._n_steps
-                    self._reserve(seq, len(seq) + len(tokens))
-                logits = self._executor.step(_batch(rows, n_logits), phase).copy()
-                for seq, tokens in rows:
-                    seq.tokens.extend(tokens)
+                logits = run_step(self._executor, self._store, rows).copy()
+                for part in rows:
+                    self._store.commit(part.seq, part.tokens)
             except BaseException as error:
-                self._settle()
+                self._store.settle()
                 if isinstance(error, Cancelled):
-                    raise InputError("the model was closed while it was generating") from None
+                    raise ClosedError(_CLOSED_MEANWHILE) from None
                 raise
             return logits
 
-    def _reserve(self, seq: Sequence, n_positions: int) -> None:
-        """Gives `seq` pages for so many positions."""
-        n_pages = pages_for(n_positions) - len(seq.pages)
-        if n_pages > self._pool.n_free:
-            self._make_room(n_pages, seq)
-        if n_pages > 0:
-            seq.pages.extend(self._pool.alloc(n_pages))
+    def cut(self, seq: Sequence, n_tokens: int) -> int:
+        """Cuts `seq` to the nearest length up to `n_tokens` that can be restored; returns it."""
+        with Alone(self._turns):
+            self._store.check(seq)
+            return self._store.cut(seq, n_tokens)
 
-    def _make_room(self, n_pages: int, seq: Sequence) -> None:
-        """Empties idle sequences other than `seq`, the longest idle first, until enough is free."""
-        self._pool.recount(self._held())  # finds those of sequences that were let go
-        idle = [s for s in self._sequences if s.pages and s.owner is None and s is not seq]
-        for other in sorted(idle, key=lambda s: s.last_step):
-            if self._pool.n_free >= n_pages:
-                break
-            self._cut(other, 0)
+    def release(self, seq: Sequence) -> None:
+        """Ends `seq`, and a generation on it, and frees its pages; a second time does nothing."""
+        self._when_alone(partial(self._scheduler.release, seq))
 
-    def _cut(self, seq: Sequence, n_tokens: int) -> None:
-        """Keeps the first `n_tokens` of `seq`."""
-        del seq.tokens[n_tokens:]
-        spare = seq.pages[pages_for(n_tokens) :]
-        del seq.pages[pages_for(n_tokens) :]
-        self._pool.free(spare)
+    def submit(self, request: Request) -> None:
+        """Puts a request in the queue. Raises ClosedError, BusyError or FullError."""
+        self.check_open()
+        self._scheduler.submit(request)
 
-    def _settle(self) -> None:
-        """After a step that failed: a sequence has the pages of its tokens, the rest are free."""
-        for seq in self._sequences:
-            del seq.pages[pages_for(len(seq)) :]
-        self._pool.recount(self._held())
+    def drive(self, caller: Caller) -> None:
+        """Returns once `caller` is ready; runs steps for all until then, if nobody else does."""
+        try:
+            leads = self._turns.lead(caller)
+            while leads and not caller.ready():
+                self._round()
+                leads = self._turns.between_steps(caller)
+        except BaseException:
+            if caller.leads:
+                self._scheduler.settle()
+            raise
+        finally:
+            self._turns.give(caller)
+            if self._closed:
+                self.close()
+
+    def leave(self, request: Request) -> None:
+        """Ends a request before its time; a second time does nothing."""
+        if not request.has_ended:
+            self._when_alone(partial(self._scheduler.end, request))
+
+    def end_with(self, handle: object, request: Request) -> weakref.finalize[..., object]:
+        """Ends a request once `handle` is collected."""
+        return self._finalizer(handle, partial(self._scheduler.end, request))
+
+    def release_with(self, handle: object, seq: Sequence) -> weakref.finalize[..., object]:
+        """Releases a sequence once `handle` is collected."""
+        return self._finalizer(handle, partial(self._scheduler.release, seq))
+
+    def close(self) -> None:
+        """Stops a step under way and frees weights and pages; a second time does nothing."""
+        if not self._closed:
+            self._closed = True
+            self._executor.cancel()
+        if self._turns.is_leading() or not self._free.alive:
+            return  # a step of this thread, from which it was called, closes when it has ended
+        with Alone(self._turns):
+            self._scheduler.end_all(ClosedError(_CLOSED_MEANWHILE))
+            self._free()
+
+    def check_integrity(self) -> None:
+        """Asserts that every page is free or counted, and that each sequence has what it needs."""
+        with Alone(self._turns):
+            self._drain()
+            self._store.check_integrity()
+
+    def check_open(self) -> None:
+        """Raises ClosedError if the engine is closed."""
+        if self._closed:
+            raise ClosedError("the model is closed; load it again")
+
+    def _round(self) -> None:
+        self._drain()
+        try:
+            if self._closed:
+                raise Cancelled
+            self._scheduler.round()
+        except Cancelled:
+            self._scheduler.settle()
+            self._scheduler.end_all(ClosedError(_CLOSED_MEANWHILE))
+
+    def _drain(self) -> None:
+        """Ends what belonged to handles that were collected."""
+        while self._dropped:
+            self._dropped.popleft()()
+
+    def _finalizer(self, handle: object, change: Callable[[], None]) -> weakref.finalize[..., object]:
+        """The collector may run anywhere, so that it only leaves word for the next step."""
+        finalizer = weakref.finalize(handle, self._dropped.append, change)
+        finalizer.atexit = False
+        return finalizer
+
+    def _when_alone(self, change: Callable[[], None]) -> None:
+        """Makes a change between two steps: now, or if this thread is in a step, after it."""
+        if self._turns.is_leading():
+            self._dropped.append(change)
+            return
+        with Alone(self._turns):
+            change()
+
+    def _revive(self) -> None:
+        """In a child process after a fork."""
+        self._turns.reset()
+        self._scheduler.revive(ClosedError("its thread is in the parent process; start it again"))
 
 
-def _batch(rows: Items[Rows], n_logits: int) -> Batch:
-    n_rows = [len(tokens) for _, tokens in rows]
-    ends = np.cumsum(n_rows)
-    positions = [position for seq, tokens in rows for position in _positions(seq, tokens)]
-    return Batch(
-        tokens=np.array([token for _, tokens in rows for token in tokens], dtype=np.int32),
-        positions=np.array(positions, dtype=np.int32),
-        table_of=np.repeat(np.arange(len(rows), dtype=np.int32), n_rows),
-        page_tables=tuple(np.array(seq.pages, dtype=np.int32) for seq, _ in rows),
-        logit_rows=np.concatenate([np.arange(end - n_logits, end, dtype=np.int32) for end in ends]),
-    )
+_CLOSED_MEANWHILE = "the model was closed while it was generating"
+_ENGINES: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
-def _positions(seq: Sequence, tokens: Items[int]) -> range:
-    return range(len(seq), len(seq) + len(tokens))
+def _after_fork() -> None:
+    for engine in list(_ENGINES):
+        engine._revive()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Self
 
+from qrt.errors import BusyError, ClosedError
+from qrt.runtime.engine import Engine
 from qrt.runtime.generation import Generation
-from qrt.runtime.kv import Sequence
 from qrt.runtime.records import Timings, TokenRecord
+from qrt.runtime.request import UNTIL_IT_ENDS, Request
+from qrt.runtime.sequence import Sequence
+from qrt.runtime.turns import Caller
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -16,35 +20,87 @@ if TYPE_CHECKING:
 class Stream(Iterator[TokenRecord]):
     """One generation: iterate to run it; close it, or let go of it, to end it early.
 
-    The prompt is computed when the first record is asked for.
+    The prompt is computed when the first record is asked for. Alone, each token is computed when
+    it is asked for; while other threads generate, a few tokens may be computed ahead.
     """
 
-    def __init__(self, generation: Generation, seq: Sequence | None = None) -> None:
+    def __init__(self, engine: Engine, generation: Generation, seq: Sequence | None = None) -> None:
         """Works on `seq` and leaves it idle, or on a sequence of its own."""
-        self._generation = generation
-        self._records = generation.run(seq)
+        self._engine = engine
+        self._request = Request(generation, seq)
+        self._finalizer = engine.end_with(self, self._request)
 
     @property
     def seed(self) -> int:
         """The seed of this generation's random numbers."""
-        return self._generation.seed
+        return self._request.generation.seed
 
     @property
     def n_prompt_tokens(self) -> int:
         """Tokens of the prompt."""
-        return len(self._generation.prompt)
+        return len(self._request.generation.prompt)
 
     @property
     def timings(self) -> Timings:
         """The timings so far."""
-        return self._generation.timings
+        return self._request.generation.timings
+
+    def read(self) -> list[TokenRecord]:
+        """Runs it to its end; the records that were not read yet."""
+        request = self._request
+        self._await(UNTIL_IT_ENDS)
+        records = request.generation.records[request.n_read :]
+        request.n_read += len(records)
+        if request.error is not None:
+            raise request.error
+        return records
 
     def close(self) -> None:
         """Ends the generation; its KV pages are kept for the session's next turn, or freed."""
-        self._records.close()
+        self._engine.leave(self._request)
+        self._request.n_read = len(self._request.generation.records)
+
+    def _await(self, n_records: int) -> None:
+        """Waits for so many records, or for the end. Raises BusyError in a second thread."""
+        request, engine = self._request, self._engine
+        if not request.reading.acquire(blocking=False):
+            raise BusyError("another thread is reading this stream; give each thread its own")
+        try:
+            if request.lacks(n_records):
+                if not request.number:
+                    engine.submit(request)
+                self._run(n_records)
+        finally:
+            request.reading.release()
+
+    def _run(self, n_records: int) -> None:
+        """Runs steps, or waits while another thread runs them; an interrupt ends the stream."""
+        request = self._request
+        try:
+            request.wanted = n_records
+            self._engine.drive(Caller(request.is_ready))
+        except BaseException:
+            self._engine.leave(request)
+            raise
+        finally:
+            request.wanted = 0
+            if request.has_ended:
+                self._finalizer.detach()
 
     def __next__(self) -> TokenRecord:
-        return next(self._records)
+        request = self._request
+        records = request.generation.records
+        if request.generation.is_stopped():
+            self.close()
+        elif request.n_read == len(records):
+            self._await(request.n_read + 1)
+        if isinstance(request.error, ClosedError) or request.n_read == len(records):
+            if request.error is not None:
+                raise request.error
+            raise StopIteration
+        record = records[request.n_read]
+        request.n_read += 1
+        return record
 
     def __enter__(self) -> Self:
         return self

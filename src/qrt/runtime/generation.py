@@ -1,36 +1,38 @@
-"""One generation as steps: a prompt in, then a token for every row of logits."""
+"""One generation as a state: a prompt, then a token for every row of logits that follows."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
 from collections.abc import Sequence as Items
 from typing import TYPE_CHECKING
 
 from qrt.errors import ContextFullError, InputError
 from qrt.runtime.checks import check_int, check_tokens
-from qrt.runtime.engine import Engine, Logits, StoppedError, never
-from qrt.runtime.kv import Sequence
 from qrt.runtime.options import GenerateOptions
 from qrt.runtime.records import FinishReason, Timings, TokenRecord
 from qrt.runtime.rng import fresh_seed
 from qrt.runtime.sampler import Breakers, Sampler
 from qrt.runtime.stops import StopStrings
+from qrt.runtime.turns import never
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from qrt.text import Tokenizer
 
 
 class Generation:
-    """The state of one generation, which `run` drives alone or `many` beside others.
+    """What one generation has said so far, and the tokens that its next one depends on.
 
-    `start` gives the first record; then, until a record has a finish reason: `next_token` is what
-    the engine decodes, `take` makes a record of the logits that follow it.
+    `context` must have been computed for the next token; `take` makes a record of the logits of
+    its last row, and puts the new token behind it. `n_valid` is how many tokens of what was
+    computed are still the first of `context`.
     """
 
     def __init__(
         self,
-        engine: Engine,
+        n_ctx: int,
         tokenizer: Tokenizer,
         prompt: Items[int],
         options: GenerateOptions,
@@ -45,9 +47,9 @@ class Generation:
         self.seed = fresh_seed() if options.seed is None else int(options.seed)
         if not self.prompt:
             raise InputError("the prompt is empty; give at least one token")
-        if len(self.prompt) >= engine.n_ctx:
+        if len(self.prompt) >= n_ctx:
             raise ContextFullError(
-                f"the prompt has {len(self.prompt)} tokens, the context holds {engine.n_ctx} and "
+                f"the prompt has {len(self.prompt)} tokens, the context holds {n_ctx} and "
                 "needs room for at least one more; shorten it or load with a larger n_ctx"
             )
         eog = frozenset(tokenizer.eog_ids)
@@ -55,8 +57,8 @@ class Generation:
         self._end_tokens = frozenset(stop_tokens) | (frozenset() if options.ignore_eos else eog)
         self._n_keep = max(options.n_keep, int(self.prompt[0] == tokenizer.bos_id))
         if options.context_shift:
-            check_int("n_keep", self._n_keep, 0, engine.n_ctx // 2)
-        self._engine = engine
+            check_int("n_keep", self._n_keep, 0, n_ctx // 2)
+        self._n_ctx = n_ctx
         self._max_tokens = options.max_tokens
         self._context_shift = options.context_shift
         self._weight_bytes = weight_bytes
@@ -67,103 +69,104 @@ class Generation:
             breakers or {},
             banned=sorted(eog) if options.ignore_eos else (),
         )
-        self._stopped = options.cancel.is_set if options.cancel is not None else never
-        self._decoder = tokenizer.stream()
-        self._stops = StopStrings(options.stop_strings)
+        self.is_stopped = options.cancel.is_set if options.cancel is not None else never
+        self._tokenizer = tokenizer
+        self._stop_strings = options.stop_strings
+        self._begin_text()
+        self._is_taking = False
         self._history = list(self.prompt)
-        self._since = 0.0
-        self._n_cached = 0
-        self._n_tokens = 0
+        self.context = list(self.prompt)
+        self.n_valid = n_ctx
+        self.records: list[TokenRecord] = []
+        self.n_cached = 0
+        self._started = 0.0
         self._ttft_s = 0.0
         self._prefill_s = 0.0
         self._decode_s = 0.0
 
     @property
-    def timings(self) -> Timings:
-        decode_tok_s = _rate(self._n_tokens - 1, self._decode_s)
-        return Timings(
-            n_prompt_tokens=len(self.prompt),
-            n_cached_tokens=self._n_cached,
-            n_tokens=self._n_tokens,
-            ttft_s=self._ttft_s,
-            prefill_tok_s=_rate(len(self.prompt) - self._n_cached, self._prefill_s),
-            decode_tok_s=decode_tok_s,
-            gb_s=decode_tok_s * self._weight_bytes / 1e9,
-        )
+    def is_finished(self) -> bool:
+        """Whether its last record is the last there will be."""
+        return bool(self.records) and self.records[-1].finish_reason is not None
 
     @property
-    def n_positions(self) -> int:
-        """KV positions that it may come to need."""
-        if self._max_tokens is None:
-            return self._engine.n_ctx
-        return min(self._engine.n_ctx, len(self.prompt) + self._max_tokens)
+    def timings(self) -> Timings:
+        """The timings so far."""
+        return self._timings(len(self.records))
 
-    def run(self, seq: Sequence | None) -> Generator[TokenRecord]:
-        """Yields the records; on every way out the sequence is idle, or released if it is ours."""
-        engine = self._engine
-        used = engine.open() if seq is None else seq
-        try:
-            record = self.start(used)
-            while True:
-                yield record
-                if record.finish_reason is not None:
-                    return
-                token = self.next_token(used)
-                record = self.take(engine.decode([(used, token)])[0])
-        except StoppedError:
-            return
-        finally:
-            engine.park(used, self)
-            if seq is None:
-                engine.release(used)
+    def start(self) -> None:
+        """The time to its first token runs from here."""
+        self._started = time.perf_counter()
 
-    def start(self, seq: Sequence) -> TokenRecord:
-        """Computes the prompt on `seq`, which becomes this generation's; the first record."""
-        self._since = start = time.perf_counter()
-        self._n_cached = self._engine.acquire(seq, self, self.prompt)
-        logits = self._engine.prefill(seq, self.prompt[self._n_cached :], stop=self._stopped)
-        self._prefill_s = time.perf_counter() - start
-        return self.take(logits[0])
+    def count_prompt(self, seconds: float) -> None:
+        """Counts a step that computed a part of the prompt."""
+        self._prefill_s += seconds
 
-    def next_token(self, seq: Sequence) -> int:
-        """The token to decode next, with room made for it if the context is full."""
-        self._since = time.perf_counter()
-        if self._stopped():
-            raise StoppedError
-        if len(seq) == self._engine.n_ctx:
-            self._engine.shift(seq, self._n_keep, stop=self._stopped)
-        return self._history[-1]
-
-    def take(self, logits: Logits) -> TokenRecord:
-        """Samples from logits (n_vocab,); the record of the token."""
+    def take(self, logits: NDArray[np.float32], since: float) -> None:
+        """Samples from logits (n_vocab,) of a step begun at `since`; appends the record."""
+        self._is_taking = True
         token, logprob = self._sampler.sample(logits, len(self._history), self._history)
-        self._history.append(token)
-        self._count(time.perf_counter() - self._since)
+        now = time.perf_counter()
+        n_tokens = len(self.records) + 1
+        if n_tokens == 1:
+            self._ttft_s = now - self._started
+        else:
+            self._decode_s += now - since
 
         ends = token in self._end_tokens
         text, found = self._stops.push(self._decoder.flush() if ends else self._decoder.push(token))
         finish: FinishReason | None = "stop" if ends or found else None
-        if finish is None and self._is_full():
+        if finish is None and self._is_full(n_tokens):
             tail, found = self._stops.push(self._decoder.flush())
             text += tail
             finish = "stop" if found else "length"
         if finish is None:
-            return TokenRecord(text, token, logprob)
-        text += "" if found else self._stops.flush()
-        return TokenRecord(text, token, logprob, finish, self.timings)
-
-    def _count(self, seconds: float) -> None:
-        self._n_tokens += 1
-        if self._n_tokens == 1:
-            self._ttft_s = seconds
+            record = TokenRecord(text, token, logprob)
         else:
-            self._decode_s += seconds
+            text += "" if found else self._stops.flush()
+            record = TokenRecord(text, token, logprob, finish, self._timings(n_tokens))
+        context, n_valid = self.context, self.n_valid
+        if finish is None and len(context) == self._n_ctx:
+            n_valid = self._n_keep
+            rest = context[n_valid:]
+            context = context[:n_valid] + rest[(len(rest) + 1) // 2 :]
+        # No call from here on: an interrupt finds all of it done, or nothing.
+        context += (token,)
+        self.context = context
+        self.n_valid = n_valid
+        self._history += (token,)
+        self.records += (record,)
+        self._is_taking = False
 
-    def _is_full(self) -> bool:
+    def mend(self) -> None:
+        """After an interrupt: forgets a token that was being taken."""
+        if self._is_taking:
+            self._begin_text()
+            for record in self.records:
+                self._stops.push(self._decoder.push(record.token))
+            self._is_taking = False
+
+    def _begin_text(self) -> None:
+        self._decoder = self._tokenizer.stream()
+        self._stops = StopStrings(self._stop_strings)
+
+    def _is_full(self, n_tokens: int) -> bool:
         """Whether max_tokens or, unless it shifts, the context allows no further token."""
-        if self._n_tokens == self._max_tokens:
+        if n_tokens == self._max_tokens:
             return True
-        return len(self._history) >= self._engine.n_ctx and not self._context_shift
+        return len(self._history) + 1 >= self._n_ctx and not self._context_shift
+
+    def _timings(self, n_tokens: int) -> Timings:
+        decode_tok_s = _rate(n_tokens - 1, self._decode_s)
+        return Timings(
+            n_prompt_tokens=len(self.prompt),
+            n_cached_tokens=self.n_cached,
+            n_tokens=n_tokens,
+            ttft_s=self._ttft_s,
+            prefill_tok_s=_rate(len(self.prompt) - self.n_cached, self._prefill_s),
+            decode_tok_s=decode_tok_s,
+            gb_s=decode_tok_s * self._weight_bytes / 1e9,
+        )
 
 
 def _rate(count: int, seconds: float) -> float:

@@ -94,7 +94,7 @@ def load(path: str | os.PathLike[str], options: LoadOptions, progress: Progress)
     n_ctx = _context(options.n_ctx, graph.n_ctx_train)
     runs = _runs(options, graph)
     worker = ThreadPoolExecutor(1, thread_name_prefix="qrt-tokenizer")
-    tokenizer = worker.submit(_tokenizer, file.metadata, graph.n_vocab, where)
+    tokenizer = worker.submit(build_tokenizer, file.metadata, graph.n_vocab, where)
     worker.shutdown(wait=False)
     executor = _prepare(graph, file, runs, n_ctx, options, progress)
     weight_bytes = bytes_per_token(graph, file.tensors)
@@ -151,7 +151,8 @@ def bytes_per_token(graph: Graph, tensors: Mapping[str, QTensor]) -> int:
     return sum(len(tensors[name].data) for name in read)
 
 
-def _tokenizer(metadata: Mapping[str, object], n_vocab: int, where: str) -> Tokenizer:
+def build_tokenizer(metadata: Mapping[str, object], n_vocab: int, where: str) -> Tokenizer:
+    """The tokenizer of a file, ready to use. Raises VocabError for one unlike the model."""
     tokenizer = load_tokenizer(metadata, where)
     if tokenizer.n_vocab != n_vocab:
         raise VocabError(

@@ -152,7 +152,7 @@ class _Runner:
     """Runs tests on one loaded model, all on one sequence."""
 
     def __init__(self, loaded: Loaded) -> None:
-        self._engine = Engine(loaded.executor, loaded.n_ctx)
+        self._engine = Engine(loaded.executor, loaded.graph.states, loaded.n_ctx)
         self._loaded = loaded
         self._seq = self._engine.open()
         ids = range(loaded.graph.n_vocab)
@@ -172,19 +172,16 @@ class _Runner:
     def _time(self, test: BenchTest) -> int:
         depth, end = test.n_depth, test.n_depth + test.n_tokens
         tokens, engine, seq = self._tokens, self._engine, self._seq
-        engine.acquire(seq, self, tokens[: depth + 1])  # cuts to at most `depth`
-        try:
-            if len(seq) < depth:
-                engine.prefill(seq, tokens[len(seq) : depth])
-            start = time.perf_counter_ns()
-            if test.n_prompt:
-                engine.prefill(seq, tokens[depth:end])
-            else:
-                for token in tokens[depth:end]:
-                    engine.decode([(seq, token)])
-            return time.perf_counter_ns() - start
-        finally:
-            engine.park(seq, self)
+        engine.cut(seq, depth)
+        if len(seq) < depth:
+            engine.append(seq, tokens[len(seq) : depth])
+        start = time.perf_counter_ns()
+        if test.n_prompt:
+            engine.append(seq, tokens[depth:end])
+        else:
+            for token in tokens[depth:end]:
+                engine.append(seq, [token])
+        return time.perf_counter_ns() - start
 
     def close(self) -> None:
         self._engine.close()

@@ -128,7 +128,7 @@ class ChunkModel:
     def __init__(self, loaded: Loaded) -> None:
         self.where = str(loaded.file.path)
         self._loaded = loaded
-        self._engine = Engine(loaded.executor, loaded.n_ctx)
+        self._engine = Engine(loaded.executor, loaded.graph.states, loaded.n_ctx)
         self.vocabulary = vocabulary(loaded)
 
     @property
@@ -144,11 +144,10 @@ class ChunkModel:
         engine, tokens = self._engine, chunk[:-1].tolist()
         seq = engine.open()
         try:
-            engine.acquire(seq, self, tokens)
             for start in range(0, len(tokens), engine.max_rows):
                 rows = tokens[start : start + engine.max_rows]
                 n_logits = min(max(start + len(rows) - first_scored(len(chunk)), 0), len(rows))
-                for row in engine.prefill(seq, rows, n_logits=n_logits):
+                for row in engine.append(seq, rows, n_logits=n_logits):
                     yield checked(row, self.where)
         finally:
             engine.release(seq)

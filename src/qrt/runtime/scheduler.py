@@ -1,0 +1,245 @@
+"""Runs requests: admits them, computes what the policy chooses, gives each its tokens."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections import deque
+
+from qrt.backends.base import Cancelled, Executor
+from qrt.errors import BusyError, ClosedError, FullError
+from qrt.runtime import policy
+from qrt.runtime.policy import Limits
+from qrt.runtime.request import Request
+from qrt.runtime.sequence import Sequence
+from qrt.runtime.steps import NO_LOGITS, Logits, Rows, last_rows, run_step
+from qrt.runtime.store import Store
+
+Work = list[tuple[Request, int]]
+"""Requests and the rows of each that a step computes."""
+
+
+class Scheduler:
+    """The requests of an engine. All but `submit` is called by the leader.
+
+    A request is in `_live` from `submit` until it has ended; the other lists follow from that.
+    """
+
+    def __init__(self, executor: Executor, store: Store, n_ctx: int, limits: Limits) -> None:
+        self._executor = executor
+        self._store = store
+        self._n_ctx = n_ctx
+        self._limits = limits
+        self._numbers = itertools.count(1)
+        self._live: dict[Request, None] = {}
+        self._waiting: deque[Request] = deque()
+        self._running: list[Request] = []  # in order of arrival
+        self._lock = threading.Lock()  # of `submit`
+
+    def submit(self, request: Request) -> None:
+        """Puts a request in the queue, from any thread.
+
+        Raises ClosedError or BusyError for its sequence, FullError if too many wait.
+        """
+        with self._lock:
+            if request.seq is not None:
+                self._store.check(request.seq)
+                if request.seq.owner is not None:
+                    raise BusyError(
+                        "the session is still generating; finish or close the earlier stream first"
+                    )
+            limit = self._limits.max_waiting
+            if sum(other.is_wanted for other in list(self._waiting)) >= limit:
+                raise FullError(f"{limit} generations wait already; ask again later")
+            if request.seq is not None:
+                request.seq.owner = request
+            request.number = next(self._numbers)
+            request.generation.start()
+            self._live[request] = None
+            self._waiting.append(request)
+
+    def round(self) -> None:
+        """One step for all that can run now."""
+        for request in self._stopped():
+            self.end(request)
+        if self._waiting:
+            self._admit()
+        running = self._running
+        if len(running) == 1:
+            jobs = running if running[0].is_wanted else []
+        else:
+            jobs = [each for each in running if each.is_wanted or each.may_run_ahead()]
+        work = policy.plan(jobs, self._limits, at_borders=self._store.has_states)
+        work = self._fitting(work)
+        if work:
+            self._compute(work)
+
+    def end(self, request: Request, error: BaseException | None = None) -> None:
+        """Ends a request, which `error` tells why; a second time does nothing."""
+        if request.has_ended:
+            return
+        request.error = error
+        if request in self._running:
+            self._running.remove(request)
+        if request in self._waiting:
+            self._waiting.remove(request)
+        if request.seq is not None:
+            if request.has_own:
+                self._store.release(request.seq)
+            elif request.seq.owner is request:
+                request.seq.owner = None
+        request.has_ended = True
+        self._live.pop(request, None)
+
+    def end_all(self, error: BaseException) -> None:
+        """Ends every request."""
+        for request in list(self._live):
+            self.end(request, error)
+
+    def release(self, seq: Sequence) -> None:
+        """Ends a sequence, and the request that runs on it; a second time does nothing."""
+        if isinstance(seq.owner, Request):
+            self.end(
+                seq.owner, ClosedError("the session is closed; open another with model.session()")
+            )
+        self._store.release(seq)
+
+    def settle(self) -> None:
+        """After an interrupt: every sequence is as the last finished step left it, and every
+        request is where it can go on from.
+        """
+        self._store.settle()
+        self._running = list(dict.fromkeys(self._running))
+        for request in list(self._live):
+            request.generation.mend()
+            if request.error is not None or request.generation.is_finished:
+                self.end(request, request.error)
+            elif request in self._running:
+                self._align(request)
+                while request in self._waiting:
+                    self._waiting.remove(request)
+            elif request not in self._waiting:
+                self._waiting.appendleft(request)
+        self._running = [request for request in self._running if not request.has_ended]
+
+    def revive(self, error: BaseException) -> None:
+        """In a child process: ends the requests whose threads do not exist in it."""
+        self._lock = threading.Lock()
+        self.settle()
+        for request in list(self._live):
+            request.reading = threading.Lock()
+            if request.wanted:
+                self.end(request, error)
+
+    def _stopped(self) -> list[Request]:
+        return [request for request in self._live if request.generation.is_stopped()]
+
+    def _admit(self) -> None:
+        """Starts those that wait, in order, while there is room."""
+        wanted = [request for request in self._running if request.is_wanted]
+        others = [request.sequence for request in self._running if not request.is_wanted]
+        room = self._store.room(others)
+        for request in wanted:
+            room = _less(room, self._need(request))
+        n_running = len(wanted)
+        for request in [each for each in self._waiting if each.is_wanted]:
+            need = self._need(request)
+            if not policy.admits(need, room, n_running, self._limits):
+                break
+            room = _less(room, need)
+            n_running += 1
+            self._start(request)
+
+    def _need(self, request: Request) -> tuple[int, ...]:
+        return self._store.need(request.seq, len(request.generation.context) + 1)
+
+    def _start(self, request: Request) -> None:
+        generation = request.generation
+        if request.seq is None:
+            request.seq = self._store.open()
+            request.seq.owner = request
+        elif not generation.records:
+            n_shared = request.seq.common_prefix(generation.context)
+            n_shared = min(n_shared, len(generation.context) - 1)
+            generation.n_cached = self._store.cut(request.seq, n_shared)
+        self._running.append(request)
+        self._running.sort(key=lambda each: each.number)
+        self._waiting.remove(request)
+
+    def _fitting(self, work: Work) -> Work:
+        """What of the work there are pages for, those of others let go; at least the first."""
+        growth = [(request.sequence, n_rows) for request, n_rows in work]
+        if not self._store.short(growth) or self._store.make_room(growth):
+            return work
+        for victim in policy.victims(self._running):
+            self._preempt(victim)
+            work = [(request, n_rows) for request, n_rows in work if request is not victim]
+            if not self._store.short((request.sequence, n_rows) for request, n_rows in work):
+                break
+        return work
+
+    def _preempt(self, request: Request) -> None:
+        """Takes its pages; it waits, first in the queue, to be computed again."""
+        self._waiting.appendleft(request)
+        self._running.remove(request)
+        self._store.cut(request.sequence, 0)
+
+    def _compute(self, work: Work) -> None:
+        """One step; where it fails, each request alone, so that only the guilty one ends."""
+        since = time.perf_counter()
+        rows = [_rows(request, n_rows) for request, n_rows in work]
+        try:
+            logits = run_step(self._executor, self._store, rows)
+        except Cancelled:
+            raise
+        except Exception as error:
+            self._store.settle()
+            if len(work) == 1:
+                self.end(work[0][0], error)
+                return
+            for each in work:
+                self._compute([each])
+            return
+        seconds = time.perf_counter() - since
+        at = 0
+        for (request, _), part in zip(work, rows, strict=True):
+            if not request.generation.records:
+                request.generation.count_prompt(seconds)
+            n_logits = len(part.logit_rows)
+            self._give(request, part, logits[at : at + n_logits], since)
+            at += n_logits
+
+    def _give(self, request: Request, part: Rows, logits: Logits, since: float) -> None:
+        """The token that follows, if the rows end the context; then what they stored counts."""
+        generation, failed = request.generation, None
+        if len(logits):
+            try:
+                generation.take(logits[0], since)
+            except Exception as error:
+                failed = error
+        self._store.commit(part.seq, part.tokens, keep=len(part.tokens) > 1 == len(logits))
+        if failed is not None or generation.is_finished:
+            self.end(request, failed)
+        else:
+            self._align(request)
+
+    def _align(self, request: Request) -> None:
+        """Cuts its sequence to what is left of it in the context, when that was shifted."""
+        generation = request.generation
+        if generation.n_valid < self._n_ctx:
+            self._store.cut(request.sequence, generation.n_valid)
+            generation.n_valid = self._n_ctx
+
+
+def _rows(request: Request, n_rows: int) -> Rows:
+    """The next rows of a request; the last of its context gives logits."""
+    start = request.n_stored
+    context = request.generation.context
+    is_last = start + n_rows == len(context)
+    logit_rows = last_rows(n_rows, 1) if is_last else NO_LOGITS
+    return Rows(request.sequence, context[start : start + n_rows], logit_rows)
+
+
+def _less(room: tuple[int, ...], need: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(free - needed for free, needed in zip(room, need, strict=True))

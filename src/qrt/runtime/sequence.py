@@ -1,0 +1,40 @@
+"""A sequence: tokens whose state is stored, and where in each state group it lies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Items
+
+from qrt.runtime.pages import Pages
+from qrt.runtime.slots import Slots
+
+State = Pages | Slots
+"""What a sequence holds of one state group."""
+
+
+class Sequence:
+    """Tokens that have been computed, token i at position i. Only the engine changes it.
+
+    It has an owner while something runs on it; without one it is idle, and keeps its state for
+    reuse until another sequence needs the room.
+    """
+
+    __slots__ = ("last_step", "owner", "states", "tokens")
+
+    def __init__(self, states: tuple[State, ...]) -> None:
+        self.tokens: list[int] = []
+        self.states = states
+        self.owner: object | None = None
+        self.last_step = 0
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def common_prefix(self, tokens: Items[int]) -> int:
+        """How many first tokens of this sequence and of `tokens` are the same."""
+        n = min(len(self.tokens), len(tokens))
+        if self.tokens[:n] == tokens[:n]:
+            return n
+        return next((i for i in range(n) if self.tokens[i] != tokens[i]), n)

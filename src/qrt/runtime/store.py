@@ -1,0 +1,177 @@
+"""All sequences of an engine and the pools they share: what is stored, for whom, and what gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Sequence as Items
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qrt.backends.base import Executor
+from qrt.errors import ClosedError
+from qrt.graph.batch import PAGE_LEN
+from qrt.graph.state import KV, StateGroup
+from qrt.runtime.capacity import needs
+from qrt.runtime.pages import Pages
+from qrt.runtime.pool import Pool
+from qrt.runtime.sequence import Sequence, State
+from qrt.runtime.slots import Slots
+
+Growth = tuple[Sequence, int]
+"""A sequence, and how many rows a step appends to it."""
+
+
+class Store:
+    """Keeps every sequence strongly until it is released. Not thread-safe.
+
+    A sequence changes only in `commit` and `cut`: whatever stops a step, `settle` leaves all of
+    them as they were before it.
+    """
+
+    def __init__(self, groups: Items[StateGroup], executor: Executor) -> None:
+        self._groups = tuple(groups)
+        self._max_rows = executor.settings.max_rows
+        self.has_states = not all(isinstance(group, KV) for group in self._groups)
+        self.pools = tuple(
+            Pool(n, f"pages of {PAGE_LEN} positions" if isinstance(group, KV) else "state slots")
+            for group, n in zip(self._groups, executor.settings.capacities, strict=True)
+        )
+        self._copies = [partial(executor.copy_page, group) for group in range(len(self._groups))]
+        self._sequences: dict[Sequence, None] = {}
+        self._n_steps = 0
+
+    def open(self) -> Sequence:
+        """A new, empty, idle sequence."""
+        seq = Sequence(tuple(map(_state, self._groups, self.pools)))
+        self._sequences[seq] = None
+        return seq
+
+    def fork(self, seq: Sequence) -> Sequence:
+        """A second sequence of the same tokens, which shares all pages and slots of `seq`."""
+        self.check(seq)
+        twin = Sequence(tuple(state.fork() for state in seq.states))
+        twin.tokens = seq.tokens.copy()
+        twin.last_step = seq.last_step
+        self._sequences[twin] = None
+        return twin
+
+    def release(self, seq: Sequence) -> None:
+        """Ends `seq`; a second time does nothing."""
+        if seq in self._sequences:
+            self.cut(seq, 0)
+            del self._sequences[seq]
+
+    def check(self, seq: Sequence) -> None:
+        """Raises ClosedError for a sequence that was released."""
+        if seq not in self._sequences:
+            raise ClosedError("the session is closed; open another with model.session()")
+
+    def restorable(self, seq: Sequence, n_tokens: int) -> int:
+        """The most tokens up to `n_tokens` that every state group can be cut to."""
+        n, last = min(n_tokens, len(seq)), -1
+        while n != last:
+            last = n
+            for state in seq.states:
+                n = state.restorable(n)
+        return n
+
+    def cut(self, seq: Sequence, n_tokens: int) -> int:
+        """Cuts `seq` to the nearest restorable length up to `n_tokens`, which it returns."""
+        n = self.restorable(seq, n_tokens)
+        if n < len(seq):
+            del seq.tokens[n:]
+            for state in seq.states:
+                state.finish(n)
+        return n
+
+    def short(self, rows: Iterable[Growth]) -> list[int]:
+        """The groups that have too few free pages for a step that appends so."""
+        needed = [0] * len(self.pools)
+        for seq, n_rows in rows:
+            start = len(seq.tokens)
+            for group, state in enumerate(seq.states):
+                needed[group] += state.needed(start, n_rows)
+        return [group for group, pool in enumerate(self.pools) if needed[group] > pool.n_free]
+
+    def make_room(self, rows: Items[Growth]) -> bool:
+        """Lets go of snapshots, then of idle sequences, the longest idle first, as far as needed.
+
+        Whether there is room now.
+        """
+        self._recount()
+        for group in self.short(rows):
+            for seq in self._sequences:
+                seq.states[group].shed()
+        growing = {seq for seq, _ in rows}
+        idle = [seq for seq in self._sequences if seq.owner is None and seq not in growing]
+        for seq in sorted(idle, key=lambda seq: seq.last_step):
+            if not self.short(rows):
+                break
+            self.cut(seq, 0)
+        return not self.short(rows)
+
+    def room(self, others: Iterable[Sequence] = ()) -> tuple[int, ...]:
+        """Pages of each group that are free, or held by idle sequences and by `others`."""
+        holders = [*(seq for seq in self._sequences if seq.owner is None), *others]
+        free = [pool.n_free for pool in self.pools]
+        for seq in holders:
+            free = [n + len(state.held) for n, state in zip(free, seq.states, strict=True)]
+        return tuple(free)
+
+    def need(self, seq: Sequence | None, n_positions: int) -> tuple[int, ...]:
+        """Pages of each group that `seq`, or a new sequence, lacks to hold so many positions."""
+        needed = needs(self._groups, n_positions, self._max_rows)
+        if seq is None:
+            return needed
+        states = zip(needed, seq.states, strict=True)
+        return tuple(max(n - len(state.held), 0) for n, state in states)
+
+    def begin(self, seq: Sequence, n_rows: int) -> tuple[NDArray[np.int32], ...]:
+        """The tables of a step that appends `n_rows`. Raises BackendError if there is no room."""
+        start = len(seq.tokens)
+        states = zip(seq.states, self._copies, strict=True)
+        return tuple([state.begin(start, n_rows, copy) for state, copy in states])
+
+    def commit(self, seq: Sequence, tokens: Items[int], *, keep: bool = False) -> None:
+        """Appends what a step has computed; with `keep`, a cut back to here stays possible."""
+        self._n_steps += 1
+        seq.last_step = self._n_steps
+        seq.tokens.extend(tokens)
+        n = len(seq.tokens)
+        for state in seq.states:
+            state.finish(n)
+            if keep:
+                state.keep(n)
+
+    def keep(self, seq: Sequence) -> None:
+        """Makes a cut back to where `seq` stands possible later."""
+        for state in seq.states:
+            state.keep(len(seq))
+
+    def settle(self) -> None:
+        """After a step that failed: every sequence has what its tokens need, the rest is free."""
+        for seq in self._sequences:
+            for state in seq.states:
+                state.finish(len(seq))
+        self._recount()
+
+    def check_integrity(self) -> None:
+        """Asserts that every page is free or counted once for each reference, and none missing."""
+        for group, pool in enumerate(self.pools):
+            pool.check_integrity(self._held(group))
+        for seq in self._sequences:
+            for state in seq.states:
+                state.check_integrity(len(seq))
+
+    def _held(self, group: int) -> list[int]:
+        return [page for seq in self._sequences for page in seq.states[group].held]
+
+    def _recount(self) -> None:
+        for group, pool in enumerate(self.pools):
+            pool.recount(self._held(group))
+
+
+def _state(group: StateGroup, pool: Pool) -> State:
+    return Pages(pool, group.window) if isinstance(group, KV) else Slots(pool)
