@@ -33,7 +33,7 @@ class Scan(Op):
     def reads(self) -> tuple[str, ...]:
         return (self.x,)
 
-    def weights(self, widths: Mapping[str, int]) -> tuple[WeightUse, ...]:  # noqa: ARG002
+    def weights(self, widths: Mapping[str, int]) -> tuple[WeightUse, ...]:
         taps = WeightUse(self.taps, (N_TAIL + 1, self.dim), "table")
         return WeightUse(self.decay, (self.dim,)), taps
 
@@ -61,7 +61,7 @@ class Route(Op):
     def reads(self) -> tuple[str, ...]:
         return (self.x,)
 
-    def width(self, widths: Mapping[str, int]) -> int:  # noqa: ARG002
+    def width(self, widths: Mapping[str, int]) -> int:
         return self.n_experts
 
     def weights(self, widths: Mapping[str, int]) -> tuple[WeightUse, ...]:
@@ -85,7 +85,7 @@ class Take(Op):
     def reads(self) -> tuple[str, ...]:
         return self.x, self.route
 
-    def rows(self, rows_of: Mapping[str, str]) -> str:  # noqa: ARG002
+    def rows(self, rows_of: Mapping[str, str]) -> str:
         return f"expert {self.expert}"
 
 
@@ -106,5 +106,5 @@ class Put(Op):
     def reads(self) -> tuple[str, ...]:
         return self.base, self.x, self.route
 
-    def rows(self, rows_of: Mapping[str, str]) -> str:  # noqa: ARG002
+    def rows(self, rows_of: Mapping[str, str]) -> str:
         return ALL

@@ -76,10 +76,10 @@ class Executor(Protocol):
 
         The first part of a graph that was cut gives hidden states (n_rows, dim) instead, which the
         next part takes as `hidden`. Raises InputError where `check_batch` does, NonFiniteError for
-        attention that is not finite, and Cancelled. A KeyboardInterrupt in the calling thread, or `cancel()` from
-        another, stops it between ops. After any of these, what the batch was to write (KV slots of
-        its rows, Recurrent slots in second place) is rubbish until it is written again, and
-        nothing else has changed.
+        attention that is not finite, and Cancelled. A KeyboardInterrupt in the calling thread, or
+        `cancel()` from another, stops it between ops. After any of these, what the batch was to
+        write (KV slots of its rows, Recurrent slots in second place) is rubbish until it is written
+        again, and nothing else has changed.
         """
 
     def copy_page(self, group: int, source: int, target: int) -> None:
@@ -100,7 +100,7 @@ class Cancelled(Exception):  # noqa: N818
 
 
 Prepare = Callable[[Graph, Mapping[str, QTensor], Settings, Progress], Executor]
-"""What a backend's package offers as `prepare`; beside it `choices(env, n_threads)`, its Choices."""
+"""A backend's package offers this as `prepare`, and `choices(env, n_threads)` -> Choices."""
 
 
 def check_batch(batch: Batch, graph: Graph, settings: Settings) -> None:

@@ -210,7 +210,7 @@ def build(k_type: str, v_type: str, heads_at_once: str) -> Any:
                     for i in range(v_width - d):
                         store_f32(out + 4 * (d + i), lane(value, i))
             out += 4 * v_width
-        if not sum_lanes(doubt) == 0.0 and load_i64(step + STEP.fault) == 0:
+        if sum_lanes(doubt) != 0.0 and load_i64(step + STEP.fault) == 0:
             store_i64(step + STEP.fault, layer + 1)
 
     @inline
