@@ -124,9 +124,9 @@ def _check_segment(segment: Segment, graph: Graph, settings: Settings) -> None:
     if n_rows == 0 or start < 0 or end > settings.n_ctx:
         limit = f"rows within positions 0 to {settings.n_ctx - 1}"
         raise InputError(f"a segment has {limit}, got {n_rows} from {start}")
-    if tokens.min() < 0 or tokens.max() >= graph.n_vocab:
+    if not _within(tokens, graph.n_vocab):
         raise InputError(f"token ids are 0 to {graph.n_vocab - 1}, got {shown(tokens.tolist())}")
-    if len(wanted) and (wanted[0] < 0 or wanted[-1] >= n_rows or (wanted[1:] <= wanted[:-1]).any()):
+    if not _within(wanted, n_rows) or (len(wanted) > 1 and (wanted[1:] <= wanted[:-1]).any()):
         raise InputError(f"logit rows rise from 0 to {n_rows - 1}, got {shown(wanted.tolist())}")
     if len(segment.tables) != len(graph.states):
         expected = f"a table for each of {len(graph.states)} state groups"
@@ -134,11 +134,16 @@ def _check_segment(segment: Segment, graph: Graph, settings: Settings) -> None:
     for table, group, capacity in zip(
         segment.tables, graph.states, settings.capacities, strict=True
     ):
-        seen = table[first_unit(group, start) : units_for(group, end)]
-        fits = len(seen) and len(table) >= units_for(group, end)
-        if not fits or seen.min() < 0 or seen.max() >= capacity:
-            what = f"positions up to {end} in {units_for(group, end)} of {capacity} units"
-            raise InputError(f"the table of a {group.kind} group: expected {what}")
+        n_units = units_for(group, end)
+        is_plain = table.dtype == np.int32 and table.flags.c_contiguous and len(table) >= n_units
+        if not is_plain or not _within(table[first_unit(group, start) : n_units], capacity):
+            expected = f"int32 numbers of {n_units} of its {capacity} pages or slots"
+            raise InputError(f"the table of a {group.kind} group: expected {expected}")
+
+
+def _within(numbers: NDArray[np.int32], end: int) -> bool:
+    """Whether all are from 0 up to `end`: below 0 they are the largest, read without a sign."""
+    return len(numbers) == 0 or int(numbers.view(np.uint32).max()) < end
 
 
 def _check_apart(batch: Batch, graph: Graph) -> None:
