@@ -186,8 +186,8 @@ class Lab:
             out = Buffer((n_tiles, n_in // 32, tile, layout.LINE), np.uint8)
         else:
             out = Buffer((n_tiles, n_in, tile), np.float32)
-        places = {"lines": 0, "lanes": 0, "lines" if quantized else "lanes": out.address}
-        values = {"x": self.put(x), "n_in": n_in, "tile": tile, "rows_of": EVERY_ROW}
+        places = {"lines": 0, "floats": 0, "lines" if quantized else "floats": out.address}
+        values = {"x": self.put(x), "n_in": n_in, "tile_rows": tile, "rows_of": EVERY_ROW}
         args = self.record(layout.HAND_OVER, **values, **places)
         return self.run([("hand_over", args)], [out], n_rows=n_rows)[0]
 

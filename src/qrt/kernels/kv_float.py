@@ -23,7 +23,7 @@ from qrt.kernels.intrinsics import (
 )
 from qrt.kernels.jit import inline
 from qrt.kernels.layout import KV_BYTES, PAGE
-from qrt.kernels.shuffles import repeat, spread
+from qrt.kernels.shuffles import repeat, repeat_each
 
 
 def writers(kv_type: str) -> tuple[Any, Any]:
@@ -60,7 +60,7 @@ LOADS = {"f16": load_halves, "f32": load_wide}
 def key_readers(kv_type: str, heads: int, ahead_bytes: int) -> tuple[Any, Any]:
     """put_query and scores for `heads` query heads at once; see `attention`."""
     size, slots = KV_BYTES[kv_type] // 32, 4 * register_lanes()
-    load, each_key, each_query = LOADS[kv_type](slots), spread(heads), repeat(slots // 16)
+    load, each_key, each_query = LOADS[kv_type](slots), repeat_each(heads), repeat(slots // 16)
     nothing, each_head = zeros(slots * heads), each_of("f32", heads, 4)
 
     @inline
@@ -90,7 +90,7 @@ def key_readers(kv_type: str, heads: int, ahead_bytes: int) -> tuple[Any, Any]:
 def value_reader(kv_type: str, heads: int, dims: int) -> Any:
     """add for `heads` query heads and `dims` dimensions at once; see `attention`."""
     size, load = KV_BYTES[kv_type] // 32, LOADS[kv_type](dims)
-    each_value, each_weight = spread(heads), repeat(dims // 16)
+    each_value, each_weight = repeat_each(heads), repeat(dims // 16)
 
     @inline
     def add(total, weight, v, width, slot, d):

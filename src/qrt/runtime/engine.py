@@ -224,7 +224,9 @@ class Engine:
         while self._dropped:
             self._dropped.popleft()()
 
-    def _finalizer(self, handle: object, change: Callable[[], None]) -> weakref.finalize[..., object]:
+    def _finalizer(
+        self, handle: object, change: Callable[[], None]
+    ) -> weakref.finalize[..., object]:
         """The collector may run anywhere, so that it only leaves word for the next step."""
         finalizer = weakref.finalize(handle, self._dropped.append, change)
         finalizer.atexit = False

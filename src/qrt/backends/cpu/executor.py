@@ -52,9 +52,7 @@ class CpuExecutor:
         self._gives_logits = recorder.plan.tasks[-1].of_logits
         self._cancelled = False
 
-    def step(
-        self, batch: Batch, hidden: NDArray[np.float32] | None = None
-    ) -> NDArray[np.float32]:
+    def step(self, batch: Batch, hidden: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Runs one step; see `qrt.backends.base.Executor`."""
         check_batch(batch, self.recorder.graph, self.settings)
         memory, n_rows = self._memory, batch.n_rows
