@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from qrt.backends.cpu.tiling import Tiling, few
 from qrt.config import cache_dir
+from qrt.formats.cache_types import CACHE_BYTES
 from qrt.kernels import layout
 from qrt.kernels.isa import TIERS, choose, host_features, missing
 from qrt.kernels.objects import Library, load_kernels
@@ -29,7 +30,7 @@ ONE, MANY = TILINGS[0], TILINGS[-2]
 
 EVERY_ROW, LOGIT_ROWS = layout.ROWS_OF["all"], layout.ROWS_OF["logits"]
 
-KV_PAIRS = [(kv, kv) for kv in layout.KV_BYTES]
+KV_PAIRS = [(kv, kv) for kv in CACHE_BYTES]
 KV_PAIRS += [("q8_0", "q4_0"), ("q4_0", "f16"), ("f32", "q8_0")]
 
 PEAKS = ("peak.int8", "peak.f32")

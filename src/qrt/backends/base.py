@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qrt.errors import InputError, NonFiniteError
+from qrt.formats.cache_types import CACHE_TYPES
 from qrt.formats.gguf import GGUFFile
 from qrt.formats.qtensor import QTensor
 from qrt.graph.batch import Batch, Phase, Segment
@@ -20,9 +21,6 @@ from qrt.graph.state import first_unit, first_written, units_for
 Progress = Callable[[str, int, int], None]
 """progress(what, done, total), called from the thread that loads."""
 
-KV_TYPES = ("f16", "f32", "q8_0", "q4_0")
-"""In what stored keys and values may be held: floats, or blocks of 32."""
-
 
 def kv_types(kv_type: str) -> tuple[str, str]:
     """The type of K and that of V, from "f16" for both or "q8_0,q4_0" for one each.
@@ -30,8 +28,8 @@ def kv_types(kv_type: str) -> tuple[str, str]:
     Raises InputError for others.
     """
     parts = kv_type.split(",") if isinstance(kv_type, str) else []
-    if len(parts) not in (1, 2) or not set(parts) <= set(KV_TYPES):
-        expected = f"one of {', '.join(KV_TYPES)}, or two for K,V such as q8_0,q4_0"
+    if len(parts) not in (1, 2) or not set(parts) <= set(CACHE_TYPES):
+        expected = f"one of {', '.join(CACHE_TYPES)}, or two for K,V such as q8_0,q4_0"
         raise InputError(f"kv_type must be {expected}; got {shown(kv_type)}")
     return parts[0], parts[-1]
 

@@ -51,9 +51,6 @@ SPLIT = 256
 SHARED_ROWS = 16
 """A step of at most so many rows has the splits of each row shared out among threads."""
 
-KV_BYTES = {"f16": 64, "f32": 128, "q8_0": 34, "q4_0": 18}
-"""Bytes of 32 values of K or V in each type of cache."""
-
 STEP = record(
     "Step",
     "cancel fault n_rows n_logits tokens positions tables logit_rows hidden output rope scratch",
