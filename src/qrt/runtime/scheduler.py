@@ -84,11 +84,10 @@ class Scheduler:
             self._running.remove(request)
         if request in self._waiting:
             self._waiting.remove(request)
-        if request.seq is not None:
+        if request.seq is not None and request.seq.owner is request:
+            request.seq.owner = None
             if request.has_own:
                 self._store.release(request.seq)
-            elif request.seq.owner is request:
-                request.seq.owner = None
         request.has_ended = True
         self._live.pop(request, None)
 
