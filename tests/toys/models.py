@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from fakes import N_VOCAB
 
 import toys  # noqa: F401  finds what the toy ops mean
 from qrt.formats.qtensor import QTensor
@@ -20,7 +21,7 @@ from qrt.graph.ops.rope import Rope, RopeSpec
 from qrt.graph.ops.select import Select
 from toys.ops import Put, Route, Scan, Take
 
-N_VOCAB, DIM, N_LAYERS, N_CTX = 64, 32, 3, 16384
+DIM, N_LAYERS, N_CTX = 32, 3, 16384
 N_HEADS, N_KV_HEADS, HEAD_DIM, N_EXPERTS, WINDOW = 4, 2, 16, 4, 128
 LATENT, V_WIDTH = 24, 16
 """MLA: values of a position that all heads share, and how many of them are V."""
