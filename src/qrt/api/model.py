@@ -150,6 +150,8 @@ class Model(_Generates):
         steps it shared. Raises what `stream` raises, for any prompt, before anything is computed.
         """
         check_int("batch_size", batch_size, 1, self._core.engine.max_rows)
+        if isinstance(prompts, str | bytes) or not isinstance(prompts, Iterable):
+            raise InputError(f"prompts must be a list of prompts, got {shown(prompts)}")
         checked = options_from(options)
         generations = [
             self._core.generation(self._core.prompt_tokens(prompt), checked) for prompt in prompts
