@@ -64,7 +64,7 @@ def outcome(folder, door, module, after_s):
         stdin=subprocess.DEVNULL,
         text=True,
         check=False,
-        timeout=60,
+        timeout=120,
     )
     return done.returncode, done.stderr
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ COMMANDS = (
     *("tokenize hi", "run hi -n 2", "complete -p hi -n 2", "bench -p 8 -n 0 -r 1 -o json"),
     "doctor --json",
 )
+FULL = "error: reading or writing failed: No space left on device\n"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -27,11 +29,19 @@ def _compiled():
     qrt.load().close()
 
 
-def run(redirected, command):
+def environment(unbuffered=""):
+    return {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+
+
+def run(redirected, command, **env):
     """(exit code, standard output, standard error) of a command whose streams are redirected."""
-    line = f'exec "$0" -m qrt {command} {redirected}'
     done = subprocess.run(
-        ["sh", "-c", line, sys.executable], capture_output=True, text=True, check=False, timeout=60
+        ["sh", "-c", f'exec "$0" -m qrt {command} {redirected}', sys.executable],
+        env=environment(**env),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
     return done.returncode, done.stdout, done.stderr
 
@@ -39,8 +49,13 @@ def run(redirected, command):
 @needs_full
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_full_disk_is_one_line_and_an_exit_code(command):
-    message = "error: reading or writing failed: No space left on device\n"
-    assert run(">/dev/full", command) == (3, "", message)
+    assert run(">/dev/full", command) == (3, "", FULL)
+
+
+@needs_full
+@pytest.mark.parametrize("command", ["--version", "info --json", "run hi -n 2"])
+def test_a_full_disk_without_a_buffer_is_the_same(command):
+    assert run(">/dev/full", command, unbuffered="1") == (3, "", FULL)
 
 
 @needs_full
@@ -59,6 +74,22 @@ def test_closed_streams_are_no_error(command):
     assert run("2>&-", command) == (0, answer, "")
     assert run("<&-", command) == (0, answer, "")
     assert run("<&- >&- 2>&-", command) == (0, "", "")
+
+
+@pytest.mark.parametrize("command", ["info", "list", "tokenize hi", "--version"])
+def test_a_pipe_that_nobody_reads_is_no_error(command):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "qrt", *command.split()],
+        env=environment(),
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+        timeout=120,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 @needs_shell
