@@ -31,7 +31,7 @@ def load(
     kv_type: str = "f16",
     backend: str = "auto",
     layers: Mapping[str, str] | None = None,
-    progress: Progress = loader.no_progress,
+    progress: Progress | None = None,
 ) -> Model:
     """Loads a GGUF file, ready to run; without a path, the small model inside this package.
 
@@ -44,7 +44,8 @@ def load(
     in "q8_0,q4_0", for keys and values apart.
     backend: "auto", "cpu" or "reference" (NumPy, slow, for comparison).
     layers: the backend of some layers, as {"0-3": "reference"}; the others run on `backend`.
-    progress: called as progress(what, done, total) while kernels compile and weights are packed.
+    progress: called as progress(what, done, total) while kernels compile and weights are packed;
+    None: nothing is called.
 
     Raises InputError for an argument, ModelError for a name whose file is not on this machine,
     GGUFError or ArchError for the file, BackendError if this
@@ -52,6 +53,10 @@ def load(
     """
     if seed is not None:
         check_int("seed", seed, 0, MAX_SEED)
+    if progress is None:
+        progress = loader.no_progress
+    elif not callable(progress):
+        raise InputError(f"progress must be a function or None, got {shown(progress)}")
     options = loader.LoadOptions(
         n_ctx=n_ctx, n_threads=n_threads, kv_type=kv_type, backend=backend, layers=layers
     )
