@@ -34,7 +34,7 @@ def of_a_model(model: qrt.Model) -> Calls:
     for name, token in outside.items():
         calls |= {
             f"logits of a {name} token": lambda token=token: model.logits([1, token]),
-            f"decoding a {name} token": lambda token=token: model.logits([token], phase="decode"),
+            f"decoding a {name} token": lambda token=token: model.logits([token], chunk=1),
             f"a prompt with a {name} token": lambda token=token: model.generate([1, token]),
             f"prompts with a {name} token": lambda token=token: model.generate_many([[1], [token]]),
             f"stopping at a {name} token": lambda token=token: model.generate(
@@ -55,7 +55,6 @@ def of_a_model(model: qrt.Model) -> Calls:
             [[1]], batch_size=N_CTX + 1
         ),
         "no rows": lambda: model.logits([1], chunk=0),
-        "an unknown phase": lambda: model.logits([1], phase="warmup"),  # type: ignore[arg-type]
         "two streams of a session": lambda: two_streams(model),
     }
 
@@ -119,7 +118,8 @@ def facts() -> dict[str, object]:
     with _model() as model:
         tokens = model.tokenize(PROMPT)
         bad = refused(of_a_model(model))
-        logits = {phase: model.logits(tokens, phase=phase) for phase in ("prefill", "decode")}
+        logits = model.logits(tokens)
+        one_by_one = model.logits(tokens, chunk=1)
         answer = model.generate(PROMPT, **GREEDY)
         many = model.generate_many([PROMPT, "import os", "x"], **GREEDY)
         with model.session() as session:
@@ -128,13 +128,14 @@ def facts() -> dict[str, object]:
         exact = slow.logits(tokens)
     with tempfile.TemporaryDirectory() as folder:
         bad |= refused(of_loading(Path(folder)))
-    nmse = np.mean((logits["prefill"] - exact) ** 2) / np.mean(exact**2)
+    nmse = np.mean((logits - exact) ** 2) / np.mean(exact**2)
     return {
         "tokens": tokens,
         "answer": list(answer.tokens),
         "many": [list(completion.tokens) for completion in many],
         "chat": list(chat.tokens),
-        "logits": {phase: _digest(values) for phase, values in logits.items()},
+        "logits": _digest(logits),
+        "one by one": bool((logits == one_by_one).all()),
         "as the reference": bool(nmse < 1e-3),
         "refused": bad | refused(of_a_closed_model(model)),
     }

@@ -145,6 +145,6 @@ def _local_facts(path: Path) -> list[tuple[str, str]]:
     if found.running is None:
         return [*facts, ("runs", f"no: {found.why_not}")]
     n_ctx = min(KV_TOKENS, found.running.n_ctx_train)
-    kv_bytes = n_ctx * found.running.kv_bytes_per_token
+    kv_bytes = found.running.state_bytes(n_ctx)
     memory = byte_size(found.file_bytes + kv_bytes)
     return [*facts, ("memory", f"about {memory}, {byte_size(kv_bytes)} for a context of {n_ctx}")]

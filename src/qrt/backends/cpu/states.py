@@ -44,10 +44,13 @@ def unit_bytes(group: StateGroup, kv_type: str) -> int:
     return len(group.layers) * layer_bytes(group, kv_type)
 
 
-def kv_bytes_per_token(groups: Iterable[StateGroup], kv_type: str) -> int:
-    """Bytes that one position takes in all layers."""
-    kv = (group for group in groups if isinstance(group, KV))
-    return sum(unit_bytes(group, kv_type) for group in kv) // PAGE
+def kv_bytes(groups: Iterable[StateGroup], kv_type: str, n_positions: int) -> int:
+    """Bytes that attention reads of so many positions: in windowed layers of those in the window."""
+    return sum(
+        unit_bytes(group, kv_type) * min(n_positions, group.window or n_positions) // PAGE
+        for group in groups
+        if isinstance(group, KV)
+    )
 
 
 def reserve_states(
