@@ -22,6 +22,7 @@ from qrt.cli.flags import (
 from qrt.cli.loading import has_chat_format, loaded
 from qrt.cli.single import print_answer
 from qrt.errors import InputError
+from qrt.text.chat_process import start_early
 
 if TYPE_CHECKING:
     from qrt.api import Model, Session, Stream
@@ -59,9 +60,11 @@ def run(
     if question is None:
         if not is_terminal(sys.stdout):
             raise InputError("there is no prompt, and no terminal to chat in; give PROMPT")
+        start_early()
         with loaded(path, load) as ready:
             _chat(ready, keywords, system, timings is not False, is_embedded=path is None)
         return
+    start_early()
     with loaded(path, load) as ready:
         conversation = Conversation(system)
         conversation.ask(question)
