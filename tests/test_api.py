@@ -271,6 +271,9 @@ def test_from_a_file_to_text(talking):
                 session.chat([{"role": "user"}], **options)
             with pytest.raises(qrt.InputError, match="template_vars must map"):
                 session.chat(messages, template_vars=["tools"], **options)
+            for name in ("messages", "add_generation_prompt"):
+                with pytest.raises(qrt.InputError, match=f"template_vars has '{name}'"):
+                    session.chat(messages, template_vars={name: []}, **options)
             assert second.tokens == model.chat(messages, **options).tokens
 
 

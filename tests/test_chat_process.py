@@ -136,7 +136,7 @@ def wait_for_end(pid: int) -> bool:
 
 
 @linux
-def test_one_process_from_first_to_last() -> None:
+def test_one_process_until_it_is_killed() -> None:
     before = children(os.getpid())
     start_early()
     early = children(os.getpid()) - before
@@ -144,6 +144,9 @@ def test_one_process_from_first_to_last() -> None:
     for _ in range(3):
         template.render(TALK)
     assert children(os.getpid()) - before == early
+    os.kill(early.pop(), signal.SIGKILL)
+    time.sleep(0.1)
+    assert rendered(template, TALK) == "Hi"
     del template
     assert children(os.getpid()) == before
 

@@ -49,17 +49,17 @@ class TemplateProcess:
                 worker = self._worker = _Worker()
             with worker.lock:
                 if not worker.ended:
-                    break_at = time.monotonic() + self._limits.seconds
+                    start = time.monotonic()
                     answer = worker.ask(self._setup, request)
                     break
         if answer is None:
-            raise TemplateError(self._why_it_ended(time.monotonic() >= break_at))
+            raise TemplateError(self._why_it_ended(time.monotonic() - start))
         if "error" in answer:
             raise TemplateError(one_line(answer["error"]))
         return answer
 
-    def _why_it_ended(self, is_late: bool) -> str:
-        if is_late:
+    def _why_it_ended(self, seconds: float) -> str:
+        if seconds >= self._limits.seconds:
             return f"the chat template ran longer than {self._limits.seconds:g} s"
         return (
             "the chat template ended its process: it needs more than"
@@ -93,8 +93,9 @@ class _Worker:
 
     @property
     def ended(self) -> bool:
-        """Whether this cannot be asked: it was ended, or belongs to the process we forked from."""
-        return not self._end.alive or self._parent != os.getpid()
+        """Whether this cannot be asked: it is over, or belongs to the process we forked from."""
+        is_ours = self._end.alive and self._parent == os.getpid()
+        return not is_ours or self._process.poll() is not None
 
     def ask(self, setup: Mapping[str, Any], request: Mapping[str, Any]) -> dict[str, Any] | None:
         """The answer, or None where the process ended instead."""

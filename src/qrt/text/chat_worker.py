@@ -74,7 +74,7 @@ def _bound_memory(n_bytes: int) -> None:
         import resource
     except ImportError:
         return
-    bounds = {resource.RLIMIT_AS: n_bytes, resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: 0}
-    for kind, bound in bounds.items():
-        with suppress(ValueError, OSError):
-            resource.setrlimit(kind, (bound, bound))
+    bounds = {"RLIMIT_AS": n_bytes, "RLIMIT_CORE": 0, "RLIMIT_FSIZE": 0}
+    for name, bound in bounds.items():
+        with suppress(AttributeError, ValueError, OSError):
+            resource.setrlimit(getattr(resource, name), (bound, bound))
