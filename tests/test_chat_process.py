@@ -46,7 +46,7 @@ def test_time_is_limited(source: str, message: str) -> None:
     start = time.monotonic()
     with pytest.raises(TemplateError, match=message):
         template.render(TALK)
-    assert time.monotonic() - start < 1.5  # the start of a process included
+    assert time.monotonic() - start < 3  # the start of a process included
 
 
 def test_time_is_limited_for_all_forms_together() -> None:
@@ -181,6 +181,8 @@ def test_no_orphan_is_left_by_a_killed_parent(source: str) -> None:
 @posix
 def test_a_fork_has_a_process_of_its_own() -> None:
     code = START.format(source=GREETING) + (
+        "import warnings\n"
+        "warnings.simplefilter('ignore', DeprecationWarning)  # numpy has threads of its own\n"
         "template.render(TALK)\n"
         "child = os.fork()\n"
         "print(rendered(template, TALK), flush=True)\n"

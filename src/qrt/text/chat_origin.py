@@ -21,6 +21,7 @@ class Traced(str):
     not defined here: what a message says can never be taken for the template's words.
     """
 
+    __slots__ = ("own",)
     own: str
 
     def __new__(cls, text: str, own: str | None = None) -> Traced:
