@@ -48,7 +48,7 @@ class Letters(FakeTokenizer):
 class Turns:
     """A chat template: the contents one after the other, a space behind each."""
 
-    def tokens(self, messages, template_vars):
+    def tokens(self, messages, _template_vars):
         return Letters().tokenize("".join(f"{m['content']} " for m in messages))
 
 
