@@ -48,7 +48,7 @@ class Letters(FakeTokenizer):
 class Turns:
     """A chat template: the contents one after the other, a space behind each."""
 
-    def tokens(self, messages):
+    def tokens(self, messages, _template_vars):
         return Letters().tokenize("".join(f"{m['content']} " for m in messages))
 
 
@@ -271,6 +271,9 @@ def test_from_a_file_to_text(talking):
                 session.chat([{"role": "user"}], **options)
             with pytest.raises(qrt.InputError, match="template_vars must map"):
                 session.chat(messages, template_vars=["tools"], **options)
+            for name in ("messages", "add_generation_prompt"):
+                with pytest.raises(qrt.InputError, match=f"template_vars has '{name}'"):
+                    session.chat(messages, template_vars={name: []}, **options)
             assert second.tokens == model.chat(messages, **options).tokens
 
 

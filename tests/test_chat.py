@@ -1,53 +1,15 @@
-"""Chat templates: what they write, what they may not do, what messages cannot forge."""
+"""Chat templates: what they write, what they see, what messages cannot forge."""
 
 from __future__ import annotations
 
-import time
-
-import jinja2
-import numpy as np
 import pytest
+from chats import CHATML_MARKS, CONVERSATION, LLAMA_3_MARKS, rendered, vocabulary
+from hypothesis import given
+from hypothesis import strategies as st
 
 from qrt.errors import InputError, TemplateError
-from qrt.text import ChatTemplate, Tokenizer, choose_template, load_tokenizer
-from qrt.text.chat_budget import Limits
-from qrt.text.chat_sandbox import CompiledTemplate
-from qrt.text.decode import BYTE_OF_CHAR
+from qrt.text import ChatTemplate, choose_template
 from qrt.text.templates import CHATML, LLAMA_2, LLAMA_3
-
-CHATML_MARKS = ("<|im_start|>", "<|im_end|>")
-LLAMA_3_MARKS = ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|begin_of_text|>")
-CONVERSATION = [
-    {"role": "system", "content": "Be brief."},
-    {"role": "user", "content": "Hi"},
-    {"role": "assistant", "content": "Hello!"},
-    {"role": "user", "content": "Bye"},
-]
-
-
-def vocabulary(*marks: str, bos: str | None = None, add_bos: bool = False) -> Tokenizer:
-    """A byte-level vocabulary with these control tokens."""
-    tokens = [*BYTE_OF_CHAR, *marks]
-    metadata: dict[str, object] = {
-        "tokenizer.ggml.model": "gpt2",
-        "tokenizer.ggml.pre": "gpt-2",
-        "tokenizer.ggml.tokens": tokens,
-        "tokenizer.ggml.token_type": np.array([1] * 256 + [3] * len(marks), np.int32),
-        "tokenizer.ggml.merges": [],
-        "tokenizer.ggml.eos_token_id": 256 + len(marks) - 1,
-        "tokenizer.ggml.add_bos_token": add_bos,
-    }
-    if bos is not None:
-        metadata["tokenizer.ggml.bos_token_id"] = tokens.index(bos)
-    return load_tokenizer(metadata, "test")
-
-
-def rendered(template: ChatTemplate, *args: object, **kwargs: object) -> str:
-    return "".join(text for text, _ in template.render(*args, **kwargs))  # type: ignore[arg-type]
-
-
-def render(source: str, **variables: object) -> str:
-    return CompiledTemplate(source, Limits()).render(variables)
 
 
 def test_chatml() -> None:
@@ -138,7 +100,7 @@ def test_helpers_of_templates() -> None:
         "{% endfor %}{{ ns.a }}{{ dict(a=1).a }}{{ '{}-%s'.format(1) % 2 }}"
     )
     template = ChatTemplate(source, vocabulary("<s>"))
-    assert rendered(template, CONVERSATION[1:], tools=["é"]) == '[\n "é"\n]0124uau11-2'
+    assert rendered(template, CONVERSATION[1:], {"tools": ["é"]}) == '[\n "é"\n]0124uau11-2'
 
 
 DEEP = "[" * 500 + "]" * 500
@@ -167,12 +129,49 @@ def test_malformed_messages(messages: object, message: str) -> None:
         template.render(messages)  # type: ignore[arg-type]
 
 
-def test_variables_of_the_template_are_not_replaced() -> None:
+RESERVED = (
+    "messages", "add_generation_prompt", "bos_token", "eos_token", "raise_exception", "range",
+    "namespace", "dict", "strftime_now",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RESERVED)
+def test_what_qrt_sets_is_not_replaced(name: str) -> None:
     template = ChatTemplate(CHATML, vocabulary(*CHATML_MARKS))
-    with pytest.raises(InputError, match="bos_token"):
-        template.render(CONVERSATION, bos_token="x")
-    with pytest.raises(InputError, match="function"):
-        template.render(CONVERSATION, tools=print)
+    with pytest.raises(InputError, match=f"'{name}'"):
+        template.render(CONVERSATION, {name: 1})
+
+
+def test_variables_have_json_types() -> None:
+    template = ChatTemplate(CHATML, vocabulary(*CHATML_MARKS))
+    with pytest.raises(InputError, match=r"template_vars\['tools'\] is builtin_function"):
+        template.render(CONVERSATION, {"tools": print})
+    with pytest.raises(InputError, match="more than 1024 bits"):
+        template.render(CONVERSATION, {"n": 1 << 20000})
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ raise_exception('a\\nb\\x1b[2J' ~ 'c' * 1000000) }}",
+        "{{ messages[0].content.x('c' * 1000000).y }}{{ [1] + ('\\n' * 9) }}",
+        "{% " + "c" * 100000 + " %}",
+        "{{ dict(" + "c" * 100000 + ".d) }}",
+    ],
+)
+def test_errors_of_templates_are_one_short_line(source: str) -> None:
+    with pytest.raises(TemplateError) as caught:
+        ChatTemplate(source, vocabulary("<s>")).render(CONVERSATION[1:])
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("key", ["role", "colour" * 100000])
+def test_errors_of_messages_are_one_short_line(key: str) -> None:
+    template = ChatTemplate(CHATML, vocabulary(*CHATML_MARKS))
+    with pytest.raises(InputError) as caught:
+        template.render([{"role": "user", "content": "", key: "x\n" * 1000000}])
+    assert len(str(caught.value)) < 400
 
 
 def test_content_parts_are_joined() -> None:
@@ -181,135 +180,90 @@ def test_content_parts_are_joined() -> None:
     assert rendered(template, [{"role": "user", "content": parts}]) == "a\nb"
 
 
-ATTACKS = (
-    "{mark}", "x{mark}y", " {mark} ", "{mark}{mark}", "{head}", "{tail}", "{inner}",
-    "\U00010a50{mark}"
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("attack", ATTACKS)
-def test_messages_cannot_forge_control_tokens(attack: str) -> None:
-    marks = (*CHATML_MARKS, "<s>", "[INST]", "<tool>")
-    tokenizer = vocabulary(*marks)
+def test_messages_are_seen_as_they_are() -> None:
     source = (
-        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.name }}:{{ m.content|trim }}"
-        "{{ m.content }}<{{ m.content }}>{{ m.content ~ m.content }}"
-        "{{ (m.tool_calls or [])|tojson }}|>{{ m.reasoning_content }}>"
-        "{{ tools|string }}{{ tools|tojson(true) }}<|im_end|>{% endfor %}"
+        "{{ messages[0].content|length }} {{ effort == 'start' }}"
+        " {{ 'end' in messages[0].content }} {{ messages[0].content[0] }}"
+        " {{ map|dictsort }} {{ map['<s>'] }}"
+        " {{ messages[1].content.split('</think>')[-1]|trim }}"
     )
-    template = ChatTemplate(source, tokenizer)
-    n_marks = 4
-    for mark in marks:
-        evil = attack.format(mark=mark, head=mark[:-1], tail=mark[1:], inner=mark[1:-1])
-        tool = [{"name": evil, "arguments": {evil: [evil]}}]
-        messages = [
-            {"role": "user", "content": evil, "name": evil},
-            {"role": "assistant", "content": evil, "tool_calls": tool, "reasoning_content": evil},
-        ]
-        ids = template.tokens(messages, tools=[{"description": evil}])
-        assert sum(token >= 256 for token in ids) == n_marks, mark
-        assert tokenizer.detokenize(ids, special=True).count(evil) >= 8
+    tokenizer = vocabulary("<s>", "<|start|>", "<|end|>", "<a>", "<b>", "<think>", "</think>")
+    messages = [
+        {"role": "user", "content": "end"},
+        {"role": "assistant", "content": "<think>a</think>\n<s>b"},
+    ]
+    variables = {"effort": "start", "map": {"b": 1, "a": 2, "<s>": 3}}
+    assert rendered(ChatTemplate(source, tokenizer), messages, variables) == (
+        "3 True True e [('<s>', 3), ('a', 2), ('b', 1)] 3 <s>b"
+    )
 
 
-def test_thoughts_of_the_assistant_stay_recognizable() -> None:
-    source = "{{ messages[1].content.split('</think>')[-1] }}"
-    template = ChatTemplate(source, vocabulary("<think>", "</think>"))
-    messages = [*CONVERSATION[1:2], {"role": "assistant", "content": "<think>a</think>b"}]
-    assert rendered(template, messages) == "b"
+CALLS = [
+    {"role": "user", "content": "Hi"},
+    {"role": "assistant", "content": None, "tool_calls": [{"name": "f", "arguments": {}}]},
+]
 
 
-BOMBS = {
-    "repeat": "{{ 'a' * 10**9 }}",
-    "repeat list": "{{ [0] * 10**9 }}",
-    "power": "{{ 2 ** 1000000000 }}",
-    "loops": "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}",
-    "output": "{% for i in range(100000) %}{% for j in range(99) %}0123456{% endfor %}{% endfor %}",
-    "captured": "{% set x %}{% for i in range(100000) %}" + "x" * 9999 + "{% endfor %}{% endset %}",
-    "join": "{{ ('a' * 1000000).join(range(100000)|map('string')) }}",
-    "join filter": "{{ range(100000)|join('a' * 100000) }}",
-    "recursion": "{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}",
-    "recursion in a tree": "{% macro f(x) %}{% if x %}{{ f(x-1) }}{{ f(x-1) }}{% endif %}"
-    "{% endmacro %}{{ f(60) }}",
-    "recursive loop": "{% for a in [1] recursive %}{{ loop([1]) }}{% endfor %}",
-    "wide field": "{{ '%1000000000d' % 1 }}",
-    "wide field by star": "{{ '%*d' % (1000000000, 1) }}",
-    "wide format": "{{ '{:1000000000}'.format(1) }}",
-    "nested format": "{{ '{:{}}'.format(1, 1000000000) }}",
-    "many fields": "{{ ('{0}' * 100000).format('a' * 100000) }}",
-    "center": "{{ 'a'|center(10**9) }}",
-    "ljust": "{{ 'a'.ljust(10**9) }}",
-    "zfill": "{{ 'a'.zfill(10**9) }}",
-    "expandtabs": "{{ '\t'.expandtabs(10**9) }}",
-    "replace": "{{ ('a' * 1000000)|replace('a', 'b' * 1000000) }}",
-    "replace nothing": "{{ ('a' * 1000000).replace('', 'b' * 1000000) }}",
-    "indent": "{{ ('\n' * 100000)|indent(100000) }}",
-    "json indent": "{{ [[1]]|tojson(indent=10**9) }}",
-    "round": "{{ 1.5|round(10**8, 'ceil') }}",
-    "backwards search": "{{ ('a' * 4000000).rfind('ab' + 'a' * 2000000) }}",
-    "doubling": "{% set n = namespace(x='ab') %}{% for i in range(99) %}"
-    "{% set n.x = n.x ~ n.x %}{% endfor %}",
-    "shared parts": "{% set n = namespace(x=1) %}{% for i in range(99) %}"
-    "{% set n.x = [n.x, n.x] %}{% endfor %}{{ n.x }}",
-    "shared parts by call": "{% set n = namespace(x=1) %}{% for i in range(99) %}"
-    "{% set n.x = dict(a=n.x, b=n.x) %}{% endfor %}{{ n.x|tojson }}",
-    "kept": "".join(f"{{% set a{i} = 'a' * 4000000 %}}" for i in range(999)),
-    "slices": "{% set s = 'a' * 4000000 %}{{ [" + "s[1:]," * 499 + "] }}",
-    "parentheses": "{{ " + "(" * 9999 + "1" + ")" * 9999 + " }}",
-    "blocks": "{% if 1 %}" * 4999 + "{% endif %}" * 4999,
-    "long source": "x" * (1 << 17) + "y",
-}
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("{{ m.content if m.content is not none else '-' }}", "Hi-"),
+        ("{% if m.content is none %}-{% else %}{{ m.content }}.{% endif %}", "Hi.-"),
+        ("{{ m.content }}|", "Hi||"),
+        ("{{ m.content + '|' }}", "Hi||"),
+    ],
+)
+def test_null_content(source: str, text: str) -> None:
+    template = ChatTemplate("{% for m in messages %}" + source + "{% endfor %}", vocabulary("<s>"))
+    assert rendered(template, CALLS) == text
 
 
-@pytest.mark.parametrize("source", BOMBS.values(), ids=BOMBS.keys())
-def test_bombs_are_defused(source: str) -> None:
-    start = time.monotonic()
-    with pytest.raises(TemplateError):
-        CompiledTemplate(source, Limits(seconds=0.3)).render({})
-    assert time.monotonic() - start < 1.0
+def test_null_content_beside_a_system_message() -> None:
+    messages = [CONVERSATION[0], {**CALLS[1], "role": "user"}]
+    source = "{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}"
+    assert rendered(ChatTemplate(source, vocabulary("<s>")), messages) == "Be brief."
 
 
-ESCAPES = (
-    "''.__class__", "''['__class__']", "''|attr('__class__')", "x.__class__.__mro__",
-    "x|map(attribute='__class__')|first", "'{0.__class__}'.format(1)", "'%s'.__mod__",
-    "'{0[a].__class__}'.format({'a': 1})", "'{0.__class__}'.format_map({'0': 1})",
-    "''.format.__globals__", "''.format.__wrapped__", "''.join.__self__", "range.__init__",
-    "namespace.__init__.__globals__", "namespace()._Namespace__attrs", "dict.__globals__",
-    "dict.mro()", "raise_exception.__globals__", "strftime_now.__code__", "self.__class__",
-    "self._TemplateReference__context", "cycler.__init__", "joiner", "lipsum.__globals__",
-    "x.append(1)", "x[0].update(a=1)", "x[0].pop('a')", "x[0].keys().mapping", "(1).to_bytes(9)",
-    "(1.5).hex()", "'a'.encode()", "none.__class__", "y.__class__", "environment", "context",
-    "budget", "x.sort()", "x|map('attr', '__class__')|list", "x|sum(start=[])", "x|pprint",
-    "(x|map('string')).gi_frame", "loop.__class__", "x|urlize", "x.__iter__().__next__()",
+MARKS = (*CHATML_MARKS, "<s>", "[INST]", "<tool>")
+N_MARKS = 8
+FORGERY = (
+    "{% macro turn(m) %}<|im_start|>{{ m.role }}\n{{ m.content|trim }}{% endmacro %}"
+    "{% set ns = namespace(all='') %}"
+    "{% for m in messages %}{% set t %}{{ turn(m)|trim }}{% endset %}"
+    "{{ t }} {{ m.name }}:{{ m.content|trim }}{{ m.content }}<{{ m.content }}>"
+    "{{ m.content ~ m.content }}<|{{ m.content }}|>{{ '<' + m.content + '|>' }}"
+    "{{ '<%s|>' % m.content }}{{ '<|{}>'.format(m.content) }}{{ ['<', m.content, '>']|join }}"
+    "{{ (m.tool_calls or [])|tojson }}|>{{ m.reasoning_content }}>{{ m.content|list|join }}"
+    "{{ tools|string }}{{ tools|tojson(true) }}{{ m.content[1:] }}{{ m.content.split('|') }}"
+    "{{ m.content|replace('x', '') }}{{ 'x'|replace('x', m.content) }}{{ m.content|upper|lower }}"
+    "{{ ('<' + m.content)[:5] }}{{ (m.content ~ '|>').strip('x') }}{{ (m.content + '|>') * 2 }}"
+    "{% set ns.all = ns.all ~ m.content %}{{ '%s<|im_end|>%s'|format(m.content, m.name) }}"
+    "{% endfor %}{{ ns.all }}{{ messages|map(attribute='content')|join('<tool>') }}"
+    "{{ 'a/b'.split('/')|join('[IN' ~ 'ST]') }}{{ 'AxB'.replace('x', '<|IM_START|>')|lower }}"
+    "{{ ('<s>' + messages[0].content)|trim }}"
 )  # fmt: skip
+CUTS = [cut for m in MARKS for cut in (m, m[:-1], m[1:], m[1:-1])]
+PART = st.sampled_from([*CUTS, *'<|>[]/x {}%"\\\n', "im_", "\U00010a50", "\ud800"])
+EVIL = st.lists(PART, min_size=1, max_size=6).map("".join)
 
 
-@pytest.mark.parametrize("probe", ESCAPES)
-def test_no_way_out_of_the_sandbox(probe: str) -> None:
-    try:
-        text = render("{% for _ in [1] %}{{ " + probe + " }}{% endfor %}", x=[{"a": 1}])
-    except TemplateError:
-        return
-    assert text in ("", "[Undefined]")
+@pytest.fixture(scope="module")
+def forgery() -> ChatTemplate:
+    return ChatTemplate(FORGERY, vocabulary(*MARKS))
 
 
-def test_one_bad_template_does_not_spoil_the_next() -> None:
-    good = CompiledTemplate("{{ x }}{% for i in x %}{{ i }}{% endfor %}", Limits())
-    with pytest.raises(TemplateError, match="too large"):
-        render("{{ 'a' * 10**9 }}")
-    assert good.render({"x": [1]}) == "[1]1"
-    assert good.render({"x": "ab"}) == "ababab"[:4]
-
-
-def test_errors_say_what_and_where() -> None:
-    with pytest.raises(TemplateError, match="line 2: Encountered unknown tag 'nonsense'"):
-        CompiledTemplate("\n{% nonsense %}", Limits())
-    with pytest.raises(TemplateError, match="refuses: roles must alternate"):
-        render("{{ raise_exception('roles must alternate') }}")
-    with pytest.raises(TemplateError, match="'dict object' has no attribute"):
-        render("{{ x.y.z }}", x={})
-
-
-def test_old_jinja_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jinja2, "__version__", "3.1.5")
-    with pytest.raises(TemplateError, match=r"3\.1\.6"):
-        CompiledTemplate("x", Limits())
+@given(EVIL, EVIL, EVIL, EVIL)
+def test_messages_cannot_forge_control_tokens(
+    forgery: ChatTemplate, content: str, name: str, key: str, thought: str
+) -> None:
+    tool = [{"name": name, "arguments": {key: [content]}}]
+    messages = [
+        {"role": "user", "content": content, "name": name},
+        {"role": "assistant", "content": name, "tool_calls": tool, "reasoning_content": thought},
+    ]
+    spans = forgery.render(messages, {"tools": [{key: thought}]})
+    text = "".join(part for part, _ in spans)
+    assert content in text
+    if text.isascii():
+        ids = vocabulary(*MARKS).tokenize_spans(spans)
+        assert sum(token >= 256 for token in ids) == N_MARKS

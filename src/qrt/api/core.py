@@ -72,7 +72,7 @@ class Core:
         tokenizer = self.tokenizer
         if self._template is None:
             self._template = choose_template(self.loaded.file.metadata, tokenizer)
-        return self._template.tokens(messages, **template_vars)
+        return self._template.tokens(messages, template_vars)
 
     def generation(self, tokens: Items[int], options: GenerateOptions) -> Generation:
         """A generation for these prompt tokens, not yet begun."""
@@ -93,7 +93,8 @@ class Core:
         return Stream(self.engine, self.generation(tokens, options), seq)
 
     def close(self) -> None:
-        """Frees weights, pages and the file; a second time does nothing."""
+        """Frees weights, pages, the file and the template; a second time does nothing."""
+        self._template = None
         self.engine.close()
         self.loaded.file.close()
 

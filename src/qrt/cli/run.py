@@ -59,13 +59,21 @@ def run(
     if question is None:
         if not is_terminal(sys.stdout):
             raise InputError("there is no prompt, and no terminal to chat in; give PROMPT")
-        with loaded(path, load) as ready:
+        with _loaded(path, load) as ready:
             _chat(ready, keywords, system, timings is not False, is_embedded=path is None)
         return
-    with loaded(path, load) as ready:
+    with _loaded(path, load) as ready:
         conversation = Conversation(system)
         conversation.ask(question)
         print_answer(_start(ready, ready, conversation, keywords), timings)
+
+
+def _loaded(path: str | None, load: LoadFlags) -> Model:
+    """The model; the process of its chat template starts meanwhile."""
+    from qrt.text.chat_process import start_early
+
+    start_early()
+    return loaded(path, load)
 
 
 def _start(

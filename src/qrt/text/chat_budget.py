@@ -5,28 +5,17 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import ItemsView, Iterable, KeysView, ValuesView
-from dataclasses import dataclass
 from types import GeneratorType
 from typing import Any, Final
 
 from jinja2.utils import Namespace
 
 from qrt.errors import TemplateError
+from qrt.text.chat_limits import Limits
 
 NODE_WEIGHT: Final = 16
 """What an item weighs beside its characters."""
 _MAX_INT_BITS: Final = 1 << 16
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a template may use."""
-
-    source_bytes: int = 128 * 1024
-    output_chars: int = 4 * 1024 * 1024
-    seconds: float = 2.0
-    memory_bytes: int = 512 * 1024 * 1024  # sum of all values made in one render
-    value_weight: int = 4 * 1024 * 1024  # characters of one value, an item counting as 16
 
 
 class Budget:

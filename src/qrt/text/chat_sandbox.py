@@ -1,16 +1,19 @@
-"""Renders untrusted Jinja templates within limits of time, memory and output.
+"""Renders untrusted Jinja templates, keeping account of time, memory, output and origin.
 
 Jinja's immutable sandbox keeps a template away from Python's internals but not from the machine's
 time and memory. Here every statement and operator looks at the clock, every value that a template
-makes is weighed before or as it is made, and only filters and methods of known cost exist; so no
-step takes long, and a render ends soon after its deadline without a process of its own.
+makes is weighed before or as it is made, and only filters and methods of known cost exist. That
+gives good errors; the limits that hold without exception are those of the process around it
+(qrt.text.chat_worker). Texts are Traced, so that what the template wrote can be told from the rest.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, ItemsView, KeysView, Mapping, ValuesView
+from collections.abc import Callable, ItemsView, Iterable, KeysView, Mapping, Sequence, ValuesView
 from functools import update_wrapper
+from itertools import count
+from string import Formatter
 from types import GeneratorType
 from typing import Any, Final
 
@@ -21,17 +24,20 @@ from jinja2.ext import Extension, LoopControlExtension
 from jinja2.filters import FILTERS
 from jinja2.parser import Parser
 from jinja2.runtime import Context
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedFormatter
 from jinja2.tests import TESTS
 
 from qrt.errors import TemplateError
-from qrt.text.chat_budget import Budget, Limits
-from qrt.text.chat_helpers import FUNCTIONS, JSON_FILTERS
+from qrt.text.chat_budget import Budget
+from qrt.text.chat_helpers import FILTERS_OF_OURS, FUNCTIONS
+from qrt.text.chat_limits import Limits
+from qrt.text.chat_origin import joined, own, traced
 
 _MAX_SCAN: Final = 1 << 28  # characters compared in one call, at worst
 _FIELD_WIDTH: Final = 1000
 _JSON_DEPTH: Final = 4  # in items' weights
-_WIDE_FIELD = re.compile(r"\d{4,}|\*|:[^}]*\{")
+_WIDE = re.compile(r"\d{4}|\*")
+_WIDE_FIELD = re.compile(r"%[^%a-zA-Z]*?(?:\d{4}|\*)")
 
 
 def _names(text: str) -> frozenset[str]:
@@ -40,8 +46,8 @@ def _names(text: str) -> frozenset[str]:
 
 _KEPT_FILTERS = _names(
     "abs capitalize count d default dictsort e escape first float forceescape format groupby"
-    " indent int items join last length list lower map max min reject rejectattr replace reverse"
-    " round safe select selectattr sort string title trim unique upper"
+    " indent int items last length list lower map max min reject rejectattr reverse round"
+    " select selectattr sort string title trim unique upper"
 )
 _METHODS: Mapping[type, frozenset[str]] = {
     str: _names(
@@ -61,6 +67,7 @@ _METHODS: Mapping[type, frozenset[str]] = {
     ValuesView: frozenset(),
 }
 _ITERATED = (GeneratorType, range, KeysView, ItemsView, ValuesView)
+_TAKING_TEXTS = _names("join replace")
 _SLOW_SCANS = _names("lstrip rfind rindex rpartition rsplit rstrip strip")
 
 
@@ -76,6 +83,15 @@ class _Generator(CodeGenerator):
             super().blockvisit([node], frame)
         if not nodes_:
             super().blockvisit(nodes_, frame)
+
+    def visit_Const(self, node: nodes.Const, frame: Frame) -> None:  # noqa: N802
+        if isinstance(node.value, str):
+            self.write(f"environment.own({node.value!r})")
+        else:
+            super().visit_Const(node, frame)
+
+    def _output_const_repr(self, group: Iterable[Any]) -> str:
+        return f"environment.own({super()._output_const_repr(group)})"
 
     def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:  # noqa: N802
         self.write("environment.concatenated((")
@@ -122,11 +138,32 @@ class _GenerationTag(Extension):
         return nodes.Scope(body, lineno=line)
 
 
+class _Formatter(SandboxedFormatter):
+    """`'...'.format(...)`, which knows the origin of each part."""
+
+    def vformat(self, pattern: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+        if "0" in traced(pattern).own:
+            return super().vformat(pattern, args, kwargs)
+        parts: list[str] = []
+        numbers = count()
+        for literal, field, spec, conversion in self.parse(pattern):
+            parts.append(own(literal))
+            if field is None:
+                continue
+            value, _ = self.get_field(field or str(next(numbers)), args, kwargs)
+            value = self.convert_field(value, conversion)
+            is_whole = isinstance(value, str) and not spec
+            parts.append(value if is_whole else self.format_field(value, spec or ""))
+        return joined(parts)
+
+
 class Sandbox(ImmutableSandboxedEnvironment):
     """An environment for one render (or compilation) within `budget`."""
 
     code_generator_class = _Generator
     intercepted_binops = frozenset(("+", "*", "**", "%"))
+    concat = staticmethod(joined)
+    own = staticmethod(own)
 
     def __init__(self, budget: Budget) -> None:
         super().__init__(
@@ -140,7 +177,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.budget = budget
         self.globals = {name: self.globals[name] for name in ("range", "namespace")}
         self.globals.update(FUNCTIONS)
-        filters = {**{name: FILTERS[name] for name in _KEPT_FILTERS}, **JSON_FILTERS}
+        filters = {**{name: FILTERS[name] for name in _KEPT_FILTERS}, **FILTERS_OF_OURS}
         self.filters = {name: self._guarded(name, f) for name, f in filters.items()}
         tests: Mapping[str, Any] = dict(TESTS)
         self.tests = {name: self._guarded(name, test) for name, test in tests.items()}
@@ -149,7 +186,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         """`a ~ b ~ ...`."""
         texts = [self.budget.text(part) for part in parts]
         self.budget.check(sum(map(len, texts)))
-        return self.budget.text("".join(texts))
+        return self.budget.text(joined(texts))
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         self._check_operands(operator, left, right)
@@ -160,6 +197,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
         owner = getattr(obj, "__self__", None)
         if isinstance(owner, str):
             args = self._checked_args(obj.__name__, owner, args)
+            if obj.__name__ in _TAKING_TEXTS:
+                obj = getattr(traced(owner), obj.__name__)
         return self.budget.made(super().call(context, obj, *args, **kwargs))
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
@@ -169,14 +208,15 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return super().is_safe_attribute(obj, attr, value)
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
-        wrapped = super().wrap_str_format(value)
-        if wrapped is None or value.__name__ != "format":
-            return wrapped and self.unsafe_undefined(value.__self__, value.__name__)
+        if super().wrap_str_format(value) is None:
+            return None
+        if value.__name__ != "format":
+            return self.unsafe_undefined(value.__self__, value.__name__)
         pattern = value.__self__
 
         def checked(*args: Any, **kwargs: Any) -> str:
             self._check_format(pattern, "{", (args, kwargs))
-            return wrapped(*args, **kwargs)
+            return _Formatter(self).vformat(pattern, args, kwargs)
 
         return checked
 
@@ -196,7 +236,12 @@ class Sandbox(ImmutableSandboxedEnvironment):
             self._check_format(left, "%", right)
 
     def _check_format(self, pattern: str, mark: str, values: object) -> None:
-        if _WIDE_FIELD.search(pattern):
+        if mark == "{":
+            specs = (spec for _, _, spec, _ in Formatter().parse(pattern) if spec)
+            too_wide = any("{" in spec or _WIDE.search(spec) for spec in specs)
+        else:
+            too_wide = (_WIDE if "%(" in pattern else _WIDE_FIELD).search(pattern) is not None
+        if too_wide:
             raise TemplateError("the chat template formats with a field that is too wide")
         weight = self.budget.weigh(values) + _FIELD_WIDTH
         self.budget.check(len(pattern) + pattern.count(mark) * weight)
@@ -227,9 +272,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
         elif name == "format" and texts:
             self._check_format(texts[0], "%", (args, dict(kwargs)))
         elif name == "round" and numbers:
-            self.budget.check(max(numbers) << 16)
-        elif name == "tojson" and numbers:
-            self.budget.check(self.budget.weigh(args[0]) * max(numbers) * _JSON_DEPTH)
+            self.budget.check(max(map(abs, numbers)) << 16)
+        elif name == "tojson":
+            gap = max(map(_longest, (*args[1:], *kwargs.values())), default=0)
+            self.budget.check(self.budget.weigh(args[0]) * gap * _JSON_DEPTH)
 
     def _guarded(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -258,8 +304,17 @@ def _finalize(context: Context, value: object) -> str:
     return sandbox.budget.text(value)
 
 
+def _longest(option: object) -> int:
+    """The most characters that an indentation or separators can put in one place."""
+    if isinstance(option, str):
+        return len(option)
+    if isinstance(option, list | tuple):
+        return max(map(_longest, option), default=0)
+    return option if isinstance(option, int) else 0
+
+
 class CompiledTemplate:
-    """A template, compiled once and rendered any number of times. Thread-safe."""
+    """A template, compiled once and rendered any number of times."""
 
     def __init__(self, source: str, limits: Limits) -> None:
         """Raises TemplateError if the template is too long or not valid Jinja."""
@@ -279,9 +334,9 @@ class CompiledTemplate:
         except (RecursionError, MemoryError, SyntaxError, ValueError):
             raise TemplateError("the chat template is nested too deeply to compile") from None
 
-    def render(self, variables: Mapping[str, Any]) -> str:
+    def render(self, variables: Mapping[str, Any], budget: Budget | None = None) -> str:
         """The text that the template makes of `variables`. Raises TemplateError."""
-        budget = Budget(self._limits)
+        budget = budget or Budget(self._limits)
         sandbox = Sandbox(budget)
         template = jinja2.Template.from_code(sandbox, self._code, sandbox.globals)
         pieces: list[str] = []
@@ -294,18 +349,18 @@ class CompiledTemplate:
                         f"the chat template writes more than {self._limits.output_chars} characters"
                     )
                 pieces.append(piece)
+            return joined(pieces)
         except TemplateError:
             raise
         except RecursionError:
             raise TemplateError("the chat template calls itself without end") from None
+        except MemoryError:
+            raise TemplateError("the chat template needs too much memory") from None
+        except jinja2.TemplateError as error:
+            raise TemplateError(f"the chat template failed: {error}") from None
         except Exception as error:
-            raise TemplateError(f"the chat template failed: {_reason(error)}") from None
-        return "".join(pieces)
-
-
-def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())[:300]
-    return text if isinstance(error, jinja2.TemplateError) else f"{type(error).__name__}: {text}"
+            kind = type(error).__name__
+            raise TemplateError(f"the chat template failed: {kind}: {error}") from None
 
 
 def _check_version() -> None:

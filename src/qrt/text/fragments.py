@@ -8,9 +8,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-_MAX_EDGE = 256
-"""Longest part of a control token, in characters, looked for at the ends of a text."""
-
 
 @dataclass(frozen=True)
 class Found:
@@ -42,8 +39,6 @@ class SpecialMatcher:
         self._lengths = {head: sorted(found, reverse=True) for head, found in by_head.items()}
         heads = sorted(self._lengths, key=len, reverse=True)
         self._heads = re.compile("|".join(map(re.escape, heads))) if heads else None
-        self._max_len = max(map(len, texts), default=0)
-        self._control_texts = "\0".join(("", *self._control, ""))
 
     def find(self, text: str, allowed: Sequence[tuple[int, int]]) -> Iterator[Found]:
         """The special tokens in `text`, without overlaps.
@@ -70,27 +65,3 @@ class SpecialMatcher:
                     break
             else:
                 at += 1
-
-    def risky(self, text: str) -> set[int]:
-        """Places in `text` that could become part of a control token.
-
-        They are the first characters of every control token in it and of one that begins at its
-        end, and the first character of all if one may end with it or hold it.
-        """
-        body = text.strip()
-        if not body or not self._control:
-            return set()
-        offset = text.index(body[0])
-        places = set()
-        if self._heads is not None:
-            at = 0
-            while (head := self._heads.search(body, at)) is not None:
-                at = head.start()
-                if any(body[at : at + n] in self._control for n in self._lengths[head[0]]):
-                    places.add(at)
-                at += 1
-        edge = range(1, min(len(body), self._max_len, _MAX_EDGE) + 1)
-        places |= {len(body) - n for n in edge if "\0" + body[-n:] in self._control_texts}
-        if body in self._control_texts or any(body[:n] + "\0" in self._control_texts for n in edge):
-            places.add(0)
-        return {offset + place for place in places}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from reprlib import repr as shown
 
 from qrt.errors import InputError
 
@@ -11,6 +12,8 @@ ROLES = ("system", "developer", "user", "assistant", "tool")
 _TEXT_KEYS = ("name", "tool_call_id", "reasoning_content", "reasoning", "thinking")
 _KEYS = ("role", "content", "tool_calls", *_TEXT_KEYS)
 _MAX_DEPTH = 64
+_MAX_INT_BITS = 1024
+_MAX_LINE = 300
 
 Message = dict[str, object]
 
@@ -30,11 +33,11 @@ def _checked_message(message: object, where: str) -> Message:
     unknown = [key for key in message if key not in _KEYS]
     if unknown:
         raise InputError(
-            f"{where} has the unknown key {unknown[0]!r}; known are {', '.join(_KEYS)}"
+            f"{where} has the unknown key {shown(unknown[0])}; known are {', '.join(_KEYS)}"
         )
     role = message.get("role")
     if role not in ROLES:
-        raise InputError(f"{where}['role'] is {role!r}; expected one of {', '.join(ROLES)}")
+        raise InputError(f"{where}['role'] is {shown(role)}; expected one of {', '.join(ROLES)}")
     checked: Message = {"role": role, "content": _text(message, f"{where}['content']")}
     for key in _TEXT_KEYS:
         value = message.get(key)
@@ -47,12 +50,10 @@ def _checked_message(message: object, where: str) -> Message:
     return checked
 
 
-def _text(message: Mapping[str, object], where: str) -> str:
+def _text(message: Mapping[str, object], where: str) -> str | None:
     content = message.get("content")
-    if isinstance(content, str):
+    if isinstance(content, str) or (content is None and message.get("tool_calls")):
         return content
-    if content is None and message.get("tool_calls"):
-        return ""
     if isinstance(content, Sequence) and content:
         return "\n".join(_part(part, f"{where}[{i}]") for i, part in enumerate(content))
     raise InputError(f"{where} is {type(content).__name__}; expected text or a list of text parts")
@@ -84,6 +85,8 @@ def plain(value: object, where: str, depth: int = 0) -> object:
     """A copy of `value` in JSON types alone. Raises InputError for anything else."""
     if depth > _MAX_DEPTH:
         raise InputError(f"{where} is nested more than {_MAX_DEPTH} deep")
+    if isinstance(value, int) and value.bit_length() > _MAX_INT_BITS:
+        raise InputError(f"{where} has a number of more than {_MAX_INT_BITS} bits")
     if value is None or isinstance(value, str | bool | int | float):
         return value
     if isinstance(value, Mapping):
@@ -95,26 +98,15 @@ def plain(value: object, where: str, depth: int = 0) -> object:
     raise InputError(f"{where} is {type(value).__name__}; expected text, numbers, lists and dicts")
 
 
-def map_texts(value: object, change: Callable[[str], str]) -> object:
-    """`value` with `change` made to every text in it, keys included."""
-    if isinstance(value, str):
-        return change(value)
-    if isinstance(value, dict):
-        return {change(key): map_texts(item, change) for key, item in value.items()}
-    if isinstance(value, list):
-        return [map_texts(item, change) for item in value]
-    return value
-
-
 def merge_system(messages: Sequence[Message]) -> list[Message]:
     """The system messages put before the text of the first user message."""
-    system = [str(m["content"]) for m in messages if m["role"] in ("system", "developer")]
+    system = [str(m["content"] or "") for m in messages if m["role"] in ("system", "developer")]
     rest = [dict(m) for m in messages if m["role"] not in ("system", "developer")]
     first = next((m for m in rest if m["role"] == "user"), None)
     if first is None:
         first = {"role": "user", "content": ""}
         rest.insert(0, first)
-    first["content"] = "\n\n".join(text for text in (*system, str(first["content"])) if text)
+    first["content"] = "\n\n".join(text for text in (*system, str(first["content"] or "")) if text)
     return rest
 
 
@@ -136,3 +128,9 @@ def _with_text_arguments(call: dict[str, object]) -> dict[str, object]:
     if "arguments" in call:
         return {**call, "arguments": json.dumps(call["arguments"], ensure_ascii=False)}
     return call
+
+
+def one_line(text: str) -> str:
+    """`text` as the one short, printable line that fits an error."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text[:_MAX_LINE]).split())
+    return line if len(text) <= _MAX_LINE else line + "..."
