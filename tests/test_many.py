@@ -72,7 +72,12 @@ def test_a_forked_session_gives_what_two_conversations_give(model) -> None:
         first = one.generate("import os\n", **OPTIONS)
         text = "import os\n" + first.text
         with one.fork() as two:
-            branches = [(one, text + "def "), (two, text + "class "), (one, text + "x"), (two, text)]
+            branches = [
+                (one, text + "def "),
+                (two, text + "class "),
+                (one, text + "x"),
+                (two, text),
+            ]
             for session, prompt in branches:
                 completion = session.generate(prompt, **OPTIONS)
                 assert completion.timings.n_cached_tokens > 0
@@ -110,9 +115,7 @@ def test_ten_times_more_is_asked_for_than_there_are_pages(groups) -> None:
     prompts = [[3 + i % 30, 4 + i // 30] * (1 + i) for i in range(64)]
     results = run_many(run, [generation(run, p, max_tokens=150) for p in prompts], 64)
     for prompt, records in zip(prompts, results, strict=True):
-        assert [r.token for r in records] == alone(
-            prompt, n_ctx=512, groups=groups, max_tokens=150
-        )
+        assert [r.token for r in records] == alone(prompt, n_ctx=512, groups=groups, max_tokens=150)
     run.check_integrity()
     assert run.n_free_pages == run.n_pages
 
@@ -120,9 +123,7 @@ def test_ten_times_more_is_asked_for_than_there_are_pages(groups) -> None:
 def test_all_that_have_room_run_whatever_they_may_come_to_need() -> None:
     fake = executor(n_pages=40, max_rows=64)
     run = engine(512, fake)
-    results = run_many(
-        run, [generation(run, [p], max_tokens=None) for p in range(3, 19)], 16
-    )
+    results = run_many(run, [generation(run, [p], max_tokens=None) for p in range(3, 19)], 16)
     assert max(len(step) for step in fake.steps) == 16
     assert [[r.token for r in records] for records in results] == [
         alone([p], n_ctx=512, max_tokens=None) for p in range(3, 19)

@@ -7,7 +7,19 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from fakes import EOS, GROUPS, N_VOCAB, PLAIN, PROMPT, FakeTokenizer, alone, engine, spell, start, tokens
+from fakes import (
+    EOS,
+    GROUPS,
+    N_VOCAB,
+    PLAIN,
+    PROMPT,
+    FakeTokenizer,
+    alone,
+    engine,
+    spell,
+    start,
+    tokens,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -142,7 +142,7 @@ class Engine:
                     self._store.commit(part.seq, part.tokens)
             except Cancelled:
                 self._is_settled = False
-                raise ClosedError(_CLOSED_MEANWHILE) from None
+                raise ClosedError(_CLOSED) from None
             except BaseException:
                 self._is_settled = False
                 raise
@@ -204,7 +204,7 @@ class Engine:
         if self._turns.is_leading() or not self._free.alive:
             return  # a step of this thread, from which it was called, closes when it has ended
         with Alone(self._turns):
-            self._scheduler.end_all(ClosedError(_CLOSED_MEANWHILE))
+            self._scheduler.end_all(ClosedError(_CLOSED))
             self._free()
 
     def check_integrity(self) -> None:
@@ -216,7 +216,7 @@ class Engine:
     def check_open(self) -> None:
         """Raises ClosedError if the engine is closed."""
         if self._closed:
-            raise ClosedError("the model is closed; load it again")
+            raise ClosedError(_CLOSED)
 
     def _round(self) -> None:
         self._tidy()
@@ -226,7 +226,7 @@ class Engine:
             self._scheduler.round()
         except Cancelled:
             self._scheduler.settle()
-            self._scheduler.end_all(ClosedError(_CLOSED_MEANWHILE))
+            self._scheduler.end_all(ClosedError(_CLOSED))
 
     def _tidy(self) -> None:
         """Puts right what an interrupt cut short; ends what belonged to collected handles."""
@@ -237,7 +237,9 @@ class Engine:
             self._dropped[0]()  # an interrupt leaves it there
             self._dropped.popleft()
 
-    def _finalizer(self, handle: object, change: Callable[[], None]) -> weakref.finalize[..., object]:
+    def _finalizer(
+        self, handle: object, change: Callable[[], None]
+    ) -> weakref.finalize[..., object]:
         """The collector may run anywhere, so that it only leaves word for the next step."""
         finalizer = weakref.finalize(handle, self._dropped.append, change)
         finalizer.atexit = False
@@ -256,7 +258,7 @@ class Engine:
         self._scheduler.revive(ClosedError("its thread is in the parent process; start it again"))
 
 
-_CLOSED_MEANWHILE = "the model was closed while it was generating"
+_CLOSED = "the model is closed; load it again"
 _ENGINES: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
