@@ -116,7 +116,7 @@ def start_row(
         return row | {"peak / (file + KV)": None, "file MB": None, "KV MB": None}
     description = describe(path)
     assert description.running is not None
-    kv_bytes = n_ctx * description.running.kv_bytes_per_token
+    kv_bytes = description.running.state_bytes(n_ctx)
     return row | {
         "peak / (file + KV)": Ratio(peak / (description.file_bytes + kv_bytes)),
         "file MB": description.file_bytes / 1e6,

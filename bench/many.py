@@ -14,6 +14,9 @@ from vs_llama_cpp import SETTLE_S, PeerSide
 from qrt.config import default_threads
 from qrt.runtime.engine import Engine
 from qrt.runtime.loader import LoadOptions, load, no_progress
+from qrt.runtime.steps import Rows, last_rows
+
+LAST = last_rows(1, 1)
 
 
 class Batch:
@@ -22,7 +25,7 @@ class Batch:
     def __init__(self, path: Path, n_threads: int, depth: int, n_sequences: int, n: int) -> None:
         options = LoadOptions(n_ctx=max(1024, depth + n + 1), n_threads=n_threads)
         self.loaded = load(path, options, no_progress)
-        self.engine = Engine(self.loaded.executor, self.loaded.n_ctx)
+        self.engine = Engine(self.loaded.executor, self.loaded.graph.states, self.loaded.n_ctx)
         self.ids = token_ids(depth + n, self.loaded.graph.n_vocab)
         self.depth = depth
         self.sequences = [self.engine.open() for _ in range(n_sequences)]
@@ -31,10 +34,9 @@ class Batch:
     def _rewind(self) -> None:
         """Cuts every sequence back to `depth`, filling it first where it is empty."""
         for seq in self.sequences:
-            self.engine.park(seq, self)
-            n_kept = self.engine.acquire(seq, self, self.ids[: self.depth + 1])
+            n_kept = self.engine.cut(seq, self.depth)
             if n_kept < self.depth:
-                self.engine.prefill(seq, self.ids[n_kept : self.depth])
+                self.engine.append(seq, self.ids[n_kept : self.depth])
 
     def decode(self, n_sequences: int, n_tokens: int) -> float:
         """Seconds for `n_tokens` steps of a row from each of `n_sequences`."""
@@ -42,7 +44,7 @@ class Batch:
         rows = self.sequences[:n_sequences]
         start = time.perf_counter()
         for token in self.ids[self.depth : self.depth + n_tokens]:
-            self.engine.decode([(seq, token) for seq in rows])
+            self.engine.step([Rows(seq, [token], LAST) for seq in rows])
         return time.perf_counter() - start
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tokens import token_ids
 
-from qrt.backends.cpu.kv import kv_bytes_per_token
+from qrt.backends.cpu.states import kv_bytes
 from qrt.runtime.engine import Engine
 from qrt.runtime.loader import LoadOptions, load, no_progress
 
@@ -18,10 +18,10 @@ class QrtSide:
     def __init__(self, path: Path, n_threads: int, n_ctx: int, kv_type: str = "f16") -> None:
         options = LoadOptions(n_ctx=n_ctx, n_threads=n_threads, kv_type=kv_type)
         self.loaded = load(path, options, no_progress)
-        self.engine = Engine(self.loaded.executor, self.loaded.n_ctx)
+        self.engine = Engine(self.loaded.executor, self.loaded.graph.states, self.loaded.n_ctx)
         self.n_threads = n_threads
         self._seq = self.engine.open()
-        self.kv_bytes = kv_bytes_per_token(self.loaded.graph, kv_type)
+        self.kv_bytes = kv_bytes(self.loaded.graph.states, kv_type, 1)
 
     def bytes_read(self, n_tokens: int, depth: int) -> float:
         """Weights and KV that decoding `n_tokens` from `depth` on has to read."""
@@ -31,25 +31,20 @@ class QrtSide:
     def prefill(self, n_tokens: int) -> float:
         """A prompt of `n_tokens` from an empty cache to the logits of its last token."""
         ids = token_ids(n_tokens, self.loaded.graph.n_vocab)
-        self.engine.acquire(self._seq, self, ids[:1])
+        self.engine.cut(self._seq, 0)
         start = time.perf_counter()
-        self.engine.prefill(self._seq, ids)
-        seconds = time.perf_counter() - start
-        self.engine.park(self._seq, self)
-        return seconds
+        self.engine.append(self._seq, ids)
+        return time.perf_counter() - start
 
     def decode(self, n_tokens: int, depth: int) -> float:
         """`n_tokens` one by one behind `depth` positions; those are filled first, uncounted."""
         ids = token_ids(depth + n_tokens, self.loaded.graph.n_vocab)
-        n_kept = self.engine.acquire(self._seq, self, ids[: depth + 1])
+        n_kept = self.engine.cut(self._seq, depth)
         if n_kept < depth:
-            self.engine.prefill(self._seq, ids[n_kept:depth])
+            self.engine.append(self._seq, ids[n_kept:depth])
         start = time.perf_counter()
-        for token in ids[depth:]:
-            self.engine.decode([(self._seq, token)])
-        seconds = time.perf_counter() - start
-        self.engine.park(self._seq, self)
-        return seconds
+        self.engine.append(self._seq, ids[depth:], chunk=1)
+        return time.perf_counter() - start
 
     def close(self) -> None:
         """Frees the model."""

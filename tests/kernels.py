@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from qrt.backends.cpu.tiling import Tiling, few
 from qrt.config import cache_dir
+from qrt.formats.cache_types import CACHE_BYTES
 from qrt.kernels import layout
 from qrt.kernels.isa import TIERS, choose, host_features, missing
 from qrt.kernels.objects import Library, load_kernels
@@ -29,7 +30,7 @@ ONE, MANY = TILINGS[0], TILINGS[-2]
 
 EVERY_ROW, LOGIT_ROWS = layout.ROWS_OF["all"], layout.ROWS_OF["logits"]
 
-KV_PAIRS = [(kv, kv) for kv in layout.KV_BYTES]
+KV_PAIRS = [(kv, kv) for kv in CACHE_BYTES]
 KV_PAIRS += [("q8_0", "q4_0"), ("q4_0", "f16"), ("f32", "q8_0")]
 
 PEAKS = ("peak.int8", "peak.f32")
@@ -186,8 +187,8 @@ class Lab:
             out = Buffer((n_tiles, n_in // 32, tile, layout.LINE), np.uint8)
         else:
             out = Buffer((n_tiles, n_in, tile), np.float32)
-        places = {"lines": 0, "lanes": 0, "lines" if quantized else "lanes": out.address}
-        values = {"x": self.put(x), "n_in": n_in, "tile": tile, "rows_of": EVERY_ROW}
+        places = {"lines": 0, "floats": 0, "lines" if quantized else "floats": out.address}
+        values = {"x": self.put(x), "n_in": n_in, "tile_rows": tile, "rows_of": EVERY_ROW}
         args = self.record(layout.HAND_OVER, **values, **places)
         return self.run([("hand_over", args)], [out], n_rows=n_rows)[0]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from pathlib import Path
@@ -67,3 +68,12 @@ def test_every_environment_variable_is_explained() -> None:
     assert set(re.findall(r"^\| `(QRT_\w+)`", read("README.md"), re.MULTILINE)) == {
         knob.variable for knob in KNOBS
     }
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    package = ROOT / "src" / "qrt"
+    assert not [
+        str(path.relative_to(package))
+        for path in sorted(package.rglob("*.py"))
+        if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    ]

@@ -47,8 +47,8 @@ def hand_over(lab: Lab, x: NDArray[np.float32]) -> NDArray[np.uint16]:
     """(n_tiles, n_blocks, BF16_TILE, 32) of bf16"""
     rows, n_in = x.shape
     out = Buffer((-(-rows // BF16_TILE), n_in // 32, BF16_TILE, 32), np.uint16)
-    values = {"x": lab.put(x), "n_in": n_in, "tile": 8, "rows_of": EVERY_ROW}
-    args = lab.record(layout.HAND_OVER, **values, lines=out.address, lanes=0)
+    values = {"x": lab.put(x), "n_in": n_in, "tile_rows": 8, "rows_of": EVERY_ROW}
+    args = lab.record(layout.HAND_OVER, **values, lines=out.address, floats=0)
     return lab.run([("hand_over.bf16", args)], [out], n_rows=rows)[0]
 
 

@@ -13,6 +13,7 @@ from kernels import KV_PAIRS, Buffer, Lab, float_bits, nmse, quantize_lines
 from numpy.typing import NDArray
 
 from qrt.backends.base import kv_types
+from qrt.formats.cache_types import CACHE_BYTES
 from qrt.formats.quants import QTYPES
 from qrt.kernels import layout
 from qrt.kernels.layout import PAGE
@@ -65,7 +66,7 @@ class Shape:
     def part_bytes(self) -> list[int]:
         """Bytes of one head's K and V in a page."""
         both = zip(self.widths, self.types, strict=True)
-        return [PAGE * width // 32 * layout.KV_BYTES[part] for width, part in both]
+        return [PAGE * width // 32 * CACHE_BYTES[part] for width, part in both]
 
     @property
     def heads(self) -> int:

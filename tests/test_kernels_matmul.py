@@ -166,7 +166,7 @@ def unpacked(panels: NDArray[np.uint8], qtype: str, n_rows: int) -> NDArray[np.u
             units = panels[:, at : at + 16 * field.unit].reshape(-1, 16, field.unit)
             if field.change == "flip":
                 units = units ^ 0x80
-            elif field.change == "spread":
+            elif field.change == "sort":
                 bits = np.unpackbits(units, axis=2, bitorder="little")
                 order = [8 * (e % 4) + e // 4 for e in range(32)]
                 units = np.packbits(bits[..., order], axis=2, bitorder="little")

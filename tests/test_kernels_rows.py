@@ -42,7 +42,7 @@ def test_norm(
     if group == 1 and kind == 1:
         return  # a value less itself
     out = Buffer(x.shape, np.float32)
-    lanes = Buffer((-(-n_rows // 8), x.shape[1], 8), np.float32)
+    floats = Buffer((-(-n_rows // 8), x.shape[1], 8), np.float32)
     lines = Buffer((-(-n_rows // 8), x.shape[1] // 32, 8, layout.LINE), np.uint8)
     quantized = x.shape[1] % 32 == 0
     args = any_lab.record(
@@ -57,10 +57,10 @@ def test_norm(
         rows_of=LOGIT_ROWS,
         out=out.address,
         lines=lines.address if quantized else 0,
-        lanes=lanes.address,
-        tile=8,
+        floats=floats.address,
+        tile_rows=8,
     )
-    outs = [out, lanes, lines]
+    outs = [out, floats, lines]
     got, tiles, quants = any_lab.run([("norm", args)], outs, n_rows=-1, n_logits=n_rows)
 
     wide = x.astype(np.float64).reshape(n_rows, n_groups, group)
@@ -151,8 +151,8 @@ def test_glu(main_lab: Lab, act: str, n_in: int, n_rows: int, seed: int) -> None
         n_in=n_in,
         out=out.address,
         lines=lines.address if n_in % 32 == 0 else 0,
-        lanes=0,
-        tile=1,
+        floats=0,
+        tile_rows=1,
         gelu=act == "gelu",
         rows_of=EVERY_ROW,
     )

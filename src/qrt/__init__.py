@@ -9,9 +9,6 @@ Names are imported when they are first used, so `import qrt` costs next to nothi
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING
-
 from qrt.errors import (
     ArchError,
     BackendError,
@@ -29,6 +26,7 @@ from qrt.errors import (
     VocabError,
 )
 
+TYPE_CHECKING = False  # which checkers take for that of `typing`, without its import
 if TYPE_CHECKING:
     from qrt.api import (
         Completion,
@@ -77,7 +75,9 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'qrt' has no attribute {name!r}")
-    value: object = getattr(importlib.import_module("qrt.api"), name)
+    from importlib import import_module
+
+    value: object = getattr(import_module("qrt.api"), name)
     globals()[name] = value
     return value
 

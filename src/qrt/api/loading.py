@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,8 @@ def load(
     seed: int | None = None,
     kv_type: str = "f16",
     backend: str = "auto",
-    progress: Progress = loader.no_progress,
+    layers: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
 ) -> Model:
     """Loads a GGUF file, ready to run; without a path, the small model inside this package.
 
@@ -41,7 +43,9 @@ def load(
     kv_type: the type of stored keys and values: "f16", "f32", "q8_0" or "q4_0"; two of them, as
     in "q8_0,q4_0", for keys and values apart.
     backend: "auto", "cpu" or "reference" (NumPy, slow, for comparison).
-    progress: called as progress(what, done, total) while kernels compile and weights are packed.
+    layers: the backend of some layers, as {"0-3": "reference"}; the others run on `backend`.
+    progress: called as progress(what, done, total) while kernels compile and weights are packed;
+    None: nothing is called.
 
     Raises InputError for an argument, ModelError for a name whose file is not on this machine,
     GGUFError or ArchError for the file, BackendError if this
@@ -49,7 +53,13 @@ def load(
     """
     if seed is not None:
         check_int("seed", seed, 0, MAX_SEED)
-    options = loader.LoadOptions(n_ctx=n_ctx, n_threads=n_threads, kv_type=kv_type, backend=backend)
+    if progress is None:
+        progress = loader.no_progress
+    elif not callable(progress):
+        raise InputError(f"progress must be a function or None, got {shown(progress)}")
+    options = loader.LoadOptions(
+        n_ctx=n_ctx, n_threads=n_threads, kv_type=kv_type, backend=backend, layers=layers
+    )
     if path is not None:
         return Model(Core(loader.load(_checked(path), options, progress), seed))
     embedded = embedded_model()

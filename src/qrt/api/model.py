@@ -144,6 +144,8 @@ class Model(_Generates):
         `generate` in as many threads does the same.
         """
         check_int("batch_size", batch_size, 1, self._core.engine.max_rows)
+        if isinstance(prompts, str | bytes) or not isinstance(prompts, Iterable):
+            raise InputError(f"prompts must be a list of prompts, got {shown(prompts)}")
         checked = options_from(options)
         generations = [
             self._core.generation(self._core.prompt_tokens(prompt), checked) for prompt in prompts

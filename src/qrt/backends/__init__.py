@@ -1,0 +1,1 @@
+"""What runs a graph: the interface that backends share, and a package for each of them."""

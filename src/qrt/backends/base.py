@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qrt.errors import InputError, NonFiniteError
+from qrt.formats.cache_types import CACHE_TYPES
 from qrt.formats.gguf import GGUFFile
 from qrt.formats.qtensor import QTensor
 from qrt.graph.batch import Batch, Phase, Segment
@@ -20,9 +21,6 @@ from qrt.graph.state import first_unit, first_written, units_for
 Progress = Callable[[str, int, int], None]
 """progress(what, done, total), called from the thread that loads."""
 
-KV_TYPES = ("f16", "f32", "q8_0", "q4_0")
-"""In what stored keys and values may be held: floats, or blocks of 32."""
-
 
 def kv_types(kv_type: str) -> tuple[str, str]:
     """The type of K and that of V, from "f16" for both or "q8_0,q4_0" for one each.
@@ -30,8 +28,8 @@ def kv_types(kv_type: str) -> tuple[str, str]:
     Raises InputError for others.
     """
     parts = kv_type.split(",") if isinstance(kv_type, str) else []
-    if len(parts) not in (1, 2) or not set(parts) <= set(KV_TYPES):
-        expected = f"one of {', '.join(KV_TYPES)}, or two for K,V such as q8_0,q4_0"
+    if len(parts) not in (1, 2) or not set(parts) <= set(CACHE_TYPES):
+        expected = f"one of {', '.join(CACHE_TYPES)}, or two for K,V such as q8_0,q4_0"
         raise InputError(f"kv_type must be {expected}; got {shown(kv_type)}")
     return parts[0], parts[-1]
 
@@ -76,10 +74,10 @@ class Executor(Protocol):
 
         The first part of a graph that was cut gives hidden states (n_rows, dim) instead, which the
         next part takes as `hidden`. Raises InputError where `check_batch` does, NonFiniteError for
-        attention that is not finite, and Cancelled. A KeyboardInterrupt in the calling thread, or `cancel()` from
-        another, stops it between ops. After any of these, what the batch was to write (KV slots of
-        its rows, Recurrent slots in second place) is rubbish until it is written again, and
-        nothing else has changed.
+        attention that is not finite, and Cancelled. A KeyboardInterrupt in the calling thread, or
+        `cancel()` from another, stops it between ops. After any of these, what the batch was to
+        write (KV slots of its rows, Recurrent slots in second place) is rubbish until it is written
+        again, and nothing else has changed.
         """
 
     def copy_page(self, group: int, source: int, target: int) -> None:
@@ -100,6 +98,7 @@ class Cancelled(Exception):  # noqa: N818
 
 
 Prepare = Callable[[Graph, Mapping[str, QTensor], Settings, Progress], Executor]
+"""A backend's package offers this as `prepare`, and `choices(env, n_threads)` -> Choices."""
 
 
 def check_batch(batch: Batch, graph: Graph, settings: Settings) -> None:
@@ -123,9 +122,9 @@ def _check_segment(segment: Segment, graph: Graph, settings: Settings) -> None:
     if n_rows == 0 or start < 0 or end > settings.n_ctx:
         limit = f"rows within positions 0 to {settings.n_ctx - 1}"
         raise InputError(f"a segment has {limit}, got {n_rows} from {start}")
-    if tokens.min() < 0 or tokens.max() >= graph.n_vocab:
+    if not _within(tokens, graph.n_vocab):
         raise InputError(f"token ids are 0 to {graph.n_vocab - 1}, got {shown(tokens.tolist())}")
-    if len(wanted) and (wanted[0] < 0 or wanted[-1] >= n_rows or (wanted[1:] <= wanted[:-1]).any()):
+    if not _within(wanted, n_rows) or (len(wanted) > 1 and (wanted[1:] <= wanted[:-1]).any()):
         raise InputError(f"logit rows rise from 0 to {n_rows - 1}, got {shown(wanted.tolist())}")
     if len(segment.tables) != len(graph.states):
         expected = f"a table for each of {len(graph.states)} state groups"
@@ -133,11 +132,16 @@ def _check_segment(segment: Segment, graph: Graph, settings: Settings) -> None:
     for table, group, capacity in zip(
         segment.tables, graph.states, settings.capacities, strict=True
     ):
-        seen = table[first_unit(group, start) : units_for(group, end)]
-        fits = len(seen) and len(table) >= units_for(group, end)
-        if not fits or seen.min() < 0 or seen.max() >= capacity:
-            what = f"positions up to {end} in {units_for(group, end)} of {capacity} units"
-            raise InputError(f"the table of a {group.kind} group: expected {what}")
+        n_units = units_for(group, end)
+        is_plain = table.dtype == np.int32 and table.flags.c_contiguous and len(table) >= n_units
+        if not is_plain or not _within(table[first_unit(group, start) : n_units], capacity):
+            expected = f"int32 numbers of {n_units} of its {capacity} pages or slots"
+            raise InputError(f"the table of a {group.kind} group: expected {expected}")
+
+
+def _within(numbers: NDArray[np.int32], end: int) -> bool:
+    """Whether all are from 0 up to `end`: below 0 they are the largest, read without a sign."""
+    return len(numbers) == 0 or int(numbers.view(np.uint32).max()) < end
 
 
 def _check_apart(batch: Batch, graph: Graph) -> None:

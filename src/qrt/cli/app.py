@@ -24,6 +24,7 @@ from qrt.cli import (
 )
 from qrt.cli.flags import takes_flags
 from qrt.cli.guard import guarded
+from qrt.cli.interrupts import interruptible
 
 app = typer.Typer(
     name="qrt",
@@ -40,7 +41,7 @@ for _command in (
     *(tokens.tokenize, bench.bench, profile.profile, perplexity.perplexity, kl.kl),
     *(tune.tune, pack.pack, doctor.doctor),
 ):
-    app.command(_command.__name__.rstrip("_"))(guarded(takes_flags(_command)))
+    app.command(_command.__name__.rstrip("_"))(guarded(interruptible(takes_flags(_command))))
 
 
 def _print_version(wanted: bool) -> None:

@@ -117,9 +117,9 @@ def prompt_from(
     return prompt
 
 
-def is_terminal(stream: TextIO | None) -> bool:
-    """Whether a person is at the other end of a standard stream, which may be closed."""
-    return stream is not None and not stream.closed and stream.isatty()
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a person is at the other end of a standard stream."""
+    return not stream.closed and stream.isatty()
 
 
 def unescape(text: str) -> str:
@@ -144,8 +144,6 @@ def read_text(path: str) -> str:
 
 
 def _read_stdin() -> str:
-    if sys.stdin is None:
-        return ""
     return _decoded(sys.stdin.buffer.read(_MAX_TEXT_BYTES + 1), "standard input")
 
 

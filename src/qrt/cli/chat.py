@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from qrt.cli import INTERRUPTED
 from qrt.cli.conversation import Conversation
-from qrt.cli.guard import INTERRUPTED, print_error
+from qrt.cli.guard import print_error
 from qrt.cli.keyboard import Read
 from qrt.cli.output import AnswerWriter, note
 from qrt.cli.timings import timings_line

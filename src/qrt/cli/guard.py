@@ -6,19 +6,20 @@ import os
 import sys
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TextIO, TypeVar
 
+from qrt.cli import INTERRUPTED
 from qrt.cli.output import printable
 from qrt.errors import QrtError
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-INTERRUPTED = 130
-"""Exit code after Ctrl-C."""
-
 _BROKEN_PIPE = 141
-_NO_MEMORY = 3
+_MACHINE = 3
+"""Exit code where memory, a disk or a device is in the way."""
+
+_MAX_MESSAGE = 1000
 
 
 def guarded(command: Callable[P, R]) -> Callable[P, R]:
@@ -27,32 +28,44 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            result = command(*args, **kwargs)
-            if sys.stdout is not None:
+            try:
+                return command(*args, **kwargs)
+            finally:
                 sys.stdout.flush()
-            return result
         except QrtError as error:
             print_error(str(error))
             raise SystemExit(error.exit_code) from None
         except KeyboardInterrupt:
             raise SystemExit(INTERRUPTED) from None
         except BrokenPipeError:
-            _forget_stdout()
+            _forget(sys.stdout)
             raise SystemExit(_BROKEN_PIPE) from None
+        except OSError as error:
+            _forget(sys.stdout)
+            where = error.filename or "reading or writing failed"
+            print_error(f"{where}: {error.strerror or error}")
+            raise SystemExit(_MACHINE) from None
         except MemoryError:
             print_error("there is not enough memory; try a smaller model or a shorter context")
-            raise SystemExit(_NO_MEMORY) from None
+            raise SystemExit(_MACHINE) from None
 
     return run
 
 
 def print_error(message: str) -> None:
-    """`error: message` as one line on standard error."""
-    print("error:", printable(" ".join(message.splitlines())), file=sys.stderr, flush=True)
+    """`error: message` as one line on standard error; of a long one, the start and the end."""
+    line = " ".join(message.splitlines())
+    if len(line) > _MAX_MESSAGE:
+        half = _MAX_MESSAGE // 2
+        line = f"{line[:half]} ... {line[-half:]}"
+    try:
+        print("error:", printable(line), file=sys.stderr, flush=True)
+    except OSError:  # there is nowhere left to say it
+        _forget(sys.stderr)
 
 
-def _forget_stdout() -> None:
+def _forget(stream: TextIO) -> None:
     """Lets the flush at the end of the process go nowhere instead of failing again."""
     null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
+    os.dup2(null, stream.fileno())
     os.close(null)

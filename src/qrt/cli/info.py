@@ -64,7 +64,7 @@ def _print_running(running: Running) -> None:
         ("vocabulary", f"{running.n_vocab} tokens"),
         ("weights read per token", byte_size(running.weight_bytes_per_token)),
         (f"KV per token ({running.kv_type})", byte_size(kv_bytes)),
-        (f"KV at context {n_ctx}", byte_size(n_ctx * kv_bytes)),
+        (f"KV at context {n_ctx}", byte_size(running.state_bytes(n_ctx))),
     ]
     print_table("Running", facts)
     print_tuning(running.tuning)

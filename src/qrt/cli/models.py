@@ -15,7 +15,7 @@ from qrt.cli.pull import YesFlag, memory_line
 from qrt.errors import InputError, ModelError
 
 if TYPE_CHECKING:
-    from qrt.hub.places import Found
+    from qrt.hub.places import LocalModel
 
 JsonFlag = Annotated[bool, Option("--json", help="Print JSON.")]
 NameArgument = Annotated[str, Argument(metavar="MODEL", help="A model's name, or a GGUF file.")]
@@ -112,17 +112,17 @@ def rm(model: NameArgument, yes: YesFlag = False) -> None:
     print(f"deleted {printable(model)}, {byte_size(forget(files))}")
 
 
-def _shown_name(found: Found) -> str:
+def _shown_name(model: LocalModel) -> str:
     """The shortest name of a model."""
     from qrt.hub.catalogue import short_name
     from qrt.hub.places import HUB
     from qrt.hub.quants import HubFile, HubModel
 
-    if found.source != HUB:
-        return str(found)
-    owner, name, file = found.name.split("/", 2)
-    quant = HubModel((HubFile(file, found.n_bytes),)).quant
-    return short_name(f"{owner}/{name}", quant) or str(found)
+    if model.source != HUB:
+        return str(model)
+    owner, name, file = model.name.split("/", 2)
+    quant = HubModel((HubFile(file, model.n_bytes),)).quant
+    return short_name(f"{owner}/{name}", quant) or str(model)
 
 
 def _runs(arch: str) -> str:
@@ -145,6 +145,6 @@ def _local_facts(path: Path) -> list[tuple[str, str]]:
     if found.running is None:
         return [*facts, ("runs", f"no: {found.why_not}")]
     n_ctx = min(KV_TOKENS, found.running.n_ctx_train)
-    kv_bytes = n_ctx * found.running.kv_bytes_per_token
+    kv_bytes = found.running.state_bytes(n_ctx)
     memory = byte_size(found.file_bytes + kv_bytes)
     return [*facts, ("memory", f"about {memory}, {byte_size(kv_bytes)} for a context of {n_ctx}")]

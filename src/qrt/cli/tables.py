@@ -26,19 +26,15 @@ def print_table(title: str, rows: Sequence[Sequence[str]], *, right: Sequence[in
     console = Console(
         file=sys.stdout, width=None if is_terminal(sys.stdout) else _PIPED_WIDTH, highlight=False
     )
-    console.print(Text(printable(title), style="bold"))
-    if not rows:
-        console.print("  none")
-        return
     table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column()
-    for i in range(len(rows[0])):
+    for i in range(-1, len(rows[0]) if rows else 1):
         table.add_column(justify="right" if i in right else "left", overflow="fold")
-    for row in rows:
+    for row in rows or [("none",)]:
         table.add_row("", *(Text(printable(cell.replace("\n", " "))) for cell in row))
-    with console.capture() as captured:
+    with console.capture() as captured:  # rich itself would end the process at a broken pipe
+        console.print(Text(printable(title), style="bold"))
         console.print(table)
-    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()), flush=True)
 
 
 def print_tuning(tuning: Tuning) -> None:

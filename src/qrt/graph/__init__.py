@@ -1,0 +1,1 @@
+"""A model as pure data: its ops, the builder that makes them, their lowering to tasks."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import pairwise
 
 from qrt.errors import BackendError
 from qrt.graph.graph import Graph
@@ -21,7 +22,7 @@ def cut(graph: Graph, borders: Iterable[int]) -> list[Graph]:
     firsts = [0, *(graph.starts[layer] for layer in borders), len(graph.ops)]
     crossing = [_crossing(graph, first) for first in firsts[1:-1]]
     parts = []
-    for number, (first, end) in enumerate(zip(firsts, firsts[1:], strict=False)):
+    for number, (first, end) in enumerate(pairwise(firsts)):
         ops = graph.ops[first:end]
         if number > 0:
             value = crossing[number - 1]

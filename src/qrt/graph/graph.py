@@ -1,4 +1,4 @@
-"""The graph: a model as a flat list of named ops on rows, with no loop over tokens and no kernel."""
+"""The graph: a model as a flat list of named ops on rows, without loops over tokens or kernels."""
 
 from __future__ import annotations
 

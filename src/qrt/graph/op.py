@@ -75,7 +75,7 @@ class Op:
         """Values in a row of `out`, from the widths of what it reads, which it asserts to fit."""
         return widths[self.reads[0]]
 
-    def weights(self, widths: Mapping[str, int]) -> tuple[WeightUse, ...]:  # noqa: ARG002
+    def weights(self, widths: Mapping[str, int]) -> tuple[WeightUse, ...]:
         """The weights it reads."""
         return ()
 
@@ -99,7 +99,7 @@ class Op:
         """The row set it runs on, from those of the values before it."""
         return rows_of[self.reads[0]]
 
-    def work(self, widths: Mapping[str, int], n_rows: int, start: int) -> Work:  # noqa: ARG002
+    def work(self, widths: Mapping[str, int], n_rows: int, start: int) -> Work:
         """Its work for `n_rows` rows of one sequence from position `start` on."""
         return Work()
 

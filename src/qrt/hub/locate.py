@@ -7,7 +7,7 @@ from pathlib import Path
 from qrt.errors import InputError, ModelError
 from qrt.hub.catalogue import find
 from qrt.hub.names import HubName, parse_hub_name
-from qrt.hub.places import HUB, PLACES, Found, cached_models
+from qrt.hub.places import HUB, PLACES, LocalModel, cached_models
 from qrt.hub.quants import DEFAULT_QUANT, choose
 
 
@@ -65,7 +65,7 @@ def _cached_repo(text: str) -> Path | None:
     return cached(name, text) if cached_models(name.repo) else None
 
 
-def _elsewhere(text: str) -> Found | None:
+def _elsewhere(text: str) -> LocalModel | None:
     """What another tool keeps under exactly this name."""
     others = (place for source, place in PLACES.items() if source != HUB)
     return next((f for place in others for f in place.models() if f.name == text), None)

@@ -22,7 +22,7 @@ _REPO_FOLDER = "models--"
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class LocalModel:
     """A model on this machine: SOURCE:NAME names it, `path` is its file or its first split."""
 
     source: str
@@ -39,7 +39,7 @@ class Place:
     """A tool that keeps models: its name, and what it keeps."""
 
     title: str
-    models: Callable[[], Iterator[Found]]
+    models: Callable[[], Iterator[LocalModel]]
 
 
 def cached_models(repo: str) -> dict[HubModel, Path]:
@@ -66,12 +66,12 @@ def repo_folder(repo: str) -> Path:
     return hub_cache() / (_REPO_FOLDER + repo.replace("/", "--"))
 
 
-def _hub_models() -> Iterator[Found]:
+def _hub_models() -> Iterator[LocalModel]:
     for folder in _folders(hub_cache()):
         repo = folder.name.removeprefix(_REPO_FOLDER).replace("--", "/")
         if folder.name.startswith(_REPO_FOLDER) and is_repo(repo):
             for model, path in cached_models(repo).items():
-                yield Found(HUB, f"{repo}/{model.name}", path, model.n_bytes)
+                yield LocalModel(HUB, f"{repo}/{model.name}", path, model.n_bytes)
 
 
 def _snapshots(folder: Path) -> Iterator[Path]:
@@ -84,17 +84,17 @@ def _snapshots(folder: Path) -> Iterator[Path]:
     yield from sorted(others, key=lambda s: (s.name != main, -s.stat().st_mtime))
 
 
-def _lm_studio_models() -> Iterator[Found]:
+def _lm_studio_models() -> Iterator[LocalModel]:
     for root in (_home(".lmstudio", "models"), _home(".cache", "lm-studio", "models")):
         yield from _below(root, "lmstudio")
 
 
-def _llama_cpp_models() -> Iterator[Found]:
+def _llama_cpp_models() -> Iterator[LocalModel]:
     root = os.environ.get("LLAMA_CACHE") or _cache_home() / "llama.cpp"
     yield from _below(Path(root), "llamacpp")
 
 
-def _ollama_models() -> Iterator[Found]:
+def _ollama_models() -> Iterator[LocalModel]:
     kept = os.environ.get("OLLAMA_MODELS")
     roots = [Path(kept)] if kept else [_home(".ollama", "models"), _service_models()]
     for root in roots:
@@ -107,7 +107,7 @@ def _ollama_models() -> Iterator[Found]:
             blob = root / "blobs" / f"sha256-{digest}"
             name = "/".join(parts[:-1]).removeprefix("registry.ollama.ai/").removeprefix("library/")
             if blob.is_file():
-                yield Found("ollama", f"{name}:{parts[-1]}", blob, blob.stat().st_size)
+                yield LocalModel("ollama", f"{name}:{parts[-1]}", blob, blob.stat().st_size)
 
 
 def _service_models() -> Path:
@@ -141,9 +141,9 @@ PLACES: Mapping[str, Place] = {
 """Every place by the word that stands before a name in it."""
 
 
-def _below(root: Path, source: str) -> Iterator[Found]:
+def _below(root: Path, source: str) -> Iterator[LocalModel]:
     for model in models_in(_files(root)):
-        yield Found(source, model.name, root / model.name, model.n_bytes)
+        yield LocalModel(source, model.name, root / model.name, model.n_bytes)
 
 
 def _files(root: Path) -> Iterator[HubFile]:

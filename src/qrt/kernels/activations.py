@@ -114,9 +114,9 @@ quantize_row, bf16_row = _row_of(quantize_line), _row_of(bf16_line)
 
 
 @inline
-def tile_row(x, n, row, tile, lanes):
-    """n float32 values at x to row `row` of the tiles at `lanes`, each (n, tile)."""
-    at = lanes + 4 * (row // tile * tile * n + row % tile)
+def tile_row(x, n, row, tile, floats):
+    """n float32 values at x to row `row` of the tiles at `floats`, each (n, tile)."""
+    at = floats + 4 * (row // tile * tile * n + row % tile)
     for _ in range(n):
         store_f32(at, load_f32(x))
         x += 4
@@ -124,7 +124,7 @@ def tile_row(x, n, row, tile, lanes):
 
 
 def hands_over(lines_of: str) -> Any:
-    """hand_over(x, n, row, tile, lines, lanes): writes a finished row in the forms asked for.
+    """hand_over(x, n, row, tile, lines, floats): writes a finished row in the forms asked for.
 
     Addresses 0 stand for none. Lines of "int8" and float32 are in tiles of `tile` rows, those of
     "bf16" in tiles of BF16_TILE.
@@ -132,10 +132,10 @@ def hands_over(lines_of: str) -> Any:
     line_row, own_tile = {"int8": (quantize_row, 0), "bf16": (bf16_row, BF16_TILE)}[lines_of]
 
     @inline
-    def hand_over(x, n, row, tile, lines, lanes):
+    def hand_over(x, n, row, tile, lines, floats):
         if lines:
             line_row(x, n, row, own_tile or tile, lines)
-        if lanes:
-            tile_row(x, n, row, tile, lanes)
+        if floats:
+            tile_row(x, n, row, tile, floats)
 
     return hand_over

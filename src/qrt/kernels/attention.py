@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from qrt.formats.cache_types import CACHE_BYTES
 from qrt.kernels.activations import padded
 from qrt.kernels.instructions import register_lanes
 from qrt.kernels.intrinsics import (
@@ -44,7 +45,6 @@ from qrt.kernels.jit import inline
 from qrt.kernels.kv_caches import CACHES
 from qrt.kernels.layout import (
     ATTENTION,
-    KV_BYTES,
     PAGE,
     SCRATCH,
     SHARED_ROWS,
@@ -61,7 +61,7 @@ FAR_BELOW = -1e30
 
 def build(k_type: str, v_type: str, heads_at_once: str) -> Any:
     """The kernel for one type of K and one of V; `heads_at_once` query heads share each load."""
-    heads, k_bytes, v_bytes = int(heads_at_once), KV_BYTES[k_type], KV_BYTES[v_type]
+    heads, k_bytes, v_bytes = int(heads_at_once), CACHE_BYTES[k_type], CACHE_BYTES[v_type]
     put_query, scores_of = CACHES[k_type].key_readers(k_type, heads, ahead_bytes=v_bytes)
     dims_at_once = (64, 32) if register_lanes() == 16 else (32,)
     wide = 64 * heads  # bytes of one vector
@@ -210,7 +210,7 @@ def build(k_type: str, v_type: str, heads_at_once: str) -> Any:
                     for i in range(v_width - d):
                         store_f32(out + 4 * (d + i), lane(value, i))
             out += 4 * v_width
-        if not sum_lanes(doubt) == 0.0 and load_i64(step + STEP.fault) == 0:
+        if sum_lanes(doubt) != 0.0 and load_i64(step + STEP.fault) == 0:
             store_i64(step + STEP.fault, layer + 1)
 
     @inline

@@ -1,4 +1,4 @@
-"""Kernels that measure: the time at a place of the tape, and the most that memory and arithmetic do."""
+"""Kernels that measure: the time at a place of the tape, the most that memory and units can do."""
 
 from __future__ import annotations
 

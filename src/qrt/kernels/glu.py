@@ -31,7 +31,7 @@ def build(lines_of: str = "int8") -> Any:
     def glu(step, args, thread, n_threads):
         n_rows, n = row_count(step, args + GLU.rows_of), load_i64(args + GLU.n_in)
         use_gelu = load_i64(args + GLU.gelu)
-        lines, lanes = load_i64(args + GLU.lines), load_i64(args + GLU.lanes)
+        lines, floats = load_i64(args + GLU.lines), load_i64(args + GLU.floats)
         for row in range(n_rows * thread // n_threads, n_rows * (thread + 1) // n_threads):
             gate = load_i64(args + GLU.gate) + 4 * row * n
             up = load_i64(args + GLU.up) + 4 * row * n
@@ -43,6 +43,6 @@ def build(lines_of: str = "int8") -> Any:
             for at in range(4 * (n & -16), 4 * n, 4):
                 g, u = splat_f32(load_f32(gate + at)), splat_f32(load_f32(up + at))
                 store_f32(out + at, lane(gated(g, u, use_gelu), 0))
-            hand_over(out, n, row, load_i64(args + GLU.tile), lines, lanes)
+            hand_over(out, n, row, load_i64(args + GLU.tile_rows), lines, floats)
 
     return glu

@@ -15,9 +15,9 @@ def build(lines_of: str = "int8") -> Any:
 
     def hand_over(step, args, thread, n_threads):
         n_rows, n = row_count(step, args + HAND_OVER.rows_of), load_i64(args + HAND_OVER.n_in)
-        lines, lanes = load_i64(args + HAND_OVER.lines), load_i64(args + HAND_OVER.lanes)
-        tile = load_i64(args + HAND_OVER.tile)
+        lines, floats = load_i64(args + HAND_OVER.lines), load_i64(args + HAND_OVER.floats)
+        tile = load_i64(args + HAND_OVER.tile_rows)
         for row in range(n_rows * thread // n_threads, n_rows * (thread + 1) // n_threads):
-            write(load_i64(args + HAND_OVER.x) + 4 * row * n, n, row, tile, lines, lanes)
+            write(load_i64(args + HAND_OVER.x) + 4 * row * n, n, row, tile, lines, floats)
 
     return hand_over

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from qrt.formats.cache_types import CACHE_TYPES
 from qrt.kernels.activations import (
     INTEGER_BITS,
     TINY,
@@ -94,16 +95,14 @@ def codes_q4_0(block):
     return to_f32((both & 15) - 8), to_f32((both >> 4) - 8)
 
 
-FORMATS = {
-    "q8_0": (PANEL_FORMATS["Q8_0"], quantize_q8_0, codes_q8_0),
-    "q4_0": (PANEL_FORMATS["Q4_0"], quantize_q4_0, codes_q4_0),
-}
-"""How a panel of each type lies, and what turns floats into a block and a block into floats."""
+CODECS = {"Q8_0": (quantize_q8_0, codes_q8_0), "Q4_0": (quantize_q4_0, codes_q4_0)}
+"""What turns floats into a block, and a block into floats."""
 
 
 def writers(kv_type: str) -> tuple[Any, Any]:
     """write_k, write_v (x, n, width, scratch, part, slot): n floats at x into their slot."""
-    fmt, quantize, _ = FORMATS[kv_type]
+    qtype = CACHE_TYPES[kv_type].name
+    fmt, (quantize, _) = PANEL_FORMATS[qtype], CODECS[qtype]
     _, codes = fmt.fields
     code_bytes, panel_bytes = 4 * codes.count, 16 * fmt.block_bytes
     flip = 0x80808080 if codes.change == "flip" else 0
@@ -139,7 +138,7 @@ def writers(kv_type: str) -> tuple[Any, Any]:
 
 def key_readers(kv_type: str, heads: int, ahead_bytes: int) -> tuple[Any, Any]:
     """put_query and scores for `heads` query heads at once; see `attention`."""
-    fmt = FORMATS[kv_type][0]
+    fmt = PANEL_FORMATS[CACHE_TYPES[kv_type].name]
     nothing, panel_bytes = zeros(16 * heads), 16 * fmt.block_bytes
     block = quantized_block(fmt, heads, fetch_nothing)
 
@@ -172,7 +171,8 @@ def key_readers(kv_type: str, heads: int, ahead_bytes: int) -> tuple[Any, Any]:
 
 def value_reader(kv_type: str, heads: int, dims: int) -> Any:
     """add for `heads` query heads and `dims` dimensions at once; see `attention`."""
-    fmt, _, codes_of = FORMATS[kv_type]
+    qtype = CACHE_TYPES[kv_type].name
+    fmt, (_, codes_of) = PANEL_FORMATS[qtype], CODECS[qtype]
     every, code_bytes = repeat(heads), 4 * fmt.fields[1].count
 
     @inline

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from qrt.formats.cache_types import CACHE_BYTES
 from qrt.kernels.activations import stage
 from qrt.kernels.instructions import register_lanes
 from qrt.kernels.intrinsics import (
@@ -22,13 +23,13 @@ from qrt.kernels.intrinsics import (
     zeros,
 )
 from qrt.kernels.jit import inline
-from qrt.kernels.layout import KV_BYTES, PAGE
-from qrt.kernels.shuffles import repeat, spread
+from qrt.kernels.layout import PAGE
+from qrt.kernels.shuffles import repeat, repeat_each
 
 
 def writers(kv_type: str) -> tuple[Any, Any]:
     """write_k, write_v (x, n, width, scratch, part, slot): n floats at x into their slot."""
-    size, half = KV_BYTES[kv_type] // 32, kv_type == "f16"
+    size, half = CACHE_BYTES[kv_type] // 32, kv_type == "f16"
 
     @inline
     def write(x, n, width, scratch, target, stride):
@@ -59,8 +60,8 @@ LOADS = {"f16": load_halves, "f32": load_wide}
 
 def key_readers(kv_type: str, heads: int, ahead_bytes: int) -> tuple[Any, Any]:
     """put_query and scores for `heads` query heads at once; see `attention`."""
-    size, slots = KV_BYTES[kv_type] // 32, 4 * register_lanes()
-    load, each_key, each_query = LOADS[kv_type](slots), spread(heads), repeat(slots // 16)
+    size, slots = CACHE_BYTES[kv_type] // 32, 4 * register_lanes()
+    load, each_key, each_query = LOADS[kv_type](slots), repeat_each(heads), repeat(slots // 16)
     nothing, each_head = zeros(slots * heads), each_of("f32", heads, 4)
 
     @inline
@@ -89,8 +90,8 @@ def key_readers(kv_type: str, heads: int, ahead_bytes: int) -> tuple[Any, Any]:
 
 def value_reader(kv_type: str, heads: int, dims: int) -> Any:
     """add for `heads` query heads and `dims` dimensions at once; see `attention`."""
-    size, load = KV_BYTES[kv_type] // 32, LOADS[kv_type](dims)
-    each_value, each_weight = spread(heads), repeat(dims // 16)
+    size, load = CACHE_BYTES[kv_type] // 32, LOADS[kv_type](dims)
+    each_value, each_weight = repeat_each(heads), repeat(dims // 16)
 
     @inline
     def add(total, weight, v, width, slot, d):

@@ -51,9 +51,6 @@ SPLIT = 256
 SHARED_ROWS = 16
 """A step of at most so many rows has the splits of each row shared out among threads."""
 
-KV_BYTES = {"f16": 64, "f32": 128, "q8_0": 34, "q4_0": 18}
-"""Bytes of 32 values of K or V in each type of cache."""
-
 STEP = record(
     "Step",
     "cancel fault n_rows n_logits tokens positions tables logit_rows hidden output rope scratch",
@@ -76,11 +73,11 @@ MAX_HEAD_DIM = 1024
 
 EMBED = record("Embed", "weights n_in out scale packed")
 """packed: 1 for a table of panels, 0 for one whose rows lie as in the file."""
-NORM = record("Norm", "x weight bias n_in group eps kind rows_of out lines lanes tile")
+NORM = record("Norm", "x weight bias n_in group eps kind rows_of out lines floats tile_rows")
 """rows_of: a place of ROWS_OF, in every record that has it. kind: 0 RMS, 1 layer. out: where the
-normed float32 rows go. lines, lanes: where the rows go for matmuls, quantized or as float32, in
-tiles of `tile` rows; 0 for neither."""
-HAND_OVER = record("HandOver", "x n_in rows_of lines lanes tile")
+normed float32 rows go. lines, floats: where the rows go for matmuls, quantized or as float32, in
+tiles of `tile_rows`; 0 for neither."""
+HAND_OVER = record("HandOver", "x n_in rows_of lines floats tile_rows")
 MATMUL = record("Matmul", "weights x out stride bias residual n_in n_out rows_of")
 MATMUL_AMX = record("MatmulAmx", f"{' '.join(MATMUL._fields[:-1])} wide wide_bytes")
 """wide: memory of `wide_bytes` for each thread, at least twice
@@ -110,7 +107,7 @@ def partial_bytes(n_groups: int, n_splits: int, heads: int, v_width: int) -> int
     return SHARED_ROWS * n_groups * (8 + n_splits * state)
 
 
-GLU = record("Glu", "gate up n_in out lines lanes tile gelu rows_of")
+GLU = record("Glu", "gate up n_in out lines floats tile_rows gelu rows_of")
 ADD = record("Add", "a b out n_in rows_of")
 SELECT = record("Select", "x out n_in")
 RECEIVE = record("Receive", "out n_in")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 from qrt.kernels.intrinsics import as_f32, fma, to_i32, vmax, vmin
 from qrt.kernels.jit import inline
 
 LOG2_E = 1.4426950408889634
-LN2_HIGH = 0.693359375
-LN2_LOW = -2.12194440054690583e-4
+LN2_HIGH = 355.0 / 512.0
+LN2_LOW = math.log(2.0) - LN2_HIGH
+"""ln(2) in two parts (Cody and Waite 1980): times a whole number below 2**15 the first is exact."""
 TO_INTEGER = 12582912.0
 """1.5 * 2**23: added and taken away again, it rounds to the nearest whole number."""
 

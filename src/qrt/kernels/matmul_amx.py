@@ -28,10 +28,10 @@ from qrt.kernels.tiles import (
     store_sums,
 )
 
-TILE = BF16_TILE * LINE
+TILE_BYTES = BF16_TILE * LINE
 """Bytes of a tile: 16 rows of activations, or 16 outputs, and 32 k."""
 
-SUMS_AT = 8 * TILE
+SUMS_AT = 8 * TILE_BYTES
 """Where sums lie in a thread's scratch memory: behind the tile registers of other CPUs."""
 
 MAX_PANELS = 24
@@ -72,7 +72,7 @@ def _widened(fmt: PanelFormat) -> Any:
     def update(state, codes, scales, mins, out):
         widen(lower_half(codes), scales[0], offset(scales[0], mins, 0), out)
         last = scales[last_scale]
-        widen(upper_half(codes), last, offset(last, mins, 1), out + TILE // 2)
+        widen(upper_half(codes), last, offset(last, mins, 1), out + TILE_BYTES // 2)
         return state
 
     visit = VISITS[fmt.qtype](update, fetch)
@@ -80,9 +80,9 @@ def _widened(fmt: PanelFormat) -> Any:
     @inline
     def panel(p, n_in, out):
         for _ in range(n_in // values):
-            visit(0, p, out, TILE)
+            visit(0, p, out, TILE_BYTES)
             p += size
-            out += TILE * values // 32
+            out += TILE_BYTES * values // 32
 
     return panel
 
@@ -91,7 +91,7 @@ def _widened(fmt: PanelFormat) -> Any:
 def multiply(registers, x0, x1, w0, w1, n_in, out, stride):
     """The sums of 32 rows, 16 at x0 and 16 at x1, and two panels, to rows `stride` bytes apart."""
     clear_sums(registers)
-    for at in range(0, TILE * (n_in >> 5), TILE):
+    for at in range(0, TILE_BYTES * (n_in >> 5), TILE_BYTES):
         add_products(registers, x0 + at, x1 + at, w0 + at, w1 + at)
     store_sums(registers, out, stride)
 
@@ -109,7 +109,7 @@ def build(qtype: str) -> Any:
         registers = load_i64(step + STEP.scratch) + thread * SCRATCH
         sums = registers + SUMS_AT
         n_rows, out = rows_and_target(step, args)
-        panel_bytes, tiles_bytes = n_in // block_size * block_bytes, (n_in >> 5) * TILE
+        panel_bytes, tiles_bytes = n_in // block_size * block_bytes, (n_in >> 5) * TILE_BYTES
         n_panels, at_once = (n_out + 15) >> 4, min(MAX_PANELS, wide_bytes // tiles_bytes & -2)
         n_pairs = (n_panels + 1) >> 1
         last = min(n_panels, 2 * (n_pairs * (thread + 1) // n_threads)) if n_rows else 0

@@ -19,10 +19,11 @@ from qrt.kernels.matmul import finish, float_panels, rows_and_target, update_for
 from qrt.kernels.panels import PANEL_FORMATS, PanelFormat
 
 K_AT_ONCE = 512
-"""Values of a panel that are unpacked at a time."""
+"""Values of a panel that are unpacked at a time: 18 to 24 KB of two panels, which stay in the
+first-level cache while rows pass. Measured: 256 and 1024 are no faster."""
 
 ROWS_AT_ONCE = 512
-"""Rows whose accumulators wait in the scratch memory."""
+"""Rows whose accumulators wait in the scratch memory. Measured: 256 is 2-3% slower."""
 
 SUMS_BYTES = 64 * ROWS_AT_ONCE
 """Bytes of the accumulators of one panel; unpacked weights lie behind those of all."""

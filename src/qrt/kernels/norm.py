@@ -63,7 +63,7 @@ def build(lines_of: str = "int8") -> Any:
         n, group = load_i64(args + NORM.n_in), load_i64(args + NORM.group)
         weight, bias = load_i64(args + NORM.weight), load_i64(args + NORM.bias)
         kind, eps = load_i64(args + NORM.kind), load_f32(args + NORM.eps)
-        tile = load_i64(args + NORM.tile)
+        tile = load_i64(args + NORM.tile_rows)
         n_rows = row_count(step, args + NORM.rows_of)
         for row in range(n_rows * thread // n_threads, n_rows * (thread + 1) // n_threads):
             x = load_i64(args + NORM.x) + 4 * row * n
@@ -73,7 +73,7 @@ def build(lines_of: str = "int8") -> Any:
                 square = total(x + at, group, mean, 2) / group
                 factor = 1.0 / math.sqrt(square + eps)
                 scaled(x + at, group, mean, factor, weight, bias, out + at)
-            lines, lanes = load_i64(args + NORM.lines), load_i64(args + NORM.lanes)
-            hand_over(out, n, row, tile, lines, lanes)
+            lines, floats = load_i64(args + NORM.lines), load_i64(args + NORM.floats)
+            hand_over(out, n, row, tile, lines, floats)
 
     return norm

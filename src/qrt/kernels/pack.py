@@ -19,7 +19,7 @@ from qrt.kernels.shuffles import interleave
 
 
 @inline
-def spread(word):
+def sorted_bits(word):
     """Bit 8 b + g from bit 4 g + b."""
     result = 0
     for g in range(8):
@@ -33,7 +33,7 @@ def changed(word, change):
     """32 bits as PACK_FIELD's `change` says."""
     if change == 1:
         return (word ^ 0x80808080) & 0xFFFFFFFF
-    return spread(word & 0xFFFFFFFF) if change == 2 else word
+    return sorted_bits(word & 0xFFFFFFFF) if change == 2 else word
 
 
 @inline

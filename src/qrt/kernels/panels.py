@@ -12,7 +12,7 @@ from typing import Literal
 
 from qrt.kernels.layout import PACK_FIELD, fill
 
-Change = Literal["none", "flip", "spread"]
+Change = Literal["none", "flip", "sort"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class PanelFormat:
 
     def table(self, n_in: int) -> list[int]:
         """The fields as PACK_FIELD records; a row of `n_in` plain numbers counts as one block."""
-        changes = {"none": 0, "flip": 1, "spread": 2}
+        changes = {"none": 0, "flip": 1, "sort": 2}
         return [
             number
             for f in self.fields
@@ -78,13 +78,13 @@ PANEL_FORMATS: dict[str, PanelFormat] = {
         PanelFormat("Q4_0", 32, 18, (_half(0), Field(2, 4)), bits=4, zero=8),
         PanelFormat("Q4_1", 32, 20, (_half(0), _half(2), Field(4, 4)), bits=4, mins=1),
         PanelFormat(
-            "Q5_0", 32, 22, (_half(0), Field(2, 1, change="spread"), Field(6, 4)), bits=5, zero=16
+            "Q5_0", 32, 22, (_half(0), Field(2, 1, change="sort"), Field(6, 4)), bits=5, zero=16
         ),
         PanelFormat(
             "Q5_1",
             32,
             24,
-            (_half(0), _half(2), Field(4, 1, change="spread"), Field(8, 4)),
+            (_half(0), _half(2), Field(4, 1, change="sort"), Field(8, 4)),
             bits=5,
             mins=1,
         ),

@@ -67,7 +67,7 @@ def repeat(count: int) -> Any:
     return again
 
 
-def spread(count: int) -> Any:
+def repeat_each(count: int) -> Any:
     """An intrinsic of a vector: every 16 lanes `count` times, then the next."""
 
     @intrinsic

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from qrt.formats.cache_types import CACHE_BYTES
 from qrt.kernels.activations import padded
 from qrt.kernels.intrinsics import load_i32, load_i64
 from qrt.kernels.kv_caches import CACHES
-from qrt.kernels.layout import KV_BYTES, PAGE, SCRATCH, STEP, STORE_KV
+from qrt.kernels.layout import PAGE, SCRATCH, STEP, STORE_KV
 from qrt.kernels.rows import page_of
 
 
@@ -15,7 +16,7 @@ def build(k_type: str, v_type: str) -> Any:
     """Writes the k and v of every row into its page."""
     write_k, _ = CACHES[k_type].writers(k_type)
     _, write_v = CACHES[v_type].writers(v_type)
-    k_bytes, v_bytes = KV_BYTES[k_type], KV_BYTES[v_type]
+    k_bytes, v_bytes = CACHE_BYTES[k_type], CACHE_BYTES[v_type]
 
     def store_kv(step, args, thread, n_threads):
         n_rows, positions = load_i64(step + STEP.n_rows), load_i64(step + STEP.positions)

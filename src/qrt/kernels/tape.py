@@ -21,7 +21,8 @@ from qrt.kernels.llvm import is_arm
 I32, I64 = ir.IntType(32), ir.IntType(64)
 
 SPINS = 2000
-"""Pauses (some 40 ns each) before a waiting thread yields its core."""
+"""Pauses (some 40 ns each) before a waiting thread yields its core: 80 us, more than threads are
+apart at a barrier while each has a core, less than a time slice of the system (1 ms and more)."""
 
 IDLE_YIELDS = 3000
 """Yields before an idle worker goes back to be parked."""

@@ -5,19 +5,23 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Mapping
+from collections.abc import Sequence as Items
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
 
 from qrt.arch import build_graph
-from qrt.backends.base import Executor, Prepare, Progress, Settings, kv_types
+from qrt.backends.base import Executor, Progress, Settings, kv_types
 from qrt.config import MAX_THREADS, default_threads, read_env
 from qrt.errors import InputError, VocabError
 from qrt.formats.gguf import GGUFFile, open_gguf
 from qrt.formats.qtensor import QTensor
+from qrt.graph.cut import cut
 from qrt.graph.graph import Graph
 from qrt.runtime.capacity import capacities
 from qrt.runtime.checks import INT_MAX, check_int, shown
+from qrt.runtime.parts import PartsExecutor, backend_of_layers, runs_of
 from qrt.text import Tokenizer, load_tokenizer
 
 BACKENDS: Final[Mapping[str, str]] = {
@@ -41,12 +45,14 @@ class LoadOptions:
     n_threads: None: QRT_THREADS, what `qrt tune` measured, or one per CPU this process may use.
     kv_type: "f16", "f32", "q8_0" or "q4_0"; "q8_0,q4_0" for keys and values apart.
     backend: "auto", "cpu" or "reference".
+    layers: the backend of some layers, as {"0-3": "reference"}; None: `backend` runs all.
     """
 
     n_ctx: int | None = None
     n_threads: int | None = None
     kv_type: str = "f16"
     backend: str = "auto"
+    layers: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         if self.n_ctx is not None:
@@ -54,10 +60,12 @@ class LoadOptions:
         if self.n_threads is not None:
             check_int("n_threads", self.n_threads, 1, MAX_THREADS)
         kv_types(self.kv_type)
-        backends = ("auto", *BACKENDS)
-        if self.backend not in backends:
-            known = ", ".join(backends)
-            raise InputError(f"backend must be one of {known}, got {shown(self.backend)}")
+        if self.layers is not None and not isinstance(self.layers, Mapping):
+            raise InputError(f"layers must map ranges to backends, got {shown(self.layers)}")
+        for backend in (self.backend, *(self.layers or {}).values()):
+            if backend not in ("auto", *BACKENDS):
+                known = ", ".join(("auto", *BACKENDS))
+                raise InputError(f"backend must be one of {known}, got {shown(backend)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,31 +88,61 @@ def load(path: str | os.PathLike[str], options: LoadOptions, progress: Progress)
     The tokenizer is built on a thread meanwhile; `tokenizer.result()` waits for it and raises
     VocabError if the vocabulary is unusable. Raises GGUFError, ArchError, InputError, BackendError.
     """
-    backend = AUTO_BACKEND if options.backend == "auto" else options.backend
     file = open_gguf(path)
     where = str(path)
     graph = build_graph(file.metadata, file.tensors, where)
     n_ctx = _context(options.n_ctx, graph.n_ctx_train)
+    runs = _runs(options, graph)
     worker = ThreadPoolExecutor(1, thread_name_prefix="qrt-tokenizer")
     tokenizer = worker.submit(build_tokenizer, file.metadata, graph.n_vocab, where)
     worker.shutdown(wait=False)
-    env = read_env()
-    module = importlib.import_module(BACKENDS[backend])
-    choices = module.choices(env, options.n_threads)
-    max_rows = min(n_ctx, choices.prefill_rows)
-    settings = Settings(
-        n_threads=choices.prefill_threads or default_threads(env),
-        capacities=capacities(graph.states, n_ctx, max_rows),
-        max_rows=max_rows,
-        kv_type=options.kv_type,
-        n_ctx=n_ctx,
-        file=file,
-        decode_threads=choices.decode_threads,
-    )
-    prepare: Prepare = module.prepare
-    executor = prepare(graph, file.tensors, settings, progress)
+    executor = _prepare(graph, file, runs, n_ctx, options, progress)
     weight_bytes = bytes_per_token(graph, file.tensors)
+    backend = "+".join(dict.fromkeys(backend for _, backend in runs))
     return Loaded(file, graph, executor, tokenizer, n_ctx, backend, weight_bytes)
+
+
+def _runs(options: LoadOptions, graph: Graph) -> list[tuple[int, str]]:
+    """(first layer, backend) of each part of the graph."""
+    layers = {layer: _backend(name) for layer, name in (options.layers or {}).items()}
+    default = _backend(options.backend)
+    return runs_of(backend_of_layers(layers, default, graph.n_layers)) or [(0, default)]
+
+
+def _backend(name: str) -> str:
+    return AUTO_BACKEND if name == "auto" else name
+
+
+def _prepare(
+    graph: Graph,
+    file: GGUFFile,
+    runs: Items[tuple[int, str]],
+    n_ctx: int,
+    options: LoadOptions,
+    progress: Progress,
+) -> Executor:
+    """The graph on its backend, or its parts on theirs."""
+    env = read_env()
+    modules = [importlib.import_module(BACKENDS[backend]) for _, backend in runs]
+    choices = [module.choices(env, options.n_threads) for module in modules]
+    max_rows = min(n_ctx, *(choice.prefill_rows for choice in choices))
+    parts = [graph] if len(runs) == 1 else cut(graph, [first for first, _ in runs[1:]])
+    with ExitStack() as undo:
+        executors: list[Executor] = []
+        for part, module, choice in zip(parts, modules, choices, strict=True):
+            settings = Settings(
+                n_threads=choice.prefill_threads or default_threads(env),
+                capacities=capacities(graph.states, n_ctx, max_rows),
+                max_rows=max_rows,
+                kv_type=options.kv_type,
+                n_ctx=n_ctx,
+                file=file if len(parts) == 1 else None,
+                decode_threads=choice.decode_threads,
+            )
+            executors.append(module.prepare(part, file.tensors, settings, progress))
+            undo.callback(executors[-1].close)
+        undo.pop_all()
+    return executors[0] if len(executors) == 1 else PartsExecutor(executors)
 
 
 def bytes_per_token(graph: Graph, tensors: Mapping[str, QTensor]) -> int:

@@ -14,7 +14,7 @@ from itertools import product
 
 from qrt.backends.base import Progress
 from qrt.backends.cpu.ceilings import measure_read_gb_s
-from qrt.backends.cpu.states import kv_bytes_per_token
+from qrt.backends.cpu.states import kv_bytes
 from qrt.config import MAX_THREADS
 from qrt.errors import InputError
 from qrt.runtime.checks import INT_MAX, check_int
@@ -195,7 +195,7 @@ def _result(
     n_params = sum(total.n_params for total in totals)
     size = loaded.file.metadata.get("general.size_label") or short_count(n_params)
     settings = loaded.executor.settings
-    kv_bytes = test.n_depth * kv_bytes_per_token(loaded.graph.states, settings.kv_type)
+    kv_read = kv_bytes(loaded.graph.states, settings.kv_type, test.n_depth)
     return BenchResult(
         model_filename=str(loaded.file.path),
         model_type=f"{loaded.graph.arch} {size} {totals[0].qtype}",
@@ -208,7 +208,7 @@ def _result(
         test=test,
         test_time=test_time,
         samples_ns=samples_ns,
-        bytes_per_token=loaded.weight_bytes + kv_bytes,
+        bytes_per_token=loaded.weight_bytes + kv_read,
         read_gb_s=read_gb_s,
     )
 

@@ -12,13 +12,15 @@ import numpy as np
 
 from qrt.arch import build_graph
 from qrt.backends.base import kv_types
-from qrt.backends.cpu.states import kv_bytes_per_token
 from qrt.backends.cpu.placement import plan_placement
+from qrt.backends.cpu.states import kv_bytes, unit_bytes
 from qrt.backends.cpu.tuning import Tuning, read_tuning
 from qrt.config import read_env
 from qrt.errors import QrtError
 from qrt.formats.gguf import open_gguf
 from qrt.formats.qtensor import QTensor
+from qrt.graph.state import StateGroup
+from qrt.runtime.capacity import needs
 from qrt.runtime.loader import bytes_per_token
 
 _SHOWN_ITEMS = 4
@@ -46,9 +48,16 @@ class Running:
     weight_bytes_per_token: int
     kv_type: str
     kv_bytes_per_token: int
+    states: tuple[StateGroup, ...]
+    """What its layers remember of a sequence."""
     placement: dict[str, dict[str, int]]
     """Kind of op -> where it runs -> how many of them."""
     tuning: Tuning
+
+    def state_bytes(self, n_ctx: int) -> int:
+        """Memory of a sequence of `n_ctx` positions: pages of KV, fewer behind windows, and slots."""
+        held = zip(self.states, needs(self.states, n_ctx, 1), strict=True)
+        return sum(unit_bytes(group, self.kv_type) * n_units for group, n_units in held)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +130,8 @@ def _running(
         n_ctx_train=graph.n_ctx_train,
         weight_bytes_per_token=bytes_per_token(graph, tensors),
         kv_type=kv_type,
-        kv_bytes_per_token=kv_bytes_per_token(graph.states, kv_type),
+        kv_bytes_per_token=kv_bytes(graph.states, kv_type, 1),
+        states=graph.states,
         placement={kind: dict(counts) for kind, counts in placement.items()},
         tuning=read_tuning(read_env()),
     )

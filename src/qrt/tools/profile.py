@@ -18,7 +18,7 @@ from qrt.backends.cpu.executor import CpuExecutor
 from qrt.backends.cpu.profile import StepClock, StepTimes, Work, work_of
 from qrt.config import MAX_THREADS
 from qrt.errors import InputError
-from qrt.graph.batch import Phase
+from qrt.graph.batch import Phase, phase_of
 from qrt.runtime.checks import INT_MAX, check_int
 from qrt.runtime.engine import Engine
 from qrt.runtime.loader import Loaded, LoadOptions, load
@@ -109,7 +109,7 @@ class _Plan:
 def _plans(n_prompt: int, options: ProfileOptions, settings: Settings) -> Iterator[_Plan]:
     depth, threads_of = options.n_depth, settings.threads_of
     if n_prompt:
-        yield _Plan("prefill", n_prompt, threads_of("prefill"), [depth] * _N_PREFILLS)
+        yield _Plan("prefill", n_prompt, threads_of(phase_of(n_prompt)), [depth] * _N_PREFILLS)
     if options.n_gen:
         yield _Plan("decode", 1, threads_of("decode"), range(depth, depth + options.n_gen))
 
@@ -120,7 +120,7 @@ class _Runner:
     def __init__(self, loaded: Loaded, progress: Progress) -> None:
         assert isinstance(loaded.executor, CpuExecutor)
         self._executor = loaded.executor
-        self._engine = Engine(loaded.executor, loaded.n_ctx)
+        self._engine = Engine(loaded.executor, loaded.graph.states, loaded.n_ctx)
         self._clock = StepClock(loaded.executor, progress)
         self._loaded = loaded
         self._seq = self._engine.open()
@@ -145,14 +145,11 @@ class _Runner:
     def _step(self, plan: _Plan, start: int) -> StepTimes:
         """One step at position `start`, what lies before it being there."""
         tokens, engine, seq = self._tokens, self._engine, self._seq
-        engine.acquire(seq, self, tokens[: start + 1])  # cuts to at most `start`
-        try:
-            if len(seq) < start:
-                engine.prefill(seq, tokens[len(seq) : start])
-            rows = tokens[start : start + plan.n_rows]
-            return self._clock.time(lambda: engine.prefill(seq, rows, phase=plan.phase))
-        finally:
-            engine.park(seq, self)
+        n_kept = engine.cut(seq, start)
+        if n_kept < start:
+            engine.append(seq, tokens[n_kept:start])
+        rows = tokens[start : start + plan.n_rows]
+        return self._clock.time(lambda: engine.append(seq, rows))
 
     def close(self) -> None:
         self._engine.close()

@@ -29,9 +29,9 @@ from qrt.backends.cpu.tuning import (
 )
 from qrt.config import read_env
 from qrt.formats.gguf import open_gguf
+from qrt.runtime.capacity import capacities
 from qrt.runtime.checks import check_int
 from qrt.runtime.engine import Engine
-from qrt.runtime.capacity import capacities
 from qrt.tools.tune_model import TuneModel, random_model
 
 MIN_GAIN = 0.05
@@ -161,33 +161,28 @@ class _Trial:
             n_ctx=_N_PROMPT,
             decode_threads=choices.decode_threads,
         )
-        self._engine = Engine(prepare(graph, model.tensors, settings, progress), _N_PROMPT)
+        executor = prepare(graph, model.tensors, settings, progress)
+        self._engine = Engine(executor, graph.states, _N_PROMPT)
         self._seq = self._engine.open()
         self._tokens = random.Random(_SEED).choices(range(graph.n_vocab), k=_N_PROMPT)
 
     def prefill_s(self) -> float:
         """Seconds of a prompt of _N_PROMPT tokens."""
-        return self._seconds(_N_PROMPT, lambda tokens: self._engine.prefill(self._seq, tokens))
+        return self._seconds(_N_PROMPT, chunk=None)
 
     def decode_s(self) -> float:
         """Seconds of _N_GEN tokens, one by one."""
+        return self._seconds(_N_GEN, chunk=1)
 
-        def decode(tokens: Sequence[int]) -> None:
-            for token in tokens:
-                self._engine.decode([(self._seq, token)])
-
-        return self._seconds(_N_GEN, decode)
-
-    def _seconds(self, n_tokens: int, run: Callable[[Sequence[int]], object]) -> float:
-        """Of a run on so many tokens and an empty sequence; one on one token wakes the threads."""
+    def _seconds(self, n_tokens: int, chunk: int | None) -> float:
+        """Of so many tokens on an empty sequence; those of one token before wake the threads."""
         time.sleep(_SETTLE_S)
         seconds = 0.0
         for tokens in (self._tokens[:1], self._tokens[:n_tokens]):
-            self._engine.acquire(self._seq, self, tokens[:1])
+            self._engine.cut(self._seq, 0)
             start = time.perf_counter()
-            run(tokens)
+            self._engine.append(self._seq, tokens, chunk=chunk)
             seconds = time.perf_counter() - start
-            self._engine.park(self._seq, self)
         return seconds
 
     def close(self) -> None:

@@ -10,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qrt.backends.base import Cancelled, Settings, check_batch, not_finite
-from qrt.backends.cpu.memory import address
 from qrt.backends.cpu.placement import placement
 from qrt.backends.cpu.recorder import Recorder
+from qrt.backends.cpu.step import StepMemory
 from qrt.backends.cpu.tiling import few, tiling_for, tilings
-from qrt.graph.batch import Batch, Phase, phase_of
+from qrt.graph.batch import FEW_ROWS, Batch, Phase, phase_of
 from qrt.kernels.isa import Tier
-from qrt.kernels.layout import SCRATCH, STEP
-from qrt.kernels.team import Team, aligned
+from qrt.kernels.team import Team
 
 
 class Walk(Protocol):
@@ -41,66 +40,35 @@ class CpuExecutor:
         """What walks the tapes of a phase; `qrt.backends.cpu.profile` puts a clock in its place."""
         self._teams = teams
         self._tapes = {tiling: recorder.tape(tiling) for tiling in tilings(tier)}
-        self._scratch = aligned(SCRATCH * max(team.n_threads for team in teams.values()))
-        self._step = aligned(STEP.size)
-        self._words = self._step.view(np.int64)
-        self._output = np.empty(0, np.float32)
-        self._frequencies = [(spec, np.array(spec.inv_freq)) for spec in recorder.rope_tables]
+        self._tape_for = [
+            self._tapes[tiling_for(tier, n_rows)].records for n_rows in range(1, FEW_ROWS + 2)
+        ]
+        graph = recorder.graph
+        n_threads = max(team.n_threads for team in teams.values())
+        self._memory = StepMemory(
+            len(graph.states), settings.max_rows, n_threads, recorder.rope_tables
+        )
+        self._width = graph.widths[graph.output]
+        self._gives_logits = recorder.plan.tasks[-1].of_logits
         self._cancelled = False
-
-    def _set(self, field: str, value: int) -> None:
-        self._words[getattr(STEP, field) // 8] = value
 
     def step(self, batch: Batch, hidden: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Runs one step; see `qrt.backends.base.Executor`."""
-        recorder = self.recorder
-        graph = recorder.graph
-        check_batch(batch, graph, self.settings)
-        n_rows, n_logits = batch.n_rows, batch.n_logits
-        n_out = n_logits if recorder.plan.tasks[-1].of_logits else n_rows
-        width = graph.widths[graph.output]
-        if self._output.size < n_out * width:
-            self._output = np.empty(n_out * width, np.float32)
-        tokens, positions, logit_rows = _rows(batch)
-        tables, row_tables = _tables(batch)
-        rope = self._rope(positions)
-        if hidden is not None:
-            hidden = np.ascontiguousarray(hidden, np.float32)
-        for field, value in (
-            ("cancel", 0),
-            ("fault", 0),
-            ("n_rows", n_rows),
-            ("n_logits", n_logits),
-            ("tokens", address(tokens)),
-            ("positions", address(positions)),
-            ("tables", address(tables)),
-            ("logit_rows", address(logit_rows)),
-            ("hidden", 0 if hidden is None else address(hidden)),
-            ("output", address(self._output)),
-            ("rope", address(rope)),
-            ("scratch", address(self._scratch)),
-        ):
-            self._set(field, value)
-        if self._cancelled:  # set before or after the word above was cleared, it is seen
+        check_batch(batch, self.recorder.graph, self.settings)
+        memory, n_rows = self._memory, batch.n_rows
+        memory.fill(batch, hidden)
+        output = memory.output(batch.n_logits if self._gives_logits else n_rows, self._width)
+        memory.clear()
+        if self._cancelled:  # set before or after the record was cleared, it is seen
             raise Cancelled
         phase = phase_of(n_rows)
-        tape = self._tapes[tiling_for(self.tier, n_rows)].records
-        self.walks[phase](tape, address(self._step), interruptible=phase == "prefill")
-        del row_tables
-        if self._words[STEP.cancel // 8]:
+        tape = self._tape_for[min(n_rows, FEW_ROWS + 1) - 1]
+        self.walks[phase](tape, memory.address, interruptible=phase == "prefill")
+        if memory.is_cancelled:
             raise Cancelled
-        if fault := int(self._words[STEP.fault // 8]):
-            raise not_finite(fault - 1)
-        return self._output[: n_out * width].reshape(n_out, width)
-
-    def _rope(self, positions: NDArray[np.int32]) -> NDArray[np.float32]:
-        """cos and sin of every spec, row and pair: (n_specs, n_rows, 2, rope_dim / 2) float32."""
-        parts = []
-        for spec, inv_freq in self._frequencies:
-            angles = positions[:, None] * inv_freq  # (n_rows, rope_dim / 2)
-            both = np.stack([np.cos(angles), np.sin(angles)], axis=1) * spec.mscale
-            parts.append(both.astype(np.float32).ravel())
-        return np.concatenate(parts) if parts else np.empty(0, np.float32)
+        if memory.fault:
+            raise not_finite(memory.fault - 1)
+        return output
 
     def copy_page(self, group: int, source: int, target: int) -> None:
         """Copies a page of a KV group, of all its layers, over another."""
@@ -110,7 +78,7 @@ class CpuExecutor:
     def cancel(self) -> None:
         """Stops the step under way, and every later one, from any thread."""
         self._cancelled = True
-        self._set("cancel", 1)
+        self._memory.cancel()
 
     def placement(self) -> list[tuple[str, str]]:
         """(op, kernel) in order."""
@@ -122,34 +90,3 @@ class CpuExecutor:
         for team in set(self._teams.values()):
             team.close()
         del self.recorder, self._tapes
-
-
-def _rows(
-    batch: Batch,
-) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
-    """Tokens (n_rows,), positions (n_rows,) and the rows that give logits (n_logits,)."""
-    tokens, positions, logit_rows, n_before = [], [], [], 0
-    for segment in batch.segments:
-        n_rows = len(segment.tokens)
-        tokens.append(segment.tokens)
-        positions.append(np.arange(segment.start, segment.start + n_rows, dtype=np.int32))
-        logit_rows.append(segment.logit_rows + n_before)
-        n_before += n_rows
-    one, two, three = (
-        np.ascontiguousarray(parts[0] if len(parts) == 1 else np.concatenate(parts), np.int32)
-        for parts in (tokens, positions, logit_rows)
-    )
-    return one, two, three
-
-
-def _tables(batch: Batch) -> tuple[NDArray[np.int64], list[NDArray[np.generic]]]:
-    """For each state group where the addresses of its rows' tables are; what must stay alive."""
-    kept: list[NDArray[np.generic]] = []
-    groups = []
-    n_rows = [len(segment.tokens) for segment in batch.segments]
-    for tables in zip(*(segment.tables for segment in batch.segments), strict=True):
-        own = [np.ascontiguousarray(table, np.int32) for table in tables]
-        rows = np.repeat(np.array([address(table) for table in own], np.int64), n_rows)
-        kept += [*own, rows]
-        groups.append(address(rows))
-    return np.array(groups, np.int64), kept

@@ -32,4 +32,4 @@ def reserve(n_bytes: int, *, huge: bool = False) -> NDArray[np.uint8]:
 
 def address(array: NDArray[np.generic]) -> int:
     """Where an array's first byte lies."""
-    return int(array.ctypes.data)
+    return int(array.__array_interface__["data"][0])

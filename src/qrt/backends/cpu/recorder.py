@@ -12,7 +12,7 @@ from qrt.backends.cpu.memory import address, reserve
 from qrt.backends.cpu.ops import runner
 from qrt.backends.cpu.states import States
 from qrt.backends.cpu.tiling import Tiling
-from qrt.backends.cpu.variant import LANES, LINES, Variant
+from qrt.backends.cpu.variant import FLOATS, LINES, Variant
 from qrt.backends.cpu.weights import Weight
 from qrt.graph.graph import Graph
 from qrt.graph.lower import F32, Plan, Task
@@ -111,8 +111,8 @@ class Recorder:
         assert out is not None
         return {
             "lines": self.at(out, LINES) if LINES in task.forms else 0,
-            "lanes": self.at(out, LANES) if LANES in task.forms else 0,
-            "tile": self.variant.tiling.rows,
+            "floats": self.at(out, FLOATS) if FLOATS in task.forms else 0,
+            "tile_rows": self.variant.tiling.rows,
         }
 
     def pages(self, layer: int) -> dict[str, int]:

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from qrt.backends.base import kv_types
 from qrt.backends.cpu.memory import address, reserve
+from qrt.formats.cache_types import CACHE_BYTES
 from qrt.graph.batch import PAGE_LEN
 from qrt.graph.state import KV, StateGroup
-from qrt.kernels.layout import KV_BYTES, PAGE
+from qrt.kernels.layout import PAGE
 
 assert PAGE == PAGE_LEN
 
@@ -33,7 +34,7 @@ def layer_bytes(group: StateGroup, kv_type: str) -> int:
     """Bytes of one layer in a page or slot of a group. V that is in K is stored beside it too."""
     if not isinstance(group, KV):
         return group.n_bytes
-    k_bytes, v_bytes = (KV_BYTES[part] for part in kv_types(kv_type))
+    k_bytes, v_bytes = (CACHE_BYTES[part] for part in kv_types(kv_type))
     values = -(-group.k_width // 32) * k_bytes + -(-group.v_width // 32) * v_bytes
     return group.n_kv_heads * PAGE * values
 
@@ -43,10 +44,13 @@ def unit_bytes(group: StateGroup, kv_type: str) -> int:
     return len(group.layers) * layer_bytes(group, kv_type)
 
 
-def kv_bytes_per_token(groups: Iterable[StateGroup], kv_type: str) -> int:
-    """Bytes that one position takes in all layers."""
-    kv = (group for group in groups if isinstance(group, KV))
-    return sum(unit_bytes(group, kv_type) for group in kv) // PAGE
+def kv_bytes(groups: Iterable[StateGroup], kv_type: str, n_positions: int) -> int:
+    """Bytes that attention reads of so many positions: in windowed layers of those in the window."""
+    return sum(
+        unit_bytes(group, kv_type) * min(n_positions, group.window or n_positions) // PAGE
+        for group in groups
+        if isinstance(group, KV)
+    )
 
 
 def reserve_states(

@@ -13,15 +13,15 @@ from qrt.graph.lower import F32, Task
 from qrt.kernels import layout
 from qrt.kernels.panels import PANEL_FORMATS
 
-LINES, LANES = "lines", "lanes"
+LINES, FLOATS = "lines", "floats"
 """Forms of activations: quantized lines for quantized weights, float32 tiles for the others."""
 
-FORM_BYTES = {F32: 4.0, LINES: layout.LINE / 32, LANES: 4.0}
+FORM_BYTES = {F32: 4.0, LINES: layout.LINE / 32, FLOATS: 4.0}
 
 
 def form_for(qtype: str) -> str:
     """The form in which weights of `qtype` want their input."""
-    return LINES if PANEL_FORMATS[qtype].quantized else LANES
+    return LINES if PANEL_FORMATS[qtype].quantized else FLOATS
 
 
 def bits(value: float) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
@@ -11,35 +11,26 @@ from numpy.typing import NDArray
 
 from qrt.backends.base import Cancelled, Choices, Progress, Settings, check_batch, kv_types
 from qrt.backends.reference.ops import run
-from qrt.backends.reference.step import Array, Pages, Step, as_given
+from qrt.backends.reference.step import Array, Pages, Step
 from qrt.config import Env
+from qrt.formats.cache_types import CACHE_TYPES
 from qrt.formats.qtensor import QTensor
-from qrt.formats.quants import QTYPES
+from qrt.formats.qtype import QType
 from qrt.graph.batch import Batch
 from qrt.graph.graph import Graph
 from qrt.graph.state import KV, PAGE_LEN
 
 
-def through_blocks(qtype: str, rows: Array) -> Array:
-    """What a cache of `qtype` keeps of rows (n_kv_heads, head_dim)."""
-    quantize = QTYPES[qtype].quantize
-    assert quantize is not None
+def through(qtype: QType, rows: Array) -> Array:
+    """What a cache of `qtype` keeps of rows (n_kv_heads, width)."""
+    assert qtype.quantize is not None
     padded = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 32))).astype(np.float32)
-    kept = QTYPES[qtype].dequantize(quantize(padded.reshape(-1, 32))).reshape(padded.shape)
-    return kept[:, : rows.shape[1]].astype(np.float64)
-
-
-CACHES: dict[str, tuple[type[np.floating], Callable[[Array], Array]]] = {
-    "f16": (np.float16, as_given),
-    "f32": (np.float32, as_given),
-    "q8_0": (np.float32, partial(through_blocks, "Q8_0")),
-    "q4_0": (np.float32, partial(through_blocks, "Q4_0")),
-}
-"""The type of the pages, and what rows go through before they are stored."""
+    kept = qtype.dequantize(qtype.quantize(padded.reshape(-1, qtype.block_size)))
+    return kept.reshape(padded.shape)[:, : rows.shape[1]].astype(np.float64)
 
 
 class ReferenceExecutor:
-    """A prepared model: weights in float64, pages in the type of the cache."""
+    """A prepared model: weights in float64, pages of what the type of the cache keeps."""
 
     def __init__(
         self,
@@ -119,8 +110,8 @@ def prepare(
 
 def _pages(group: KV, n_pages: int, kv_type: str) -> Pages:
     """Pages of one layer."""
-    (k_dtype, k_rounded), (v_dtype, v_rounded) = (CACHES[t] for t in kv_types(kv_type))
+    k_rounded, v_rounded = (partial(through, CACHE_TYPES[part]) for part in kv_types(kv_type))
     shape = (n_pages, PAGE_LEN, group.n_kv_heads)
-    k = np.zeros((*shape, group.k_width), k_dtype)
-    v = k[..., : group.v_width] if group.v_in_k else np.zeros((*shape, group.v_width), v_dtype)
+    k = np.zeros((*shape, group.k_width), np.float32)
+    v = k[..., : group.v_width] if group.v_in_k else np.zeros((*shape, group.v_width), np.float32)
     return Pages(k, v, k_rounded, v_rounded)

@@ -16,14 +16,9 @@ from qrt.graph.state import KV, PAGE_LEN, Recurrent
 Array = NDArray[np.float64]
 
 
-def as_given(rows: Array) -> Array:
-    """What a cache of floats keeps of rows, but for its type."""
-    return rows
-
-
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """KV storage of one layer, in the type of the cache; V may be the first values of K."""
+    """KV storage of one layer, float32; V may be the first values of K."""
 
     k: NDArray[Any]  # (n_pages, PAGE_LEN, n_kv_heads, k_width)
     v: NDArray[Any]  # (n_pages, PAGE_LEN, n_kv_heads, v_width)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from qrt.formats.qtype import QType
 from qrt.formats.quants.iq4_nl import LEVELS
-from qrt.formats.quants.unpack import as_blocks, column, fields, spread
+from qrt.formats.quants.unpack import as_blocks, column, fields, scaled
 
 BLOCK = np.dtype([("d", "<f2"), ("scales_h", "u1", 2), ("scales_l", "u1", 4), ("qs", "u1", 128)])
 
@@ -27,7 +27,7 @@ def dequantize(blocks: NDArray[np.uint8]) -> NDArray[np.float32]:
     b = as_blocks(blocks, BLOCK)
     scales = fields(b["scales_l"], 1, 4) | fields(b["scales_h"], 1, 2) << 4
     centred = column(b["d"]) * (scales.view(np.int8) - np.int8(32))
-    return spread(LEVELS[fields(b["qs"], 16, 4)], centred)
+    return scaled(LEVELS[fields(b["qs"], 16, 4)], centred)
 
 
 IQ4_XS = QType("IQ4_XS", 23, 256, BLOCK.itemsize, dequantize)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qrt.formats.qtype import QType
-from qrt.formats.quants.unpack import as_blocks, column, fields, spread
+from qrt.formats.quants.unpack import as_blocks, column, fields, scaled
 
 BLOCK = np.dtype([("scales", "u1", 16), ("qs", "u1", 64), ("d", "<f2"), ("dmin", "<f2")])
 
@@ -25,7 +25,7 @@ def dequantize(blocks: NDArray[np.uint8]) -> NDArray[np.float32]:
     b = as_blocks(blocks, BLOCK)
     scales = column(b["d"]) * (b["scales"] & 15)
     mins = column(b["dmin"]) * (b["scales"] >> 4)
-    return spread(fields(b["qs"], 32, 2), scales, mins)
+    return scaled(fields(b["qs"], 32, 2), scales, mins)
 
 
 Q2_K = QType("Q2_K", 10, 256, BLOCK.itemsize, dequantize)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qrt.formats.qtype import QType
-from qrt.formats.quants.unpack import as_blocks, column, fields, spread
+from qrt.formats.quants.unpack import as_blocks, column, fields, scaled
 
 BLOCK = np.dtype([("hmask", "u1", 32), ("qs", "u1", 64), ("scales", "u1", 12), ("d", "<f2")])
 
@@ -27,7 +27,7 @@ def dequantize(blocks: NDArray[np.uint8]) -> NDArray[np.float32]:
     scales = fields(b["scales"][:, :8], 8, 4) | fields(b["scales"][:, 8:], 4, 2) << 4
     q = fields(b["qs"], 32, 2) | fields(b["hmask"], 32, 1) << 2
     centred = column(b["d"]) * (scales.view(np.int8) - np.int8(32))
-    return spread(q.view(np.int8) - np.int8(4), centred)
+    return scaled(q.view(np.int8) - np.int8(4), centred)
 
 
 Q3_K = QType("Q3_K", 11, 256, BLOCK.itemsize, dequantize)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qrt.formats.qtype import QType
-from qrt.formats.quants.unpack import as_blocks, column, fields, scales_and_mins, spread
+from qrt.formats.quants.unpack import as_blocks, column, fields, scaled, scales_and_mins
 
 BLOCK = np.dtype([("d", "<f2"), ("dmin", "<f2"), ("scales", "u1", 12), ("qs", "u1", 128)])
 
@@ -24,7 +24,7 @@ BLOCK = np.dtype([("d", "<f2"), ("dmin", "<f2"), ("scales", "u1", 12), ("qs", "u
 def dequantize(blocks: NDArray[np.uint8]) -> NDArray[np.float32]:
     b = as_blocks(blocks, BLOCK)
     scales, mins = scales_and_mins(b["scales"])
-    return spread(fields(b["qs"], 32, 4), column(b["d"]) * scales, column(b["dmin"]) * mins)
+    return scaled(fields(b["qs"], 32, 4), column(b["d"]) * scales, column(b["dmin"]) * mins)
 
 
 Q4_K = QType("Q4_K", 12, 256, BLOCK.itemsize, dequantize)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qrt.formats.qtype import QType
-from qrt.formats.quants.unpack import as_blocks, column, fields, scales_and_mins, spread
+from qrt.formats.quants.unpack import as_blocks, column, fields, scaled, scales_and_mins
 
 BLOCK = np.dtype(
     [("d", "<f2"), ("dmin", "<f2"), ("scales", "u1", 12), ("qh", "u1", 32), ("qs", "u1", 128)]
@@ -28,7 +28,7 @@ def dequantize(blocks: NDArray[np.uint8]) -> NDArray[np.float32]:
     b = as_blocks(blocks, BLOCK)
     scales, mins = scales_and_mins(b["scales"])
     q = fields(b["qs"], 32, 4) | fields(b["qh"], 32, 1) << 4
-    return spread(q, column(b["d"]) * scales, column(b["dmin"]) * mins)
+    return scaled(q, column(b["d"]) * scales, column(b["dmin"]) * mins)
 
 
 Q5_K = QType("Q5_K", 13, 256, BLOCK.itemsize, dequantize)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qrt.formats.qtype import QType
-from qrt.formats.quants.unpack import as_blocks, column, fields, spread
+from qrt.formats.quants.unpack import as_blocks, column, fields, scaled
 
 BLOCK = np.dtype([("ql", "u1", 128), ("qh", "u1", 64), ("scales", "i1", 16), ("d", "<f2")])
 
@@ -24,7 +24,7 @@ BLOCK = np.dtype([("ql", "u1", 128), ("qh", "u1", 64), ("scales", "i1", 16), ("d
 def dequantize(blocks: NDArray[np.uint8]) -> NDArray[np.float32]:
     b = as_blocks(blocks, BLOCK)
     q = fields(b["ql"], 64, 4) | fields(b["qh"], 32, 2) << 4
-    return spread(q.view(np.int8) - np.int8(32), column(b["d"]) * b["scales"])
+    return scaled(q.view(np.int8) - np.int8(32), column(b["d"]) * b["scales"])
 
 
 Q6_K = QType("Q6_K", 14, 256, BLOCK.itemsize, dequantize)

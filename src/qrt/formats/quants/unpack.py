@@ -46,7 +46,7 @@ def scales_and_mins(packed: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArr
     return scales, mins
 
 
-def spread(
+def scaled(
     q: NDArray[Any], scales: NDArray[np.float32], mins: NDArray[np.float32] | None = None
 ) -> NDArray[np.float32]:
     """q * scale - min, one scale (and min) for each equal run of a block.

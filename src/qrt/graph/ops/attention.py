@@ -46,7 +46,7 @@ class Attention(Op):
     def state_reads(self) -> tuple[tuple[str, int], ...]:
         return ((KV.kind, self.layer),)
 
-    def work(self, widths: Mapping[str, int], n_rows: int, start: int) -> Work:  # noqa: ARG002
+    def work(self, widths: Mapping[str, int], n_rows: int, start: int) -> Work:
         window = self.window or start + n_rows
         n_pairs = sum(min(start + row + 1, window) for row in range(n_rows))
         flops = 2 * n_pairs * self.n_heads * (self.k_width + self.v_width)

@@ -24,16 +24,16 @@ class Embed(Op):
     def reads(self) -> tuple[str, ...]:
         return ()
 
-    def width(self, widths: Mapping[str, int]) -> int:  # noqa: ARG002
+    def width(self, widths: Mapping[str, int]) -> int:
         return self.dim
 
-    def weights(self, widths: Mapping[str, int]) -> tuple[WeightUse, ...]:  # noqa: ARG002
+    def weights(self, widths: Mapping[str, int]) -> tuple[WeightUse, ...]:
         return (WeightUse(self.table, (self.n_vocab, self.dim), "table"),)
 
-    def rows(self, rows_of: Mapping[str, str]) -> str:  # noqa: ARG002
+    def rows(self, rows_of: Mapping[str, str]) -> str:
         return ALL
 
-    def work(self, widths: Mapping[str, int], n_rows: int, start: int) -> Work:  # noqa: ARG002
+    def work(self, widths: Mapping[str, int], n_rows: int, start: int) -> Work:
         return Work(weights={self.table: n_rows / self.n_vocab})
 
     @property

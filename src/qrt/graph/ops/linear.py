@@ -26,14 +26,14 @@ class Linear(Op):
     def reads(self) -> tuple[str, ...]:
         return (self.x,)
 
-    def width(self, widths: Mapping[str, int]) -> int:  # noqa: ARG002
+    def width(self, widths: Mapping[str, int]) -> int:
         return self.n_out
 
     def weights(self, widths: Mapping[str, int]) -> tuple[WeightUse, ...]:
         matrix = WeightUse(self.weight, (self.n_out, widths[self.x]), "matmul", self.x)
         return (matrix,) if self.bias is None else (matrix, WeightUse(self.bias, (self.n_out,)))
 
-    def work(self, widths: Mapping[str, int], n_rows: int, start: int) -> Work:  # noqa: ARG002
+    def work(self, widths: Mapping[str, int], n_rows: int, start: int) -> Work:
         return Work(2 * n_rows * widths[self.x] * self.n_out)
 
     @property

@@ -32,7 +32,7 @@ class Norm(Op):
         assert widths[self.x] % self.group == 0, self.out
         return widths[self.x]
 
-    def weights(self, widths: Mapping[str, int]) -> tuple[WeightUse, ...]:  # noqa: ARG002
+    def weights(self, widths: Mapping[str, int]) -> tuple[WeightUse, ...]:
         names = (self.weight, self.bias)
         return tuple(WeightUse(name, (self.group,)) for name in names if name is not None)
 

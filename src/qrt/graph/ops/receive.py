@@ -21,8 +21,8 @@ class Receive(Op):
     def reads(self) -> tuple[str, ...]:
         return ()
 
-    def width(self, widths: Mapping[str, int]) -> int:  # noqa: ARG002
+    def width(self, widths: Mapping[str, int]) -> int:
         return self.dim
 
-    def rows(self, rows_of: Mapping[str, str]) -> str:  # noqa: ARG002
+    def rows(self, rows_of: Mapping[str, str]) -> str:
         return ALL

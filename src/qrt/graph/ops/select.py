@@ -22,5 +22,5 @@ class Select(Op):
     def reads(self) -> tuple[str, ...]:
         return (self.x,)
 
-    def rows(self, rows_of: Mapping[str, str]) -> str:  # noqa: ARG002
+    def rows(self, rows_of: Mapping[str, str]) -> str:
         return LOGITS

@@ -34,16 +34,16 @@ def nibbles(p):
 
 
 @inline
-def fifth_bits(spread):
+def fifth_bits(bits):
     """Bit 4 of 32 codes, from words whose bit 8 b + g belongs to element 4 g + b."""
     ones = 0x10101010
     low = concat(
-        concat((spread << 4) & ones, (spread << 3) & ones),
-        concat((spread << 2) & ones, (spread << 1) & ones),
+        concat((bits << 4) & ones, (bits << 3) & ones),
+        concat((bits << 2) & ones, (bits << 1) & ones),
     )
     high = concat(
-        concat(spread & ones, (spread >> 1) & ones),
-        concat((spread >> 2) & ones, (spread >> 3) & ones),
+        concat(bits & ones, (bits >> 1) & ones),
+        concat((bits >> 2) & ones, (bits >> 3) & ones),
     )
     return concat(low, high)
 
