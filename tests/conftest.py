@@ -7,6 +7,7 @@ import pytest
 from hub_server import hub, hub_cache  # noqa: F401
 from hypothesis import settings
 from kernels import BEST, RUNNABLE, TIER_KERNELS, Lab
+from letters import loaded, make, model  # noqa: F401
 from oracles import data_folder
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)

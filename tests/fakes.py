@@ -92,7 +92,7 @@ class FakeExecutor:
         ]
         self.cancelled = threading.Event()
 
-    def step(self, batch: Batch, hidden: None = None) -> NDArray[np.float32]:
+    def step(self, batch: Batch) -> NDArray[np.float32]:
         assert not self.closed
         assert 0 < batch.n_rows <= self.settings.max_rows
         for number, group in enumerate(self.groups):

@@ -122,7 +122,7 @@ def test_a_fork_shares_its_pages_until_it_writes(n):
     free = run.n_free_pages
     twin = run.fork(seq)
     assert run.n_free_pages == free
-    for token in (1, 2):
+    for _ in range(2):
         a, b = run.append(seq, [3]), run.append(twin, [4])
     assert np.array_equal(a, expected([*text(n), 3, 3]))
     assert np.array_equal(b, expected([*text(n), 4, 4]))
@@ -148,9 +148,7 @@ def test_a_step_mixes_decoding_verifying_and_a_prompt():
         for seq, n, m, k in zip(seqs, lengths, added, wanted, strict=True)
     ])  # fmt: skip
     ends = [
-        n + m - k + i + 1
-        for n, m, k in zip(lengths, added, wanted, strict=True)
-        for i in range(k)
+        n + m - k + i + 1 for n, m, k in zip(lengths, added, wanted, strict=True) for i in range(k)
     ]
     for row, end in zip(logits, ends, strict=True):
         assert np.array_equal(row, expected(text(end))[0])

@@ -7,33 +7,44 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from fakes import EOS, N_VOCAB, PROMPT, FakeTokenizer, executor, spell, start, tokens
+from fakes import (
+    EOS,
+    GROUPS,
+    N_VOCAB,
+    PLAIN,
+    PROMPT,
+    FakeTokenizer,
+    alone,
+    engine,
+    spell,
+    start,
+    tokens,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
 from qrt.errors import ContextFullError, InputError
-from qrt.runtime.engine import Engine
 from qrt.runtime.options import GenerateOptions, options_from
 from qrt.runtime.stops import StopStrings
 
 
 def test_context_limit():
-    engine = Engine(executor(), 30)
+    run = engine(30)
     with pytest.raises(ContextFullError, match="the prompt has 30 tokens, the context holds 30"):
-        start(engine, [5] * 30)
-    records = list(start(engine, PROMPT, max_tokens=None))
+        start(run, [5] * 30)
+    records = list(start(run, PROMPT, max_tokens=None))
     assert len(records) == 10
     assert records[-1].finish_reason == "length"
-    seq = engine.open()
+    seq = run.open()
     with pytest.raises(ContextFullError, match="31 tokens do not fit the context of 30"):
-        engine.prefill(seq, [5] * 31)
+        run.append(seq, [5] * 31)
 
 
-def test_context_shift_drops_the_oldest_half_behind_what_is_kept():
-    fake = executor()
-    engine = Engine(fake, 30)
-    seq = engine.open()
-    stream = start(engine, seq=seq, context_shift=True, n_keep=4, max_tokens=40)
+@pytest.mark.parametrize("groups", [PLAIN, GROUPS])
+def test_context_shift_drops_the_oldest_half_behind_what_is_kept(groups):
+    run = engine(30, groups=groups)
+    seq = run.open(idle=True)
+    stream = start(run, seq=seq, context_shift=True, n_keep=4, max_tokens=40)
     history = PROMPT + tokens(stream)
     assert len(history) == 60
     kept = history[:4]
@@ -44,22 +55,22 @@ def test_context_shift_drops_the_oldest_half_behind_what_is_kept():
             expected = kept + expected[4:][13:]
         expected.append(token)
     assert seq.tokens == expected
-    engine.check_integrity()
+    run.check_integrity()
     with pytest.raises(InputError, match="n_keep must be between 0 and 15"):
-        start(engine, context_shift=True, n_keep=16)
+        start(run, context_shift=True, n_keep=16)
 
 
 def test_the_same_seed_gives_the_same_tokens_and_a_fresh_one_is_named():
-    first = tokens(start(Engine(executor(), 128)))
-    assert tokens(start(Engine(executor(), 128))) == first
-    assert tokens(start(Engine(executor(), 128), seed=2)) != first
-    stream = start(Engine(executor(), 128), seed=None)
+    first = alone()
+    assert alone() == first
+    assert alone(seed=2) != first
+    stream = start(engine(), seed=None)
     drawn = tokens(stream)
-    assert tokens(start(Engine(executor(), 128), seed=stream.seed)) == drawn
+    assert alone(seed=stream.seed) == drawn
 
 
 def test_records_and_timings():
-    records = list(start(Engine(executor(), 128), temperature=0))
+    records = list(start(engine(), temperature=0))
     assert all(r.finish_reason is None and r.timings is None for r in records[:-1])
     assert all(r.logprob <= 0 for r in records)
     last = records[-1]
@@ -72,8 +83,8 @@ def test_records_and_timings():
 
 
 def answer(text, **options):
-    engine = Engine(executor(script=spell(text, len(PROMPT))), 128)
-    records = list(start(engine, **{"max_tokens": 64, "ignore_eos": False, **options}))
+    run = engine(script=spell(text, len(PROMPT)))
+    records = list(start(run, **{"max_tokens": 64, "ignore_eos": False, **options}))
     return "".join(r.text for r in records), records
 
 
@@ -121,26 +132,26 @@ def test_stop_strings_do_not_depend_on_where_the_text_is_cut(text, strings):
 
 
 def test_cancel_ends_between_steps_and_frees_the_pages():
-    engine, cancel = Engine(executor(), 128), threading.Event()
-    stream = start(engine, cancel=cancel)
+    run, cancel = engine(), threading.Event()
+    stream = start(run, cancel=cancel)
     next(stream)
     cancel.set()
     assert list(stream) == []
-    assert engine.n_free_pages == 16
-    assert list(start(engine, cancel=cancel)) == []
-    engine.check_integrity()
+    assert run.n_free_pages == (16,)
+    assert list(start(run, cancel=cancel)) == []
+    run.check_integrity()
 
 
 def test_closing_a_stream_early_frees_the_pages():
-    engine = Engine(executor(), 128)
-    with start(engine) as stream:
+    run = engine()
+    with start(run) as stream:
         next(stream)
-        assert engine.n_free_pages < 16
-    assert engine.n_free_pages == 16
-    stream = start(engine)
+        assert run.n_free_pages < (16,)
+    assert run.n_free_pages == (16,)
+    stream = start(run)
     next(stream)
     del stream
-    assert engine.n_free_pages == 16
+    assert run.n_free_pages == (16,)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +168,7 @@ def test_closing_a_stream_early_frees_the_pages():
 )
 def test_prompts_are_checked(prompt, message):
     with pytest.raises(InputError, match=message):
-        start(Engine(executor(), 128), prompt)
+        start(engine(), prompt)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +199,7 @@ def test_prompts_are_checked(prompt, message):
 )
 def test_options_are_checked(bad):
     with pytest.raises(InputError):
-        start(Engine(executor(), 128), **bad)
+        start(engine(), **bad)
 
 
 def test_an_unknown_option_names_the_one_that_was_meant():
@@ -202,6 +213,6 @@ def test_defaults():
 
 def test_random_numbers_go_on_over_a_shift():
     flat = np.zeros(N_VOCAB, dtype=np.float32)
-    engine = Engine(executor(script=lambda _: flat), 24)
-    drawn = tokens(start(engine, max_tokens=60, context_shift=True))
+    run = engine(24, script=lambda _: flat)
+    drawn = tokens(start(run, max_tokens=60, context_shift=True))
     assert all(a != b for a, b in pairwise(drawn[i : i + 12] for i in range(0, 60, 12)))

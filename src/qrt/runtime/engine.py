@@ -54,6 +54,7 @@ class Engine:
         self._scheduler = Scheduler(executor, self._store, n_ctx, self.limits)
         self._turns = Turns()
         self._dropped: deque[Callable[[], None]] = deque()
+        self._is_settled = True
         self._closed = False
         self._free = weakref.finalize(self, executor.close)
         _ENGINES.add(self)
@@ -72,7 +73,7 @@ class Engine:
     def n_free_pages(self) -> tuple[int, ...]:
         """Those that nothing refers to."""
         with Alone(self._turns):
-            self._drain()
+            self._tidy()
             return tuple(pool.n_free for pool in self._store.pools)
 
     def open(self, *, idle: bool = False) -> Sequence:
@@ -82,6 +83,7 @@ class Engine:
         """
         with Alone(self._turns):
             self.check_open()
+            self._tidy()
             seq = self._store.open()
             seq.owner = None if idle else _HELD
             return seq
@@ -90,6 +92,7 @@ class Engine:
         """A second sequence that begins as `seq` stands, and shares what is stored of it."""
         with Alone(self._turns):
             self.check_open()
+            self._tidy()
             twin = self._store.fork(seq)
             twin.owner = _HELD if seq.owner is _HELD else None
             return twin
@@ -120,6 +123,7 @@ class Engine:
         Then `cut` goes back to the last that holds, or where that cannot be, to where `seq` stood.
         """
         with Alone(self._turns):
+            self._tidy()
             self._store.check(seq)
             self._store.keep(seq)
         return self.append(seq, tokens, n_logits=len(tokens))
@@ -128,7 +132,7 @@ class Engine:
         """One step over rows of different sequences; logits (n_logits, n_vocab) in order."""
         with Alone(self._turns):
             self.check_open()
-            self._drain()
+            self._tidy()
             growth = [(part.seq, len(part.tokens)) for part in rows]
             if self._store.short(growth):
                 self._store.make_room(growth)
@@ -136,16 +140,18 @@ class Engine:
                 logits = run_step(self._executor, self._store, rows).copy()
                 for part in rows:
                     self._store.commit(part.seq, part.tokens)
-            except BaseException as error:
-                self._store.settle()
-                if isinstance(error, Cancelled):
-                    raise ClosedError(_CLOSED_MEANWHILE) from None
+            except Cancelled:
+                self._is_settled = False
+                raise ClosedError(_CLOSED) from None
+            except BaseException:
+                self._is_settled = False
                 raise
             return logits
 
     def cut(self, seq: Sequence, n_tokens: int) -> int:
         """Cuts `seq` to the nearest length up to `n_tokens` that can be restored; returns it."""
         with Alone(self._turns):
+            self._tidy()
             self._store.check(seq)
             return self._store.cut(seq, n_tokens)
 
@@ -156,6 +162,9 @@ class Engine:
     def submit(self, request: Request) -> None:
         """Puts a request in the queue. Raises ClosedError, BusyError or FullError."""
         self.check_open()
+        if request.seq is not None and request.seq.owner is not None:
+            with Alone(self._turns):
+                self._tidy()  # its last generation may have been let go
         self._scheduler.submit(request)
 
     def drive(self, caller: Caller) -> None:
@@ -167,7 +176,7 @@ class Engine:
                 leads = self._turns.between_steps(caller)
         except BaseException:
             if caller.leads:
-                self._scheduler.settle()
+                self._is_settled = False
             raise
         finally:
             self._turns.give(caller)
@@ -195,34 +204,38 @@ class Engine:
         if self._turns.is_leading() or not self._free.alive:
             return  # a step of this thread, from which it was called, closes when it has ended
         with Alone(self._turns):
-            self._scheduler.end_all(ClosedError(_CLOSED_MEANWHILE))
+            self._scheduler.end_all(ClosedError(_CLOSED))
             self._free()
 
     def check_integrity(self) -> None:
         """Asserts that every page is free or counted, and that each sequence has what it needs."""
         with Alone(self._turns):
-            self._drain()
+            self._tidy()
             self._store.check_integrity()
 
     def check_open(self) -> None:
         """Raises ClosedError if the engine is closed."""
         if self._closed:
-            raise ClosedError("the model is closed; load it again")
+            raise ClosedError(_CLOSED)
 
     def _round(self) -> None:
-        self._drain()
+        self._tidy()
         try:
             if self._closed:
                 raise Cancelled
             self._scheduler.round()
         except Cancelled:
             self._scheduler.settle()
-            self._scheduler.end_all(ClosedError(_CLOSED_MEANWHILE))
+            self._scheduler.end_all(ClosedError(_CLOSED))
 
-    def _drain(self) -> None:
-        """Ends what belonged to handles that were collected."""
+    def _tidy(self) -> None:
+        """Puts right what an interrupt cut short; ends what belonged to collected handles."""
+        if not self._is_settled:
+            self._scheduler.settle()
+            self._is_settled = True
         while self._dropped:
-            self._dropped.popleft()()
+            self._dropped[0]()  # an interrupt leaves it there
+            self._dropped.popleft()
 
     def _finalizer(
         self, handle: object, change: Callable[[], None]
@@ -234,11 +247,10 @@ class Engine:
 
     def _when_alone(self, change: Callable[[], None]) -> None:
         """Makes a change between two steps: now, or if this thread is in a step, after it."""
-        if self._turns.is_leading():
-            self._dropped.append(change)
-            return
-        with Alone(self._turns):
-            change()
+        self._dropped.append(change)
+        if not self._turns.is_leading():
+            with Alone(self._turns):
+                self._tidy()
 
     def _revive(self) -> None:
         """In a child process after a fork."""
@@ -246,7 +258,7 @@ class Engine:
         self._scheduler.revive(ClosedError("its thread is in the parent process; start it again"))
 
 
-_CLOSED_MEANWHILE = "the model was closed while it was generating"
+_CLOSED = "the model is closed; load it again"
 _ENGINES: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
