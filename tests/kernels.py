@@ -32,7 +32,7 @@ KV_PAIRS = [(kv, kv) for kv in layout.KV_BYTES]
 KV_PAIRS += [("q8_0", "q4_0"), ("q4_0", "f16"), ("f32", "q8_0")]
 
 PEAKS = ("peak.int8", "peak.f32")
-DOTS = (*TEAM_KERNELS, *PEAKS, "pack", "norm", "matmul_prefill.Q4_0.4.1", "matmul.Q8_0.1")
+DOTS = (*TEAM_KERNELS, *PEAKS, "pack", "fetch", "norm", "matmul_prefill.Q4_0.4.1", "matmul.Q8_0.1")
 SOME = (  # every row of the instruction table
     *(*DOTS, "glu", "embed.F16", "store_kv.f16.f16", "attention.f16.f16.1"),
     *("matmul.IQ4_NL.1", "matmul.F16.1", "norm.bf16", "matmul_amx.Q4_0"),

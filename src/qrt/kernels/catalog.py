@@ -9,6 +9,7 @@ FAMILIES: dict[str, tuple[str, str]] = {  # family -> (module, builder)
     "run": ("tape", "build_run"),
     "work": ("tape", "build_work"),
     "pack": ("pack", "build"),
+    "fetch": ("fetch", "build"),
     "embed": ("embed", "build"),  # .qtype
     "matmul": ("matmul", "build"),  # .qtype.rows
     "matmul_prefill": ("matmul_prefill", "build"),  # .qtype.rows.panels

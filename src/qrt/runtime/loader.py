@@ -113,7 +113,7 @@ def bytes_per_token(graph: Graph, tensors: Mapping[str, QTensor]) -> int:
     """Bytes of the weights that one decoded token reads: all but a table that is only looked up."""
     readers = (op for op in graph.ops if isinstance(op, Linear | Norm))
     read = {name for op in readers for name in (op.weight, op.bias)}
-    return sum(len(tensors[name].data) for name in graph.weights if name in read)
+    return sum(tensors[name].n_bytes for name in graph.weights if name in read)
 
 
 def _tokenizer(metadata: Mapping[str, object], n_vocab: int, where: str) -> Tokenizer:

@@ -60,11 +60,11 @@ def prepare(
         for task in plan.tasks
         for tiling in tilings(tier)
     }
-    names = sorted({*TEAM_KERNELS, "pack", *needed})
+    names = sorted({*TEAM_KERNELS, "fetch", "pack", *needed})
     library = load_kernels(names, tier, cache_dir(env), default_threads(), progress)
     team = Team(settings.n_threads, library)
     load = partial(load_weights, graph, tensors, library, team, progress)
-    weights = with_sidecar(settings.file, graph, env, load)
+    weights = with_sidecar(settings.file, graph, env, library, team, load)
     n_decoding = settings.threads_of("decode")
     decoding = team if n_decoding == settings.n_threads else Team(n_decoding, library)
     max_rows = -(-settings.max_rows // BF16_TILE) * BF16_TILE

@@ -1,6 +1,7 @@
-"""A weight's life: mapped blocks in, packed panels or float32 vectors out, file pages dropped.
+"""A weight's life: blocks read from the file, packed panels or float32 vectors out.
 
-A table that is only looked up stays in the file: a token reads one row of it.
+Nothing of the file is mapped: it may change once its weights are loaded. A table that is only
+looked up is not packed.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qrt.backends.base import Progress
+from qrt.backends.cpu.fetch import SHARE, Call, Fetcher, reader, run_calls
 from qrt.backends.cpu.memory import address, reserve
-from qrt.formats.qtensor import QTensor
+from qrt.formats.qtensor import QTensor, Region
 from qrt.graph.ir import Embed, Graph, Linear
-from qrt.kernels.layout import PACK, STEP, fill
+from qrt.kernels.layout import PACK, fill
 from qrt.kernels.objects import Library
 from qrt.kernels.panels import PANEL_FORMATS
-from qrt.kernels.team import Team, aligned, lone_record
+from qrt.kernels.team import Team, aligned
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +60,9 @@ def load_weights(
     progress: Progress,
     kept: Mapping[str, NDArray[np.uint8]],
 ) -> dict[str, Weight]:
-    """All weights of `graph`; tensors lose their mapped pages as soon as they are packed.
+    """All weights of `graph`, as private copies. Matrices in `kept` are packed already.
 
-    Matrices in `kept` are packed already.
+    Raises GGUFError where the file changed since it was opened.
     """
     matrices, packed = matrix_names(graph), packed_names(graph)
     weights = {
@@ -69,19 +71,16 @@ def load_weights(
         if name not in matrices and name in tensors
     }
     for name in set(matrices) - set(packed):
-        table = tensors[name]
-        weights[name] = Weight(table.data, table.qtype.name, table.shape, packed=False)
-    total = sum(len(tensors[name].data) for name in packed)
+        weights[name] = _table(tensors[name], library, team)
+    total = sum(tensors[name].n_bytes for name in packed)
     done = 0
-    # the largest first: its mapped pages are gone before the panels of all others stand
-    for name in sorted(packed, key=lambda name: -len(tensors[name].data)):
+    for name in packed:
         tensor = tensors[name]
         panels = kept.get(name)
         if panels is None:
             panels = _pack(tensor, library, team)
-            tensor.drop_pages()
         weights[name] = Weight(panels, tensor.qtype.name, tensor.shape)
-        done += len(tensor.data)
+        done += tensor.n_bytes
         progress("loading weights", done, total)
     return weights
 
@@ -99,26 +98,53 @@ def packed_bytes(tensor: QTensor) -> int:
     return -(-tensor.n_rows // 16) * 16 * tensor.row_bytes
 
 
+def _table(tensor: QTensor, library: Library, team: Team) -> Weight:
+    """Rows as they are in the file."""
+    if isinstance(tensor.source, Region):
+        data = reserve(tensor.n_bytes, huge=True)
+        Fetcher(tensor.source.file, library, team).fetch([(tensor.source.start, data)])
+    else:
+        data = tensor.source
+    return Weight(data, tensor.qtype.name, tensor.shape, packed=False)
+
+
 def _pack(tensor: QTensor, library: Library, team: Team) -> NDArray[np.uint8]:
+    """Panels of a matrix, of which a few at a time are read and packed by the same threads."""
     fmt = PANEL_FORMATS[tensor.qtype.name]
     n_rows, n_in = tensor.shape
     row_bytes = tensor.row_bytes
-    data = reserve(packed_bytes(tensor), huge=True)
+    target = reserve(packed_bytes(tensor), huge=True)
     n_blocks, block_bytes = n_in // fmt.block_size, fmt.block_bytes
     if not fmt.quantized:  # a row of plain numbers is one long block
         n_blocks, block_bytes = 1, row_bytes
     fields = np.array(fmt.table(n_in), np.int64)
-    values = {
-        "source": address(tensor.data),
-        "target": address(data),
-        "n_rows": n_rows,
-        "row_bytes": row_bytes,
-        "n_blocks": n_blocks,
-        "block_bytes": block_bytes,
-        "fields": address(fields),
-        "n_fields": len(fmt.fields),
-    }
-    args = np.array(list(fill(PACK, values)), np.int64)
-    step = aligned(STEP.size)
-    team.run(lone_record(library.address("pack"), args), address(step))
-    return data
+    panel_bytes = 16 * row_bytes
+    n_at_once = 16 * max(1, team.n_threads * SHARE // panel_bytes)
+
+    def call(source: int, first_row: int, n_rows: int) -> Call:
+        values = {
+            "source": source,
+            "target": address(target) + first_row * row_bytes,
+            "n_rows": n_rows,
+            "row_bytes": row_bytes,
+            "n_blocks": n_blocks,
+            "block_bytes": block_bytes,
+            "fields": address(fields),
+            "n_fields": len(fmt.fields),
+        }
+        return Call("pack", fill(PACK, values), barrier=first_row + 2 * n_at_once >= tensor.n_rows)
+
+    if not (isinstance(tensor.source, Region) and reader()):
+        data = tensor.data
+        run_calls([call(address(data), 0, n_rows)], library, team)
+        return target
+    room = aligned(n_at_once * row_bytes)
+    fetcher = Fetcher(tensor.source.file, library, team)
+    calls = []
+    for row in range(0, n_rows, n_at_once):
+        n = min(n_at_once, n_rows - row)
+        at = tensor.source.start + row * row_bytes
+        calls.append(fetcher.call(at, n * row_bytes, address(room), panel_bytes))
+        calls.append(call(address(room), row, n))
+    fetcher.run(calls)
+    return target
