@@ -221,7 +221,7 @@ def _temporary_cache() -> Path:
 
 
 def check_private(path: Path) -> None:
-    """Raises BackendError where `path` is no directory, another user's, or others may write to it."""
+    """Raises BackendError where `path` is not a directory of ours that others cannot write to."""
     if sys.platform == "win32":  # the profile directory carries its own access list
         return
     info = path.lstat()

@@ -18,7 +18,15 @@ from qrt.backends.cpu import weights
 from qrt.backends.cpu.fetch import Fetcher, checksum_calls, run_calls
 from qrt.backends.cpu.memory import address, reserve
 from qrt.backends.cpu.weights import Weight, load_weights, packed_bytes, packed_names
-from qrt.config import Env, cache_dir, default_threads, private_dir, read_env, replacing
+from qrt.config import (
+    Env,
+    cache_dir,
+    check_private,
+    default_threads,
+    private_dir,
+    read_env,
+    replacing,
+)
 from qrt.errors import BackendError, GGUFError
 from qrt.formats.gguf import GGUFFile
 from qrt.formats.stored import StoredFile
@@ -51,9 +59,13 @@ class Sidecar:
     n_bytes: int
 
     def read(self, library: Library, team: Team) -> dict[str, NDArray[np.uint8]] | None:
-        """The weights by name, private copies; None without a file. A damaged one is deleted."""
+        """The weights by name, private copies; None without a file. A damaged one is deleted.
+
+        Raises BackendError where others may write to the folder.
+        """
         if not os.path.lexists(self.path):
             return None
+        check_private(self.path.parent)
         with suppress(OSError, GGUFError):
             kept = self._read_whole(library, team) if self.path.is_file() else None
             if kept is not None:
