@@ -38,6 +38,7 @@ DOTS = (
     *TEAM_KERNELS,
     *PEAKS,
     "pack",
+    "fetch",
     "norm",
     "hand_over",
     "matmul_prefill.Q4_0.4.1",

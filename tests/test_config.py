@@ -123,6 +123,16 @@ def test_a_link_or_a_strangers_directory_is_refused(
         cache_dir(Env())
 
 
+@pytest.mark.parametrize("nowhere", ["", "relative"])
+def test_a_home_that_is_none_is_not_the_root(
+    home: Path, monkeypatch: pytest.MonkeyPatch, nowhere: str
+) -> None:
+    monkeypatch.setenv("HOME", nowhere)
+    assert cache_dir(Env()).parent == home.parent / "tmp"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / "xdg"))
+    assert cache_dir(Env()) == home / "xdg/qrt"
+
+
 def test_without_a_writable_home_the_temporary_directory_serves(home: Path) -> None:
     home.write_text("a file where the home should be")
     path = cache_dir(Env())

@@ -212,13 +212,6 @@ def test_metadata_is_copied_with_its_types(data: Path, tmp_path: Path) -> None:
         assert list(copy[key]) == list(value) if is_list else copy[key] == value
 
 
-def test_drop_pages_keeps_the_data(data: Path) -> None:
-    tensor = open_gguf(data / "arch" / "llama-dense.gguf").tensors["output.weight"]
-    before = tensor.data.tobytes()
-    tensor.drop_pages()
-    assert tensor.data.tobytes() == before
-
-
 F32 = QTYPES["F32"]
 
 

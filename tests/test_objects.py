@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -81,9 +82,38 @@ def test_a_compiler_that_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         load(("add",), tmp_path)
 
 
+def entry(symbol: bytes, code: bytes) -> bytes:
+    rest = symbol + b"\n" + code
+    return hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest
+
+
+def test_wrong_contents_with_a_right_checksum_are_compiled_again(tmp_path: Path) -> None:
+    what, names = "compiling kernels for your CPU", ("add", "select", "run", "work")
+    load(names, tmp_path)
+    folder = tmp_path / cache_key(TIER)
+    whole = {name: (folder / f"{name}.o").read_bytes() for name in names}
+    _, symbol, code = whole["add"].split(b"\n", 2)
+    (folder / "add.o").write_bytes(entry(b"no_such_symbol", code))
+    (folder / "select.o").write_bytes(entry("sämbol".encode("latin-1"), code))
+    (folder / "run.o").write_bytes(entry(symbol, b"no object"))
+    (folder / "work.o").write_bytes(entry(symbol, b""))
+    events = load(names, tmp_path)
+    assert events[0] == (what, 0, 1)
+    assert events[-1] == (what, 3, 3)
+    assert load(names, tmp_path) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX modes")
+def test_a_folder_of_code_that_others_can_write_is_refused(tmp_path: Path) -> None:
+    load(("add",), tmp_path)
+    (tmp_path / cache_key(TIER)).chmod(0o777)
+    with pytest.raises(BackendError, match="may be written by others"):
+        load(("add",), tmp_path)
+
+
 def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / cache_key(TIER)).write_text("a file in its place")
-    with pytest.raises(BackendError, match=r"cannot keep compiled kernels in .*QRT_CACHE_DIR"):
+    with pytest.raises(BackendError, match=r"is a link or a file, not a dir.*QRT_CACHE_DIR"):
         load(("add",), tmp_path)
 
 

@@ -248,7 +248,7 @@ def test_weights_that_are_not_finite_show_in_the_logits(data: Path) -> None:
     norm = file.tensors["output_norm.weight"]
     values = norm.dequantize().copy()
     values[7] = np.inf
-    tensors = {**file.tensors, norm.name: replace(norm, data=values.view(np.uint8))}
+    tensors = {**file.tensors, norm.name: replace(norm, source=values.view(np.uint8))}
     graph = build_graph(file.metadata, tensors, "llama")
     model = prepare(graph, tensors, Settings(1, 1, 8, "f16"), lambda *_: None)
     assert not np.isfinite(model.step(batch([(1, 0, 0)]), "decode")).any()

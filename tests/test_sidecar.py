@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from qrt.backends.base import Settings
 from qrt.backends.cpu import sidecar, weights
 from qrt.cli.app import app
 from qrt.config import cache_dir
+from qrt.errors import BackendError
 from qrt.formats.gguf import open_gguf
 from qrt.graph.batch import Batch
 
@@ -154,6 +156,10 @@ def test_another_layout_is_packed_again(
     assert packed
 
 
+def flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 16]) + data[at + 1 :]
+
+
 DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "truncated": lambda data: data[:-1],
     "cut to its head": lambda data: data[:48],
@@ -161,6 +167,11 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "longer": lambda data: data + b"\0",
     "wrong magic": lambda data: b"Q" + data[1:],
     "wrong digest": lambda data: data[:47] + bytes([data[47] ^ 1]) + data[48:],
+    "a bit of a weight": lambda data: flipped(data, len(data) // 2),
+    "byte 5000": lambda data: flipped(data, 5000),
+    "the last weight": lambda data: flipped(data, len(data) - 4096),
+    "a checksum": lambda data: flipped(data, 50),
+    "zeros past 4096": lambda data: data[:4096] + bytes(len(data) - 4096),
     "another program's": lambda _: b"#!/bin/sh\n" * 1000,
 }
 
@@ -190,6 +201,28 @@ def test_what_is_no_file_is_replaced(model: Path, kept: Path, make: Callable[[Pa
     assert run(model) == first
     assert file.is_file()
     assert not file.is_symlink()
+
+
+def test_it_is_on_the_disk_before_it_has_its_name(
+    model: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[bool, bool]] = []
+
+    def spy(number: int) -> None:
+        is_folder = stat.S_ISDIR(os.fstat(number).st_mode)
+        seen.append((is_folder, any(path.suffix == ".panels" for path in kept.iterdir())))
+
+    monkeypatch.setattr(os, "fsync", spy)
+    run(model)
+    assert seen == [(False, False), (True, True)]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX modes")
+def test_a_folder_that_others_can_write_is_refused(model: Path, kept: Path) -> None:
+    run(model)
+    kept.chmod(0o770)
+    with pytest.raises(BackendError, match="packed may be written by others"):
+        run(model)
 
 
 def test_without_room_a_start_goes_on_and_says_so(

@@ -141,19 +141,29 @@ def cache_dir(env: Env | None = None) -> Path:
     candidates = [env.cache_dir] if env.cache_dir else [*_user_cache(), _temporary_cache()]
     for path in candidates:
         try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private_dir(path)
         except OSError:
             continue
-        _check_private(path)
         if os.access(path, os.W_OK | os.X_OK):
             return path
     tried = " or ".join(str(path) for path in candidates)
     raise BackendError(f"cannot write compiled kernels to {tried}: set QRT_CACHE_DIR")
 
 
+def private_dir(path: Path) -> None:
+    """Makes a directory that is ours alone, with those above it.
+
+    Raises BackendError where there is one that belongs to someone else or that others may write
+    to, OSError where it cannot be made.
+    """
+    if not os.path.lexists(path):
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    check_private(path)
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A new file, ours alone, that takes the place of `path` once it is complete.
+    """A new file, ours alone, that takes the place of `path` once all of it is on the disk.
 
     Raises OSError, and leaves nothing behind then.
     """
@@ -161,10 +171,18 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
         raise
+    if sys.platform != "win32":  # where a directory cannot be opened
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
 
 
 def embedded_model() -> Traversable:
@@ -174,16 +192,27 @@ def embedded_model() -> Traversable:
 
 def _user_cache() -> list[Path]:
     """Where the platform keeps caches; nowhere for a user without a home."""
+    home = _home()
+    if sys.platform == "win32":
+        local = os.environ.get("LOCALAPPDATA") or (home and home / "AppData/Local")
+        return [Path(local) / "qrt" / "cache"] if local else []
+    if sys.platform == "darwin":
+        return [home / "Library" / "Caches" / "qrt"] if home else []
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if not base.is_absolute() and home:
+        base = home / ".cache"
+    return [base / "qrt"] if base.is_absolute() else []
+
+
+def _home() -> Path | None:
+    """The user's own directory; an empty HOME, which the library reads as the root, names none."""
+    if sys.platform != "win32" and os.environ.get("HOME") == "":
+        return None
     try:
         home = Path.home()
     except RuntimeError:
-        return []
-    if sys.platform == "win32":
-        return [Path(os.environ.get("LOCALAPPDATA") or home / "AppData/Local") / "qrt" / "cache"]
-    if sys.platform == "darwin":
-        return [home / "Library" / "Caches" / "qrt"]
-    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return [(base if base.is_absolute() else home / ".cache") / "qrt"]
+        return None
+    return home if home.is_absolute() else None
 
 
 def _temporary_cache() -> Path:
@@ -191,7 +220,8 @@ def _temporary_cache() -> Path:
     return Path(tempfile.gettempdir()) / name
 
 
-def _check_private(path: Path) -> None:
+def check_private(path: Path) -> None:
+    """Raises BackendError where `path` is not a directory of ours that others cannot write to."""
     if sys.platform == "win32":  # the profile directory carries its own access list
         return
     info = path.lstat()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import struct
 from contextlib import suppress
 from itertools import pairwise
@@ -13,21 +12,45 @@ from numpy.typing import NDArray
 
 from qrt.errors import GGUFError
 from qrt.formats.lazy import LazyStrings
-from qrt.formats.limits import MAX_ARRAY_LEN, max_string_bytes
+from qrt.formats.limits import MAX_ARRAY_LEN, MAX_HEADER_BYTES, max_string_bytes
+from qrt.formats.stored import StoredFile
 from qrt.formats.values import ARRAY, SCALAR_BY_CODE, STRING, ValueType
 
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
 
 
-class Cursor:
-    """A position in a mapped file; every read moves it on or raises a GGUFError that names it."""
+_FIRST_BYTES = 1 << 18
+_MORE_BYTES = 1 << 22
 
-    def __init__(self, path: Path, mapping: mmap.mmap) -> None:
-        self.path = path
-        self.mapping = mapping
-        self.size = len(mapping)
+
+class Cursor:
+    """A position in a file; every read moves it on or raises a GGUFError that names it."""
+
+    def __init__(self, file: StoredFile) -> None:
+        self.path: Path = file.path
+        self.file = file
+        self.size = file.n_bytes
+        self.buffer = bytearray()  # what was read of the file so far
         self.pos = 0
+
+    def _fetch(self, end: int) -> None:
+        """Has at least the bytes before `end` in the buffer, as far as the file goes."""
+        have = len(self.buffer)
+        if end <= have or have == self.size:
+            return
+        if end > MAX_HEADER_BYTES:
+            problem = f"the header goes on here, at most {MAX_HEADER_BYTES} bytes are allowed"
+            raise self.error("header", have, problem)
+        ahead = min(max(have, _FIRST_BYTES), _MORE_BYTES)
+        more = bytearray(min(max(end, have + ahead), self.size) - have)
+        self.file.read_into(memoryview(more), have)
+        self.buffer += more
+
+    def header(self) -> bytearray:
+        """All that was passed; what was read ahead is let go."""
+        del self.buffer[self.pos :]
+        return self.buffer
 
     def error(self, field: str, at: int, problem: str) -> GGUFError:
         """The one line that says which field of which file is wrong, where and how."""
@@ -39,6 +62,7 @@ class Cursor:
             left = self.size - self.pos
             problem = f"needs {n} bytes, the file has {left} left; it is truncated or corrupt"
             raise self.error(field, self.pos, problem)
+        self._fetch(self.pos + n)
         return self.pos
 
     def count(self, field: str, item_bytes: int) -> int:
@@ -50,12 +74,12 @@ class Cursor:
         return n
 
     def u32(self, field: str) -> int:
-        value: int = _U32.unpack_from(self.mapping, self.need(field, 4))[0]
+        value: int = _U32.unpack_from(self.buffer, self.need(field, 4))[0]
         self.pos += 4
         return value
 
     def u64(self, field: str) -> int:
-        value: int = _U64.unpack_from(self.mapping, self.need(field, 8))[0]
+        value: int = _U64.unpack_from(self.buffer, self.need(field, 8))[0]
         self.pos += 8
         return value
 
@@ -67,7 +91,7 @@ class Cursor:
         begin = self.need(field, n)
         self.pos += n
         try:
-            return str(self.mapping[begin : self.pos], "utf-8")
+            return str(self.buffer[begin : self.pos], "utf-8")
         except UnicodeDecodeError as e:
             raise self.error(field, begin + e.start, "is not valid UTF-8") from None
 
@@ -86,7 +110,7 @@ class Cursor:
 
     def _scalar(self, field: str, scalar: ValueType) -> object:
         at = self.need(field, scalar.size)
-        value = scalar.pack.unpack_from(self.mapping, at)[0]
+        value = scalar.pack.unpack_from(self.buffer, at)[0]
         self.pos += scalar.size
         if scalar.name != "bool":
             return value
@@ -110,28 +134,31 @@ class Cursor:
         return f"[{scalar.name}]", self._numbers(field, scalar, n)
 
     def _numbers(self, field: str, scalar: ValueType, n: int) -> NDArray[np.generic]:
-        at = self.pos
-        raw = np.frombuffer(self.mapping, np.uint8)[at : at + n * scalar.size]
+        at = self.need(field, n * scalar.size)
         self.pos += n * scalar.size
+        raw = np.frombuffer(bytes(self.buffer[at : self.pos]), np.uint8)
         if scalar.name == "bool" and n and raw.max() > 1:
             raise self.error(field, at, f"a bool must be 0 or 1, got {raw.max()}")
         return raw.view(scalar.dtype)
 
     def _strings(self, field: str, n: int, limit: int) -> LazyStrings:
         """Walks over n strings by their lengths alone; this is most of the time of opening."""
-        mapping, unpack, pos = self.mapping, _U64.unpack_from, self.pos
+        buffer, unpack, pos = self.buffer, _U64.unpack_from, self.pos
         edges = [pos]
-        with suppress(struct.error, OverflowError, IndexError):  # a length past the end: too few
-            for _ in range(n):
-                pos += 8 + unpack(mapping, pos)[0]
-                edges.append(pos)
+        while len(edges) <= n and pos <= self.size - 8:
+            self._fetch(pos + 8)
+            with suppress(struct.error, OverflowError):  # past what was read, or past the file
+                for _ in range(n + 1 - len(edges)):
+                    pos += 8 + unpack(buffer, pos)[0]
+                    edges.append(pos)
         if len(edges) <= n or pos > self.size:
             raise self._bad_string(field, edges, limit)
         as_array = np.array(edges, np.int64)
         if n and np.diff(as_array).max() > limit + 8:
             raise self._bad_string(field, edges, limit)
+        self._fetch(pos)
         self.pos = pos
-        return LazyStrings(self.mapping, as_array, f"{self.path}: {field}")
+        return LazyStrings(buffer, as_array, f"{self.path}: {field}")
 
     def _bad_string(self, field: str, edges: list[int], limit: int) -> GGUFError:
         """Names the first string that is too long or passes the end of the file."""

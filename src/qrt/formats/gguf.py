@@ -1,4 +1,4 @@
-"""Opens GGUF files (versions 2 and 3, little-endian): memory-mapped, checked, nothing copied.
+"""Opens GGUF files (versions 2 and 3, little-endian): reads and checks the header, not the tensors.
 
     magic "GGUF" | u32 version | u64 n_tensors | u64 n_kv
     n_kv x       | string key | u32 type | value
@@ -13,24 +13,21 @@ from __future__ import annotations
 
 import hashlib
 import math
-import mmap
 import os
 import stat
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
 from qrt.errors import GGUFError
 from qrt.formats import limits
 from qrt.formats.cursor import Cursor
 from qrt.formats.fields import Metadata, metadata_int
-from qrt.formats.qtensor import QTensor
+from qrt.formats.qtensor import QTensor, Region
 from qrt.formats.qtype import QType
 from qrt.formats.quants import QTYPE_BY_ID, why_not
 from qrt.formats.split import check_shard, other_shards
+from qrt.formats.stored import StoredFile
 
 MAGIC = b"GGUF"
 
@@ -40,7 +37,7 @@ class Shard(NamedTuple):
 
     n_bytes: int
     mtime_ns: int
-    header: NDArray[np.uint8]  # (n_bytes,) all that stands before the tensor data
+    header: bytearray  # all that stands before the tensor data
 
 
 class GGUFFile:
@@ -73,11 +70,11 @@ class GGUFFile:
         digest = hashlib.sha256()
         for shard in self.shards:
             digest.update(f"{shard.n_bytes} {shard.mtime_ns} {len(shard.header)}\n".encode())
-            digest.update(shard.header.data)
+            digest.update(shard.header)
         return digest.digest()
 
     def close(self) -> None:
-        """Lets go of the mapping, which ends with the last tensor or list taken from the file."""
+        """Lets go of the file, which is closed with the last tensor taken from it."""
         self.metadata = Metadata(self.path, {}, {})
         self.tensors = {}
         self.shards = []
@@ -116,40 +113,40 @@ def open_gguf(path: str | os.PathLike[str]) -> GGUFFile:
 
 
 def _open_one(path: Path) -> GGUFFile:
-    mapping, mtime_ns = _map(path)
-    cursor = Cursor(path, mapping)
+    file = _open_file(path)
+    cursor = Cursor(file)
     version = _version(cursor)
     n_tensors = cursor.count("tensor count", limits.MIN_TENSOR_BYTES)
     n_entries = cursor.count("metadata count", limits.MIN_ENTRY_BYTES)
     metadata = _metadata(cursor, n_entries)
     tensors = _tensors(cursor, n_tensors, _alignment(cursor, metadata))
-    header = np.frombuffer(mapping, np.uint8)[: cursor.pos]
-    return GGUFFile(path, version, metadata, tensors, [Shard(len(mapping), mtime_ns, header)])
+    file.check_unchanged()
+    shard = Shard(file.n_bytes, file.mtime_ns, cursor.header())
+    return GGUFFile(path, version, metadata, tensors, [shard])
 
 
-def _map(path: Path) -> tuple[mmap.mmap, int]:
-    """Maps a file that starts with the magic, read-only; the map and its time of change."""
+def _open_file(path: Path) -> StoredFile:
+    """Opens a file that starts with the magic."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             kind = "a directory" if path.is_dir() else "not a regular file"
             raise GGUFError(f"{path}: is {kind}, expected a GGUF file")
-        with path.open("rb") as file:
-            start = file.read(limits.HEADER_BYTES)
-            if not start:
-                raise GGUFError(f"{path}: is empty, expected a GGUF file")
-            if start[:4] != MAGIC:
-                problem = f"expected {MAGIC!r} at byte 0, got {start[:4]!r}"
-                raise GGUFError(f"{path}: not a GGUF file: {problem}")
-            if len(start) < limits.HEADER_BYTES:
-                problem = f"the header needs {limits.HEADER_BYTES} bytes, the file has {len(start)}"
-                raise GGUFError(f"{path}: truncated: {problem}")
-            mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            return mapping, os.fstat(file.fileno()).st_mtime_ns
+        file = StoredFile(path)
     except FileNotFoundError:
         raise GGUFError(f"{path}: no such file") from None
     except (OSError, ValueError) as e:
         reason = getattr(e, "strerror", None) or e
         raise GGUFError(f"{path}: cannot be read: {reason}") from e
+    start = file.read(0, min(file.n_bytes, limits.HEADER_BYTES)).tobytes()
+    if not start:
+        raise GGUFError(f"{path}: is empty, expected a GGUF file")
+    if start[:4] != MAGIC:
+        problem = f"expected {MAGIC!r} at byte 0, got {start[:4]!r}"
+        raise GGUFError(f"{path}: not a GGUF file: {problem}")
+    if len(start) < limits.HEADER_BYTES:
+        problem = f"the header needs {limits.HEADER_BYTES} bytes, the file has {len(start)}"
+        raise GGUFError(f"{path}: truncated: {problem}")
+    return file
 
 
 def _version(cursor: Cursor) -> int:
@@ -202,12 +199,10 @@ def _tensors(cursor: Cursor, n_tensors: int, alignment: int) -> dict[str, QTenso
         infos[name] = _tensor_info(cursor, f"tensor {name!r}", alignment)
     base = cursor.pos + -cursor.pos % alignment
     _check_ranges(cursor, base, infos)
-    raw = np.frombuffer(cursor.mapping, np.uint8)
     tensors: dict[str, QTensor] = {}
     for name, info in infos.items():
-        start = base + info.offset
-        data = raw[start : start + info.n_bytes]
-        tensors[name] = QTensor(name, info.qtype, info.shape, data, cursor.mapping, start)
+        region = Region(cursor.file, base + info.offset)
+        tensors[name] = QTensor(name, info.qtype, info.shape, region)
     return tensors
 
 

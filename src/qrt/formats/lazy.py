@@ -1,8 +1,7 @@
-"""A list of strings that stays in the mapped file until it is read."""
+"""A list of strings that stays as it stands in the header until it is read."""
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import overload
@@ -20,9 +19,9 @@ class LazyStrings(Sequence[str]):
     is not valid UTF-8 raises GGUFError where it is decoded; `raw` gives the bytes of any.
     """
 
-    def __init__(self, mapping: mmap.mmap, edges: NDArray[np.int64], where: str) -> None:
+    def __init__(self, header: bytearray, edges: NDArray[np.int64], where: str) -> None:
         """String i lies at bytes edges[i] + 8 to edges[i + 1]; `where` names the list in errors."""
-        self._mapping = mapping
+        self._header = header
         self._edges = edges  # (len + 1,)
         self._where = where
 
@@ -38,7 +37,7 @@ class LazyStrings(Sequence[str]):
             return [self[i] for i in range(*index.indices(len(self)))]
         i = range(len(self))[index]
         start, end = self._edges[i : i + 2].tolist()
-        return self._decode(i, self._mapping[start + 8 : end])
+        return self._decode(i, self._header[start + 8 : end])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.to_list())
@@ -49,7 +48,7 @@ class LazyStrings(Sequence[str]):
     def raw(self) -> list[bytes]:
         """All strings as they stand in the file."""
         first = int(self._edges[0])
-        blob = self._mapping[first : int(self._edges[-1])]
+        blob = bytes(self._header[first : int(self._edges[-1])])
         return [blob[a + 8 : b] for a, b in pairwise((self._edges - first).tolist())]
 
     def to_list(self) -> list[str]:
@@ -60,7 +59,7 @@ class LazyStrings(Sequence[str]):
         except UnicodeDecodeError:
             return [self._decode(i, s) for i, s in enumerate(raw)]
 
-    def _decode(self, i: int, text: bytes) -> str:
+    def _decode(self, i: int, text: bytes | bytearray) -> str:
         try:
             return str(text, "utf-8")
         except UnicodeDecodeError:

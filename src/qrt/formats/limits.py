@@ -6,6 +6,7 @@ MAX_STRING_BYTES = 1 << 20
 MAX_TEMPLATE_BYTES = 64 << 20
 MAX_KEY_BYTES = 65_535
 MAX_TENSOR_NAME_BYTES = 63
+MAX_HEADER_BYTES = 1 << 30  # it is held in memory
 MAX_ARRAY_LEN = 1 << 24
 MAX_DIMS = 4
 MAX_ELEMENTS = (1 << 60) - 1  # of a tensor, dimensions of 0 counting as 1

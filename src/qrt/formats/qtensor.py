@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import math
-import mmap
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qrt.formats.qtype import QType
+from qrt.formats.stored import StoredFile
 
 _CHUNK_VALUES = 1 << 18
 """Values dequantized at a time: intermediate arrays stay in the cache."""
 
 
+class Region(NamedTuple):
+    """Where the bytes of a tensor begin in a file."""
+
+    file: StoredFile
+    start: int
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class QTensor:
-    """A named tensor: its type, its shape and its bytes, which are a view of the mapped file.
+    """A named tensor: its type, its shape, and its bytes, in memory or in a file.
 
     `shape` is in NumPy order: a matrix is (out, in), and its last dimension is whole blocks.
     """
@@ -25,9 +33,12 @@ class QTensor:
     name: str
     qtype: QType
     shape: tuple[int, ...]
-    data: NDArray[np.uint8]  # (n_bytes,) read-only
-    mapping: mmap.mmap | None = field(default=None, repr=False)
-    offset: int = 0  # of `data` in `mapping`
+    source: NDArray[np.uint8] | Region
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the whole tensor."""
+        return self.qtype.n_bytes(self.shape)
 
     @property
     def n_rows(self) -> int:
@@ -39,25 +50,29 @@ class QTensor:
         """Bytes of one row."""
         return self.qtype.n_bytes(self.shape[-1:])
 
+    @property
+    def data(self) -> NDArray[np.uint8]:
+        """All bytes, (n_bytes,): a private copy of what is in a file. Raises GGUFError."""
+        return self.read(0, self.n_bytes)
+
+    def read(self, start: int, n_bytes: int) -> NDArray[np.uint8]:
+        """Some of the bytes. Raises GGUFError where the file changed since it was opened."""
+        if isinstance(self.source, Region):
+            return self.source.file.read(self.source.start + start, n_bytes)
+        return self.source[start : start + n_bytes]
+
     def dequantize(self) -> NDArray[np.float32]:
-        """The values, float32 of `shape`. Infinite or NaN scales give infinite or NaN values."""
+        """The values, float32 of `shape`. Infinite or NaN scales give infinite or NaN values.
+
+        Raises GGUFError where the file changed since it was opened.
+        """
         qtype = self.qtype
-        blocks = self.data.reshape(-1, qtype.block_bytes)
-        out = np.empty((len(blocks), qtype.block_size), np.float32)
+        n_blocks = self.n_bytes // qtype.block_bytes
+        out = np.empty((n_blocks, qtype.block_size), np.float32)
         step = _CHUNK_VALUES // qtype.block_size
         with np.errstate(over="ignore", invalid="ignore"):
-            for i in range(0, len(blocks), step):
-                out[i : i + step] = qtype.dequantize(blocks[i : i + step])
+            for i in range(0, n_blocks, step):
+                n = min(step, n_blocks - i)
+                raw = self.read(i * qtype.block_bytes, n * qtype.block_bytes)
+                out[i : i + n] = qtype.dequantize(raw.reshape(n, qtype.block_bytes))
         return out.reshape(self.shape)
-
-    def drop_pages(self) -> None:
-        """Tells the kernel that the mapped pages may go; they are read again when touched.
-
-        Only whole pages inside the tensor's range are dropped, and only where the system can.
-        """
-        if self.mapping is None or not hasattr(mmap, "MADV_DONTNEED"):
-            return
-        start = -(-self.offset // mmap.PAGESIZE) * mmap.PAGESIZE
-        end = (self.offset + len(self.data)) // mmap.PAGESIZE * mmap.PAGESIZE
-        if start < end:
-            self.mapping.madvise(mmap.MADV_DONTNEED, start, end - start)

@@ -120,6 +120,10 @@ PEAK_SUM = 256
 """Bytes of PEAK.sums for each thread: lanes of 32 bits, as many as four registers have."""
 CLOCK = record("Clock", "stamps stride")
 """Where thread 0 puts the time, in ticks, and the bytes from there to the next thread's place."""
+FETCH = record("Fetch", "read file offset target n_bytes unit sums failed")
+"""read: the address of pread, 0 where target is filled already. sums: 8 bytes for each `unit`
+bytes, a multiple of 256, or 0. Threads share out whole units. failed: a word, set to 1 where the
+file ends early."""
 PACK = record("Pack", "source target n_rows row_bytes n_blocks block_bytes fields n_fields")
 PACK_FIELD = record("PackField", "offset count unit change")
 """`count` units of 2 or 4 bytes at `offset` of a block; change: 0 none, 1 flip the top bits of

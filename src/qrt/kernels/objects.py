@@ -19,7 +19,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from qrt.config import replacing
+from qrt.config import check_private, private_dir, replacing
 from qrt.errors import BackendError
 from qrt.kernels.isa import Tier, host_features
 
@@ -59,15 +59,19 @@ class ObjectCache:
             checksum, _, rest = path.read_bytes().partition(b"\n")
         except OSError:
             return None
-        if hashlib.sha256(rest).hexdigest().encode() != checksum:
-            path.unlink(missing_ok=True)
-            return None
         symbol, _, code = rest.partition(b"\n")
+        if hashlib.sha256(rest).hexdigest().encode() != checksum or not symbol.isascii():
+            self.forget(name)
+            return None
         return symbol.decode(), code
+
+    def forget(self, name: str) -> None:
+        """Deletes an entry."""
+        (self.directory / f"{name}.o").unlink(missing_ok=True)
 
     def write(self, name: str, symbol: str, code: bytes) -> None:
         """Stores an entry by rename, so that readers see all of it or nothing."""
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_dir(self.directory)
         rest = symbol.encode() + b"\n" + code
         with replacing(self.directory / f"{name}.o") as file:
             file.write(hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest)
@@ -168,13 +172,21 @@ class Library:
         llvm.initialize_native_asmprinter()
         machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
         self._engine: Any = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-        for _, code in objects.values():
-            self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        self.unusable: list[str] = []
+        """Kernels whose object is not one, or does not have the symbol that it should."""
+        for name, (_, code) in objects.items():
+            parsed = llvm.ObjectFileRef.from_data(code)
+            if parsed:  # otherwise a null pointer, which LLVM would follow
+                self._engine.add_object_file(parsed)
+            else:
+                self.unusable.append(name)
         self._engine.finalize_object()
         self._addresses: dict[str, int] = {
-            name: self._engine.get_function_address(symbol) for name, (symbol, _) in objects.items()
+            name: self._engine.get_function_address(symbol)
+            for name, (symbol, _) in objects.items()
+            if name not in self.unusable
         }
-        assert all(self._addresses.values())
+        self.unusable += [name for name, address in self._addresses.items() if not address]
 
     def address(self, name: str) -> int:
         """The address of kernel `name`."""
@@ -186,6 +198,22 @@ def load_kernels(
 ) -> Library:
     """Loads kernels from the cache under `directory`, compiling those that are not there."""
     cache = ObjectCache(directory / cache_key(tier))
+    if os.path.lexists(cache.directory):
+        check_private(cache.directory)
+    for _ in range(2):  # what cannot be used is compiled again, once
+        library = Library(_objects(names, cache, tier, n_compilers, progress))
+        if not library.unusable:
+            return library
+        for name in library.unusable:
+            cache.forget(name)
+    which = ", ".join(library.unusable[:5])
+    raise BackendError(f"compiled kernels cannot be loaded: {which}; try QRT_ISA=generic")
+
+
+def _objects(
+    names: Sequence[str], cache: ObjectCache, tier: Tier, n_compilers: int, progress: Progress
+) -> dict[str, tuple[str, bytes]]:
+    """(symbol, code) of every kernel, from the cache or compiled into it."""
     found = {name: cache.read(name) for name in dict.fromkeys(names)}
     missing = [name for name, entry in found.items() if entry is None]
     if missing:
@@ -193,5 +221,5 @@ def load_kernels(
         found |= {name: cache.read(name) for name in missing}
     objects = {name: entry for name, entry in found.items() if entry is not None}
     if len(objects) != len(found):
-        raise BackendError(f"cannot keep compiled kernels in {directory}: set QRT_CACHE_DIR")
-    return Library(objects)
+        raise BackendError(f"cannot keep compiled kernels in {cache.directory}: set QRT_CACHE_DIR")
+    return objects

@@ -148,7 +148,7 @@ def _prepare(
 def bytes_per_token(graph: Graph, tensors: Mapping[str, QTensor]) -> int:
     """Bytes of the weights that one decoded token reads: all but a table that is only looked up."""
     read = {use.name for use in graph.uses() if use.role != "table"}
-    return sum(len(tensors[name].data) for name in read)
+    return sum(tensors[name].n_bytes for name in read)
 
 
 def build_tokenizer(metadata: Mapping[str, object], n_vocab: int, where: str) -> Tokenizer:

@@ -109,7 +109,7 @@ def type_totals(tensors: Mapping[str, QTensor]) -> Iterator[TypeTotal]:
             qtype=qtype,
             n_tensors=len(group),
             n_params=sum(math.prod(tensor.shape) for tensor in group),
-            n_bytes=sum(len(tensor.data) for tensor in group),
+            n_bytes=sum(tensor.n_bytes for tensor in group),
         )
         for qtype, group in by_type.items()
     ]

@@ -25,7 +25,7 @@ class Packed:
 
 
 def pack(model: str | os.PathLike[str], progress: Progress) -> Packed:
-    """Keeps the packed weights of a GGUF file, for every later start to map.
+    """Keeps the packed weights of a GGUF file, for every later start to read.
 
     Raises GGUFError or ArchError for the file, BackendError where they cannot be kept.
     """

@@ -38,7 +38,7 @@ class TuneModel:
         """
         graph = build_graph(self.metadata, self.tensors, self.where)
         first = [tensor for name, tensor in self.tensors.items() if _layer_of(name) == 0]
-        layer_bytes = max(1, sum(len(tensor.data) for tensor in first))
+        layer_bytes = max(1, sum(tensor.n_bytes for tensor in first))
         n_layers = min(graph.n_layers, max(1, math.ceil(n_bytes / layer_bytes)))
         tensors = {name: t for name, t in self.tensors.items() if _layer_of(name) < n_layers}
         metadata = {

@@ -55,13 +55,13 @@ def prepare(
         for task in plan.tasks
         for tiling in tilings(tier)
     }
-    names = sorted({*TEAM_KERNELS, "pack", *needed})
+    names = sorted({*TEAM_KERNELS, "fetch", "pack", *needed})
     library = load_kernels(names, tier, cache_dir(env), default_threads(), progress)
     with ExitStack() as undo:
         team = Team(settings.n_threads, library)
         undo.callback(team.close)
         load = partial(load_weights, graph, tensors, library, team, progress)
-        weights = with_sidecar(settings.file, graph, env, load)
+        weights = with_sidecar(settings.file, graph, env, library, team, load)
         n_decoding = settings.threads_of("decode")
         decoding = team
         if n_decoding != settings.n_threads:

@@ -1,10 +1,9 @@
-"""Packed weights kept in a file: mapped on the next start in place of packing."""
+"""Packed weights kept in a file: read and checked on the next start in place of packing."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import mmap
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -16,24 +15,38 @@ from numpy.typing import NDArray
 
 from qrt.backends.base import Progress
 from qrt.backends.cpu import weights
+from qrt.backends.cpu.fetch import Fetcher, checksum_calls, run_calls
+from qrt.backends.cpu.memory import address, reserve
 from qrt.backends.cpu.weights import Weight, load_weights, packed_bytes, packed_names
-from qrt.config import Env, cache_dir, default_threads, read_env, replacing
-from qrt.errors import BackendError
+from qrt.config import (
+    Env,
+    cache_dir,
+    check_private,
+    default_threads,
+    private_dir,
+    read_env,
+    replacing,
+)
+from qrt.errors import BackendError, GGUFError
 from qrt.formats.gguf import GGUFFile
+from qrt.formats.stored import StoredFile
 from qrt.graph.graph import Graph
 from qrt.kernels.isa import choose
-from qrt.kernels.objects import load_kernels, source_digest
+from qrt.kernels.objects import Library, load_kernels, source_digest
 from qrt.kernels.team import TEAM_KERNELS, Team
 
-_MAGIC = b"qrt panels 1\0\0\0\0"
+_MAGIC = b"qrt panels 2\0\0\0\0"
 _ALIGNMENT = 4096
+_UNIT = 1 << 16
+"""Bytes that one checksum is of."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sidecar:
     """A file that holds, or is to hold, the packed weights of one model.
 
-        magic | 32 bytes of digest | zeros to 4096 | each weight in order, from a multiple of 4096
+        magic | 32 bytes of digest | checksums, 8 bytes for each 65,536 of every weight | zeros
+        each weight in order, from a multiple of 4096
 
     The digest is of the model, the weights and the source of the packing, and with it comes
     where everything lies: nothing that stands in the file is used as an offset or a size.
@@ -42,40 +55,51 @@ class Sidecar:
     path: Path
     head: bytes
     places: Mapping[str, tuple[int, int]]  # name -> first byte and end
+    n_sums: int
     n_bytes: int
 
-    def _fits(self) -> bool:
-        """Whether the file is what this class writes, and all of it."""
-        if not self.path.is_file() or self.path.stat().st_size != self.n_bytes:
-            return False
-        with self.path.open("rb") as file:
-            return file.read(len(self.head)) == self.head
+    def read(self, library: Library, team: Team) -> dict[str, NDArray[np.uint8]] | None:
+        """The weights by name, private copies; None without a file. A damaged one is deleted.
 
-    def map(self) -> dict[str, NDArray[np.uint8]] | None:
-        """The weights by name, read-only; None without a file. One that does not fit is deleted."""
+        Raises BackendError where others may write to the folder.
+        """
         if not os.path.lexists(self.path):
             return None
-        with suppress(OSError, ValueError):  # ValueError: shorter than what is to be mapped
-            if self._fits():
-                with self.path.open("rb") as file:
-                    mapping = mmap.mmap(file.fileno(), self.n_bytes, access=mmap.ACCESS_READ)
-                if hasattr(mmap, "MADV_WILLNEED"):
-                    mapping.madvise(mmap.MADV_WILLNEED)
-                data = np.frombuffer(mapping, np.uint8)
-                return {name: data[at:end] for name, (at, end) in self.places.items()}
+        check_private(self.path.parent)
+        with suppress(OSError, GGUFError):
+            kept = self._read_whole(library, team) if self.path.is_file() else None
+            if kept is not None:
+                return kept
         with suppress(OSError):
             self.path.unlink()
         return None
 
-    def write(self, weights: Mapping[str, Weight]) -> None:
+    def _read_whole(self, library: Library, team: Team) -> dict[str, NDArray[np.uint8]] | None:
+        file = StoredFile(self.path)
+        if file.n_bytes != self.n_bytes or file.read(0, len(self.head)).tobytes() != self.head:
+            return None
+        begin = min(at for at, _ in self.places.values())
+        data = reserve(self.n_bytes - begin, huge=True)
+        weights = {name: data[at - begin : end - begin] for name, (at, end) in self.places.items()}
+        fetcher = Fetcher(file, library, team)
+        sums = np.zeros(self.n_sums, np.int64)
+        fetcher.fetch(
+            [(at, data[at - begin : _whole(end) - begin]) for at, end in self.places.values()],
+            _UNIT,
+            sums,
+        )
+        written = file.read(len(self.head), sums.nbytes).view(np.int64)
+        return weights if np.array_equal(sums, written) else None
+
+    def write(self, weights: Mapping[str, Weight], library: Library, team: Team) -> None:
         """Keeps `weights`; readers see all of the file or nothing.
 
         Raises BackendError where the disk is full or cannot be written to.
         """
         try:
-            self.path.parent.mkdir(mode=0o700, exist_ok=True)
+            private_dir(self.path.parent)
             with replacing(self.path) as file:
-                file.write(self.head)
+                file.write(self.head + self._sums(weights, library, team).tobytes())
                 for name, (at, _) in self.places.items():
                     file.seek(at)
                     file.write(weights[name].data.data)
@@ -86,6 +110,22 @@ class Sidecar:
                 f"cannot keep {size} of packed weights in {self.path}: {reason}; make room, "
                 "or set QRT_CACHE_DIR"
             ) from None
+
+    def _sums(
+        self, weights: Mapping[str, Weight], library: Library, team: Team
+    ) -> NDArray[np.int64]:
+        sums = np.zeros(self.n_sums, np.int64)
+        # the memory of a weight, too, goes on with zeros to the end of its last page
+        parts = [
+            (address(weights[name].data), _whole(end) - at)
+            for name, (at, end) in self.places.items()
+        ]
+        run_calls(checksum_calls(parts, _UNIT, sums), library, team)
+        return sums
+
+
+def _whole(n_bytes: int) -> int:
+    return n_bytes + -n_bytes % _ALIGNMENT
 
 
 def sidecar_path(model: Path, env: Env) -> Path:
@@ -102,20 +142,24 @@ def sidecar_for(file: GGUFFile, graph: Graph, env: Env) -> Sidecar:
     """The sidecar of an open model."""
     digest = hashlib.sha256(file.fingerprint() + source_digest())
     digest.update(Path(weights.__file__).read_bytes())
-    places, end = {}, _ALIGNMENT
-    for name in packed_names(graph):
-        at = end + -end % _ALIGNMENT
-        end = at + packed_bytes(file.tensors[name])
+    sizes = {name: packed_bytes(file.tensors[name]) for name in packed_names(graph)}
+    n_sums = sum(-(-_whole(size) // _UNIT) for size in sizes.values())
+    places, end = {}, len(_MAGIC) + digest.digest_size + 8 * n_sums
+    for name, size in sizes.items():
+        at = _whole(end)
+        end = at + size
         places[name] = (at, end)
         digest.update(f"{name} {at} {end}\n".encode())
     head = _MAGIC + digest.digest()
-    return Sidecar(sidecar_path(file.path, env), head, places, end)
+    return Sidecar(sidecar_path(file.path, env), head, places, n_sums, _whole(end))
 
 
 def with_sidecar(
     file: GGUFFile | None,
     graph: Graph,
     env: Env,
+    library: Library,
+    team: Team,
     load: Callable[[Mapping[str, NDArray[np.uint8]]], dict[str, Weight]],
 ) -> dict[str, Weight]:
     """What `load` makes of the matrices that are kept; those that were not are kept from now on.
@@ -127,12 +171,12 @@ def with_sidecar(
     if not (env.pack_cache or os.path.lexists(sidecar_path(file.path, env))):
         return load({})
     sidecar = sidecar_for(file, graph, env)
-    kept = sidecar.map()
+    kept = sidecar.read(library, team)
     if kept is not None:
         return load(kept)
     loaded = load({})
     try:
-        sidecar.write(loaded)
+        sidecar.write(loaded, library, team)
     except BackendError as error:
         logging.getLogger("qrt").warning(str(error))
     return loaded
@@ -145,11 +189,12 @@ def make_sidecar(file: GGUFFile, graph: Graph, progress: Progress) -> Sidecar:
     """
     env = read_env()
     sidecar, n_threads = sidecar_for(file, graph, env), default_threads(env)
-    names = (*TEAM_KERNELS, "pack")
+    names = (*TEAM_KERNELS, "fetch", "pack")
     library = load_kernels(names, choose(env.isa), cache_dir(env), n_threads, progress)
     team = Team(n_threads, library)
     try:
-        sidecar.write(load_weights(graph, file.tensors, library, team, progress, {}))
+        loaded = load_weights(graph, file.tensors, library, team, progress, {})
+        sidecar.write(loaded, library, team)
     finally:
         team.close()
     return sidecar

@@ -1,6 +1,7 @@
-"""A weight's life: mapped blocks in, packed panels or float32 vectors out, file pages dropped.
+"""A weight's life: blocks read from the file, packed panels or float32 vectors out.
 
-A table that is only looked up stays in the file: a token reads one row of it.
+Nothing of the file is mapped: it may change once its weights are loaded. A table that is only
+looked up is not packed.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qrt.backends.base import Progress
+from qrt.backends.cpu.fetch import SHARE, Call, Fetcher, reader, run_calls
 from qrt.backends.cpu.memory import address, reserve
-from qrt.formats.qtensor import QTensor
+from qrt.formats.qtensor import QTensor, Region
 from qrt.graph.graph import Graph
-from qrt.kernels.layout import PACK, STEP, fill
+from qrt.kernels.layout import PACK, fill
 from qrt.kernels.objects import Library
 from qrt.kernels.panels import PANEL_FORMATS
-from qrt.kernels.team import Team, aligned, lone_record
+from qrt.kernels.team import Team, aligned
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +56,9 @@ def load_weights(
     progress: Progress,
     kept: Mapping[str, NDArray[np.uint8]],
 ) -> dict[str, Weight]:
-    """All weights of `graph`; tensors lose their mapped pages as soon as they are packed.
+    """All weights of `graph`, as private copies. Matrices in `kept` are packed already.
 
-    Matrices in `kept` are packed already.
+    Raises GGUFError where the file changed since it was opened.
     """
     matrices, packed = matrix_names(graph), packed_names(graph)
     weights = {
@@ -65,19 +67,16 @@ def load_weights(
         if name not in matrices and name in tensors
     }
     for name in set(matrices) - set(packed):
-        table = tensors[name]
-        weights[name] = Weight(table.data, table.qtype.name, table.shape, packed=False)
-    total = sum(len(tensors[name].data) for name in packed)
+        weights[name] = _table(tensors[name], library, team)
+    total = sum(tensors[name].n_bytes for name in packed)
     done = 0
-    # the largest first: its mapped pages are gone before the panels of all others stand
-    for name in sorted(packed, key=lambda name: -len(tensors[name].data)):
+    for name in packed:
         tensor = tensors[name]
         panels = kept.get(name)
         if panels is None:
             panels = _pack(tensor, library, team)
-            tensor.drop_pages()
         weights[name] = Weight(panels, tensor.qtype.name, tensor.shape)
-        done += len(tensor.data)
+        done += tensor.n_bytes
         progress("loading weights", done, total)
     return weights
 
@@ -96,42 +95,65 @@ def packed_bytes(tensor: QTensor) -> int:
     return math.prod(several) * -(-n_rows // 16) * 16 * tensor.row_bytes
 
 
+def _table(tensor: QTensor, library: Library, team: Team) -> Weight:
+    """Rows as they are in the file."""
+    if isinstance(tensor.source, Region):
+        data = reserve(tensor.n_bytes, huge=True)
+        Fetcher(tensor.source.file, library, team).fetch([(tensor.source.start, data)])
+    else:
+        data = tensor.source
+    return Weight(data, tensor.qtype.name, tensor.shape, packed=False)
+
+
 def _pack(tensor: QTensor, library: Library, team: Team) -> NDArray[np.uint8]:
+    """Panels of a matrix, or of several, of which some are read and packed at a time.
+
+    A thread packs what it has read itself.
+    """
+    fmt = PANEL_FORMATS[tensor.qtype.name]
     *several, n_rows, n_in = tensor.shape
-    n_matrices, row_bytes = math.prod(several), tensor.row_bytes
-    data = reserve(packed_bytes(tensor), huge=True)
-    sources = address(tensor.data) + n_rows * row_bytes * np.arange(n_matrices)
-    targets = address(data) + len(data) // max(n_matrices, 1) * np.arange(n_matrices)
-    for source, target in zip(sources.tolist(), targets.tolist(), strict=True):
-        _pack_matrix(tensor.qtype.name, source, target, n_rows, n_in, row_bytes, library, team)
-    return data
-
-
-def _pack_matrix(
-    qtype: str,
-    source: int,
-    target: int,
-    n_rows: int,
-    n_in: int,
-    row_bytes: int,
-    library: Library,
-    team: Team,
-) -> None:
-    fmt = PANEL_FORMATS[qtype]
+    row_bytes = tensor.row_bytes
+    target = reserve(packed_bytes(tensor), huge=True)
     n_blocks, block_bytes = n_in // fmt.block_size, fmt.block_bytes
     if not fmt.quantized:  # a row of plain numbers is one long block
         n_blocks, block_bytes = 1, row_bytes
     fields = np.array(fmt.table(n_in), np.int64)
-    values = {
-        "source": source,
-        "target": target,
-        "n_rows": n_rows,
-        "row_bytes": row_bytes,
-        "n_blocks": n_blocks,
-        "block_bytes": block_bytes,
-        "fields": address(fields),
-        "n_fields": len(fmt.fields),
-    }
-    args = np.array(list(fill(PACK, values)), np.int64)
-    step = aligned(STEP.size)
-    team.run(lone_record(library.address("pack"), args), address(step))
+    region = tensor.source if isinstance(tensor.source, Region) and reader() else None
+    panel_bytes = 16 * row_bytes
+    n_at_once = n_rows if region is None else 16 * max(1, team.n_threads * SHARE // panel_bytes)
+    chunks = [
+        (matrix * n_rows + row, matrix * -(-n_rows // 16) * 16 + row, min(n_at_once, n_rows - row))
+        for matrix in range(math.prod(several))
+        for row in range(0, n_rows, n_at_once)
+    ]  # (row in the file, row in the panels, rows)
+
+    def call(source: int, number: int) -> Call:
+        _, row, n = chunks[number]
+        values = {
+            "source": source,
+            "target": address(target) + row * row_bytes,
+            "n_rows": n,
+            "row_bytes": row_bytes,
+            "n_blocks": n_blocks,
+            "block_bytes": block_bytes,
+            "fields": address(fields),
+            "n_fields": len(fmt.fields),
+        }
+        # threads share out as many rows in the same way
+        barrier = number + 1 == len(chunks) or chunks[number + 1][2] != n
+        return Call("pack", fill(PACK, values), barrier)
+
+    if region is None:
+        data = tensor.data
+        calls = [call(address(data) + chunks[i][0] * row_bytes, i) for i in range(len(chunks))]
+        run_calls(calls, library, team)
+        return target
+    room = aligned(min(n_at_once, n_rows) * row_bytes)
+    fetcher = Fetcher(region.file, library, team)
+    calls = []
+    for number, (row, _, n) in enumerate(chunks):
+        at = region.start + row * row_bytes
+        calls.append(fetcher.call(at, n * row_bytes, address(room), panel_bytes))
+        calls.append(call(address(room), number))
+    fetcher.run(calls)
+    return target
