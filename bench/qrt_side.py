@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tokens import token_ids
 
-from qrt.backends.cpu.kv import kv_bytes_per_token
+from qrt.backends.cpu.states import kv_bytes_per_token
 from qrt.runtime.engine import Engine
 from qrt.runtime.loader import LoadOptions, load, no_progress
 
@@ -21,7 +21,7 @@ class QrtSide:
         self.engine = Engine(self.loaded.executor, self.loaded.n_ctx)
         self.n_threads = n_threads
         self._seq = self.engine.open()
-        self.kv_bytes = kv_bytes_per_token(self.loaded.graph, kv_type)
+        self.kv_bytes = kv_bytes_per_token(self.loaded.graph.states, kv_type)
 
     def bytes_read(self, n_tokens: int, depth: int) -> float:
         """Weights and KV that decoding `n_tokens` from `depth` on has to read."""

@@ -10,10 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-
-from qrt.arch import build_graph
-from qrt.formats.gguf import open_gguf
-from qrt.graph.builder import GraphBuilder
 from qrt.graph.ir import (
     Add,
     Attention,
@@ -26,6 +22,10 @@ from qrt.graph.ir import (
     RopeSpec,
     Select,
 )
+
+from qrt.arch import build_graph
+from qrt.formats.gguf import open_gguf
+from qrt.graph.builder import GraphBuilder
 from qrt.graph.lower import F32, HandOver, Plan, StoreKV, Task, lower
 
 FORMS = {F32: 4.0, "tiles": 4.0, "lines": 2.0}
