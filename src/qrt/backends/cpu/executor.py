@@ -55,12 +55,15 @@ class CpuExecutor:
         """Runs one step; see `qrt.backends.base.Executor`."""
         recorder = self.recorder
         graph = recorder.graph
-        check_batch(batch, graph, self.settings)
+        check_batch(batch, graph, self.settings, hidden)
         n_rows, n_logits = batch.n_rows, batch.n_logits
         n_out = n_logits if recorder.plan.tasks[-1].of_logits else n_rows
         width = graph.widths[graph.output]
-        if self._output.size < n_out * width:
-            self._output = np.empty(n_out * width, np.float32)
+        output = recorder.kept_output()
+        if output is None:
+            if self._output.size < n_out * width:
+                self._output = np.empty(n_out * width, np.float32)
+            output = self._output
         tokens, positions, logit_rows = _rows(batch)
         tables, row_tables = _tables(batch)
         rope = self._rope(positions)
@@ -76,7 +79,7 @@ class CpuExecutor:
             ("tables", address(tables)),
             ("logit_rows", address(logit_rows)),
             ("hidden", 0 if hidden is None else address(hidden)),
-            ("output", address(self._output)),
+            ("output", address(output)),
             ("rope", address(rope)),
             ("scratch", address(self._scratch)),
         ):
@@ -91,7 +94,7 @@ class CpuExecutor:
             raise Cancelled
         if fault := int(self._words[STEP.fault // 8]):
             raise not_finite(fault - 1)
-        return self._output[: n_out * width].reshape(n_out, width)
+        return output[: n_out * width].reshape(n_out, width)
 
     def _rope(self, positions: NDArray[np.int32]) -> NDArray[np.float32]:
         """cos and sin of every spec, row and pair: (n_specs, n_rows, 2, rope_dim / 2) float32."""
