@@ -63,17 +63,14 @@ def test_a_damaged_entry_is_deleted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        (
-            "nonsense",
-            "kernel nonsense: ModuleNotFoundError: No module named 'qrt.kernels.nonsense'",
-        ),
-        "nonsense",
+        ("nonsense", "ModuleNotFoundError: No module named 'qrt.kernels.nonsense'"),
+        ("matmul.Q9_9.1", "KeyError: 'Q9_9'"),
     ],
 )
 def test_a_kernel_that_does_not_compile(tmp_path: Path, name: str, message: str) -> None:
     with pytest.raises(BackendError) as failure:
         load((name,), tmp_path)
-    assert str(failure.value) == message
+    assert str(failure.value) == f"kernel {name}: {message}"
 
 
 def test_a_compiler_that_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
