@@ -25,6 +25,7 @@ from qrt.graph.graph import Graph
 from qrt.graph.lower import F32, Plan, Task, lower
 from qrt.graph.op import ALL, Op
 from qrt.graph.ops.add import Add
+from qrt.graph.ops.attention import Attention
 from qrt.graph.ops.embed import Embed
 from qrt.graph.ops.glu import Glu
 from qrt.graph.ops.hand_over import HandOver
@@ -405,3 +406,18 @@ def test_forms_are_made_once_by_whoever_can() -> None:
     plan = lower(graph, lambda weight: weight.split(".")[0], FORMS)
     made = [(type(task.op).__name__, task.op.out, task.forms) for task in plan.tasks if task.forms]
     assert made == [("HandOver", "e", ("tiles",)), ("Norm", "n", ("tiles", "lines"))]
+
+
+def test_ops_that_share_scratch_memory_do_not_meet() -> None:
+    """Two attentions to one layer read the same and write apart: only their scratch is common."""
+    builder = GraphBuilder()
+    x = builder.append(Embed("e", "table", 8, 32))
+    heads = {"n_heads": 4, "n_kv_heads": 4, "scale": 1.0}
+    a = builder.attention("a", x, x, x, layer=0, **heads)
+    b = builder.append(Attention("b", x, 0, 4, 4, 8, 8, 1.0))
+    builder.append(
+        Linear("logits", builder.append(Select("s", builder.append(Add("c", a, b)))), "w", 8)
+    )
+    graph = builder.build("shared", n_ctx_train=1, dim=32)
+    tasks = check(graph).tasks
+    assert [task.barrier for task in tasks if isinstance(task.op, Attention)] == [True, True]
