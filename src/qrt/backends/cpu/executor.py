@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Protocol
@@ -47,6 +48,7 @@ class CpuExecutor:
         self._output = np.empty(0, np.float32)
         self._frequencies = [(spec, np.array(spec.inv_freq)) for spec in recorder.rope_tables]
         self._cancelled = False
+        self._pid = os.getpid()
 
     def _set(self, field: str, value: int) -> None:
         self._words[getattr(STEP, field) // 8] = value
@@ -86,6 +88,9 @@ class CpuExecutor:
             self._set(field, value)
         if self._cancelled:  # set before or after the word above was cleared, it is seen
             raise Cancelled
+        if self._pid != os.getpid():  # another thread of the parent may have been in a step
+            recorder.clear_shared()
+            self._pid = os.getpid()
         phase = phase_of(n_rows)
         tape = self._tapes[tiling_for(self.tier, n_rows)].records
         self.walks[phase](tape, address(self._step), interruptible=phase == "prefill")

@@ -108,6 +108,11 @@ class Recorder:
         """Where the memory lies that threads share."""
         return address(self.shared[name])
 
+    def clear_shared(self) -> None:
+        """As new: no op has begun."""
+        for memory in self.shared.values():
+            memory.fill(0)
+
     def rows_of(self, task: Task) -> dict[str, int]:
         """Where a step says how many rows a task has."""
         return {"rows_of": layout.ROWS_OF[task.rows]}
