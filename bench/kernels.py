@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from report import Row, Share, counts, gb_s, median, note, shown, write
 
 from qrt.backends.cpu.memory import reserve
-from qrt.backends.cpu.placement import few, many
+from qrt.backends.cpu.tiling import few, many
 from qrt.config import cache_dir, default_threads
 from qrt.kernels.isa import Tier, choose
-from qrt.kernels.layout import MATMUL, fill
+from qrt.kernels.layout import MATMUL, ROWS_OF, fill
 from qrt.kernels.objects import Library, load_kernels
 from qrt.kernels.panels import PANEL_FORMATS, PanelFormat
 from qrt.kernels.team import TEAM_KERNELS, Team, aligned
@@ -45,7 +45,7 @@ def matmul_job(
         "residual": 0,
         "n_in": N_IN,
         "n_out": n_out,
-        "rows_of": 0,
+        "rows_of": ROWS_OF["all"],
     }
     kernel = library.address(tiling.matmul.format(fmt.qtype))
     return job(kernel, list(fill(MATMUL, values)), n_rows, n_threads, (panels, x, out))

@@ -13,13 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import data_folder
 
-from qrt.arch import ARCHITECTURES, build_graph
+from qrt.arch import architecture_names, build_graph
 from qrt.arch.source import COUNTS, REALS
 from qrt.errors import ArchError
 from qrt.formats.gguf import open_gguf
 from qrt.formats.qtensor import QTensor
 from qrt.formats.quants import QTYPES
-from qrt.graph.ir import Graph, Rope, RopeSpec
+from qrt.graph.graph import Graph
+from qrt.graph.ops.rope import Rope, RopeSpec
+from qrt.graph.state import KV
 
 MODELS = ("llama", "qwen2", "qwen3")
 OPTIONAL_TENSORS = {"output.weight", "output.bias", "rope_freqs.weight", "cls.output.weight"}
@@ -76,17 +78,20 @@ def check_message(text: str) -> str:
 
 
 def test_a_block_reads_in_order() -> None:
-    names = [op.out for op in build("qwen3").ops]
+    graph = build("qwen3")
+    names = [op.out or op.label for op in graph.ops]
     assert names[0] == "token_embd"
-    assert names[1:18] == [
+    assert names[1:19] == [
         f"blk.0.{name}"
         for name in (
             *("attn_norm", "attn_q", "attn_k", "attn_v", "attn_q_norm", "attn_k_norm"),
-            *("attn_q_rope", "attn_k_rope", "attn", "attn_output", "attn_add"),
+            *("attn_q_rope", "attn_k_rope", "attn_kv", "attn", "attn_output", "attn_add"),
             *("ffn_norm", "ffn_gate", "ffn_up", "ffn_glu", "ffn_down", "ffn_add"),
         )
     ]
     assert names[-4:] == ["blk.1.ffn_add", "selected", "output_norm", "output"]
+    assert [names[start] for start in graph.starts] == ["blk.0.attn_norm", "blk.1.attn_norm"]
+    assert graph.states == (KV((0, 1), 64, 64, 1),)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -143,7 +148,7 @@ def test_an_unknown_architecture_is_named(arch: object) -> None:
     metadata, tensors = load("llama")
     with pytest.raises(ArchError) as error:
         build_graph(metadata | {"general.architecture": arch}, tensors, "m.gguf")
-    assert all(known in message(error) for known in ARCHITECTURES)
+    assert all(known in message(error) for known in architecture_names())
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -316,7 +321,7 @@ def test_bad_frequency_factors_are_refused(bad: float) -> None:
     tensor = tensors["rope_freqs.weight"]
     values = np.ones(64, np.float32)
     values[5] = bad
-    changed = tensors | {tensor.name: replace(tensor, data=values.view(np.uint8))}
+    changed = tensors | {tensor.name: replace(tensor, source=values.view(np.uint8))}
     with pytest.raises(ArchError) as error:
         build_graph(metadata, changed, "m.gguf")
     assert repr(tensor.name) in message(error)

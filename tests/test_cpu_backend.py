@@ -3,63 +3,51 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from kernels import nmse
 from numpy.typing import NDArray
 from oracles import HALVES, TOKENS
+from steps import Model, prepare, segment, step
 
-from qrt.arch import build_graph
 from qrt.backends import cpu, reference
-from qrt.backends.base import Cancelled, Executor, Settings
-from qrt.backends.cpu.placement import tiling_for
+from qrt.backends.base import Cancelled, Executor
+from qrt.backends.cpu.executor import CpuExecutor
+from qrt.backends.cpu.ops import runner
+from qrt.backends.cpu.tiling import tiling_for
 from qrt.errors import BackendError
-from qrt.formats.gguf import open_gguf
 from qrt.formats.qtensor import QTensor
 from qrt.formats.quants import QTYPES
-from qrt.graph.batch import PAGE_LEN, Batch, Phase
+from qrt.graph.batch import PAGE_LEN, Segment
 from qrt.graph.builder import GraphBuilder
-from qrt.graph.ir import Graph
+from qrt.graph.op import Op
+from qrt.graph.ops.add import Add
+from qrt.graph.ops.embed import Embed
+from qrt.graph.ops.glu import Glu
+from qrt.graph.ops.linear import Linear
+from qrt.graph.ops.norm import Norm
+from qrt.graph.ops.select import Select
 from qrt.kernels.isa import TIERS
+
+preparing = sys.modules[cpu.prepare.__module__]
 
 pytestmark = pytest.mark.usefixtures("lab")  # all kernels are compiled at once
 
 ARCHITECTURES = ("llama", "qwen2", "qwen3")
-TABLE = np.array([2, 0, 3, 1], np.int32)
-
-
-def prepare(path: Path, kv_type: str = "f16", n_threads: int = 2) -> Executor:
-    file = open_gguf(path)
-    graph = build_graph(file.metadata, file.tensors, str(path))
-    settings = Settings(n_threads, n_pages=8, max_rows=150, kv_type=kv_type)
-    return cpu.prepare(graph, file.tensors, settings, lambda *_: None)
-
-
-def steps(
-    model: Executor, tokens: NDArray[np.int64], chunk: int, phase: Phase = "prefill"
-) -> NDArray[np.float32]:
-    """Logits after every token."""
-    parts = []
-    for first in range(0, len(tokens), chunk):
-        part = np.array(tokens[first : first + chunk], np.int32)
-        n = len(part)
-        positions = np.arange(first, first + n, dtype=np.int32)
-        zeros, every = np.zeros(n, np.int32), np.arange(n, dtype=np.int32)
-        parts.append(model.step(Batch(part, positions, zeros, (TABLE,), every), phase).copy())
-    return np.concatenate(parts)
 
 
 def logits(path: Path, tokens: NDArray[np.int64], kv_type: str = "f16") -> NDArray[np.float32]:
-    model = prepare(path, kv_type)
-    try:
-        return steps(model, tokens, len(tokens))
-    finally:
-        model.close()
+    with closing(prepare(cpu, path, kv_type=kv_type)) as model:
+        return step(model, segment(tokens))
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -98,11 +86,8 @@ def test_plain_weights(data: Path, name: str, kv_type: str, tolerance: float) ->
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_the_reference_backend_agrees(data: Path, name: str) -> None:
     path = data / "arch" / f"{name}-dense.gguf"
-    file = open_gguf(path)
-    graph = build_graph(file.metadata, file.tensors, str(path))
-    exact = reference.prepare(graph, file.tensors, Settings(1, 8, 150, "f32"), lambda *_: None)
     tokens = np.tile(TOKENS, 3)[: 2 * PAGE_LEN + 9]
-    want = steps(exact, tokens, len(tokens))
+    want = step(prepare(reference, path, kv_type="f32"), segment(tokens))
     assert nmse(logits(path, tokens, "f32"), want) <= 1e-9
 
 
@@ -113,150 +98,77 @@ def test_the_reference_backend_agrees(data: Path, name: str) -> None:
 def test_caches_of_blocks(data: Path, kv_type: str, tolerance: float) -> None:
     """As in the reference but for the queries, which become 8-bit numbers where K is in blocks."""
     path = data / "arch" / "llama-dense.gguf"
-    file = open_gguf(path)
-    graph = build_graph(file.metadata, file.tensors, str(path))
-    exact = reference.prepare(graph, file.tensors, Settings(1, 8, 150, kv_type), lambda *_: None)
     tokens = np.tile(TOKENS, 3)[: 2 * PAGE_LEN + 9]
-    want = steps(exact, tokens, len(tokens))
+    want = step(prepare(reference, path, kv_type=kv_type), segment(tokens))
     assert nmse(logits(path, tokens, kv_type), want) <= tolerance
-
-
-@pytest.mark.parametrize(
-    ("name", "kv_type"),
-    [
-        ("quant/llama-Q4_K", "f16"),
-        ("quant/llama-F32", "f16"),
-        ("arch/qwen3-dense", "f16"),
-        ("quant/llama-Q4_K", "q8_0,q4_0"),
-        ("arch/llama-dense", "q4_0,f16"),
-    ],
-)
-def test_chunks_and_threads_do_not_show(data: Path, name: str, kv_type: str) -> None:
-    want = None
-    for n_threads in (1, 2, 3):
-        model = prepare(data / f"{name}.gguf", kv_type, n_threads)
-        for chunk in (48, 1, 7, 16):
-            got = steps(model, TOKENS, chunk).tobytes()
-            assert got == (want := want or got)
-        decoded = [steps(model, TOKENS, chunk, "decode").tobytes() for chunk in (1, 5)]
-        assert decoded[0] == decoded[1]
-        model.close()
 
 
 def test_tiles_waste_no_rows() -> None:
     counts = (1, 2, 3, 5, 8, 9, 13, 17, 21, 32)
-    chosen = [tiling_for(TIERS["avx512vnni"], "decode", n).rows for n in counts]
+    chosen = [tiling_for(TIERS["avx512vnni"], n).rows for n in counts]
     assert chosen == [1, 2, 4, 8, 8, 4, 16, 4, 8, 16]
 
 
-@pytest.mark.parametrize("name", ["Q4_0", "Q6_K", "F16"])
-def test_phases_agree(data: Path, name: str) -> None:
-    model = prepare(data / "quant" / f"llama-{name}.gguf")
-    decoded = steps(model, TOKENS, 1, "decode")
-    assert nmse(decoded, steps(model, TOKENS, len(TOKENS), "prefill")) <= 3e-4
-    model.close()
-
-
-@pytest.mark.parametrize("phase", ["prefill", "decode"])
-def test_sequences_in_one_batch_do_not_meet(data: Path, phase: Phase) -> None:
-    """Two sequences on scattered pages, interleaved, equal each alone bit for bit."""
-    path = data / "quant" / "llama-Q4_K.gguf"
-    long, short = np.tile(TOKENS, 2)[: PAGE_LEN + 20], TOKENS[::-1]
-    model = prepare(path)
-    alone = [steps(model, tokens, len(tokens), phase) for tokens in (long, short)]
-    rows = [(at, token, 0) for at, token in enumerate(long)]
-    rows += [(at, token, 1) for at, token in enumerate(short)]
-    positions, tokens, table_of = (np.array(c, np.int32) for c in zip(*sorted(rows), strict=True))
-    tables = (np.array([5, 2], np.int32), np.array([7], np.int32))
-    parts = []
-    for part in np.array_split(np.arange(len(rows)), 3):
-        every = np.arange(len(part), dtype=np.int32)
-        batch = Batch(tokens[part], positions[part], table_of[part], tables, every)
-        parts.append(model.step(batch, phase).copy())
-    together = np.concatenate(parts)
-    for table, want in enumerate(alone):
-        assert together[table_of == table].tobytes() == want.tobytes()
-    model.close()
-
-
-def test_only_the_rows_asked_for_get_logits(data: Path) -> None:
-    model = prepare(data / "arch" / "qwen2-dense.gguf")
-    every = steps(model, TOKENS, len(TOKENS))
-    positions, zeros = np.arange(48, dtype=np.int32), np.zeros(48, np.int32)
-    for rows in ([], [47], [0, 5, 6, 31]):
-        wanted = np.array(rows, np.int32)
-        batch = Batch(TOKENS.astype(np.int32), positions, zeros, (TABLE,), wanted)
-        got = model.step(batch, "prefill")
-        assert got.shape == (len(rows), 128)
-        assert got.tobytes() == every[wanted].tobytes()
-    model.close()
-
-
-def chain(n_linears: int, n_selected: int = 0) -> tuple[Graph, dict[str, QTensor]]:
+def chain(n_linears: int, n_selected: int = 0) -> Model:
     """Linears in a row that share a weight, with residuals; the last `n_selected` on logit rows."""
     dim, graph = 256, GraphBuilder()
-    x = graph.embed("x", "table", 8, dim)
+    x = graph.append(Embed("x", "table", 8, dim))
     for i in range(n_linears):
         if i == n_linears - n_selected:
-            x = graph.select("selected", x)
-        h = graph.linear(f"h{i}", x, "weight", dim)
-        h = graph.glu(f"g{i}", h, x)
-        x = graph.norm(f"x{i}", graph.add(f"a{i}", x, h), "scale", 1e-5)
+            x = graph.append(Select("selected", x))
+        h = graph.append(Linear(f"h{i}", x, "weight", dim))
+        h = graph.append(Glu(f"g{i}", h, x))
+        h = graph.append(Add(f"a{i}", x, h))
+        x = graph.append(Norm(f"x{i}", h, "scale", dim, 1e-5))
     if not n_selected:
-        x = graph.select("selected", x)
-    graph.linear("out", x, "weight", dim)
+        x = graph.append(Select("selected", x))
+    graph.append(Linear("out", x, "weight", dim))
     rng = np.random.default_rng(0)
     tensors = {}
     for name, shape in {"table": (8, dim), "weight": (dim, dim), "scale": (dim,)}.items():
         values = (rng.normal(size=shape) * (1 if name == "table" else dim**-0.5)).astype("<f4")
         tensors[name] = QTensor(name, QTYPES["F32"], shape, values.view(np.uint8).reshape(-1))
-    return graph.build("chain", n_ctx_train=8, n_layers=0, dim=dim), tensors
+    return graph.build("chain", n_ctx_train=8, dim=dim), tensors
 
 
-def chain_batch(n_rows: int, logit_rows: list[int]) -> Batch:
-    tokens = np.arange(n_rows, dtype=np.int32) % 8
-    zeros = np.zeros(n_rows, np.int32)
-    return Batch(tokens, tokens, zeros, (zeros,), np.array(logit_rows, np.int32))
+def rows_of_chain(n_rows: int, logit_rows: list[int]) -> Segment:
+    return replace(segment(np.arange(n_rows) % 8, logit_rows=logit_rows), tables=())
 
 
 def test_ops_after_the_choice_of_rows() -> None:
-    graph, tensors = chain(4, n_selected=2)
-    settings = Settings(3, 1, 40, "f32")
-    exact = reference.prepare(graph, tensors, settings, lambda *_: None)
-    model = cpu.prepare(graph, tensors, settings, lambda *_: None)
-    for n_rows, wanted in ((5, [4]), (40, [0, 3, 9, 39]), (33, list(range(33)))):
-        batch = chain_batch(n_rows, wanted)
-        want = exact.step(batch, "prefill")
-        for phase in ("prefill", "decode"):
-            assert nmse(model.step(batch, phase), want) <= 1e-10
-    model.close()
+    built = chain(4, n_selected=2)
+    exact = prepare(reference, built, capacities=())
+    with closing(prepare(cpu, built, capacities=(), n_threads=3)) as model:
+        for n_rows, wanted in ((5, [4]), (40, [0, 3, 9, 39]), (33, list(range(33)))):
+            rows = rows_of_chain(n_rows, wanted)
+            assert nmse(step(model, rows), step(exact, rows)) <= 1e-10
 
 
 @pytest.fixture
 def slow() -> Iterator[Executor]:
     """A model whose prefill of 512 rows takes about a second, in a thousand ops."""
-    graph, tensors = chain(400)
-    model = cpu.prepare(graph, tensors, Settings(2, 1, 512, "f32"), lambda *_: None)
+    model = prepare(cpu, chain(400), capacities=(), max_rows=512, n_ctx=512)
     yield model
     model.close()
 
 
-def test_cancel_from_another_thread(slow: Executor) -> None:
-    want = slow.step(chain_batch(3, [2]), "prefill").copy()
-    for phase in ("prefill", "decode"):
-        timer = threading.Timer(0.05, slow.cancel)
-        timer.start()
-        start = time.perf_counter()
-        with pytest.raises(Cancelled):
-            slow.step(chain_batch(512, [0]), phase)
-        assert time.perf_counter() - start < 0.5
-        timer.join()
-        assert slow.step(chain_batch(3, [2]), phase).tobytes() == want.tobytes()
+@pytest.mark.parametrize("n_rows", [512, 32])
+def test_cancel_from_another_thread(slow: Executor, n_rows: int) -> None:
+    """It stops the step under way and every later one."""
+    timer = threading.Timer(0.02, slow.cancel)
+    timer.start()
+    start = time.perf_counter()
+    with pytest.raises(Cancelled):
+        [step(slow, rows_of_chain(n_rows, [0])) for _ in range(1000)]
+    assert time.perf_counter() - start < 0.5
+    timer.join()
+    with pytest.raises(Cancelled):
+        step(slow, rows_of_chain(3, [2]))
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="POSIX signals")
 def test_ctrl_c_in_prefill(slow: Executor) -> None:
-    want = slow.step(chain_batch(3, [2]), "prefill").copy()
+    want = step(slow, rows_of_chain(3, [2]))
     main = threading.main_thread().ident
     assert main is not None
     for _ in range(3):
@@ -264,49 +176,104 @@ def test_ctrl_c_in_prefill(slow: Executor) -> None:
         timer.start()
         start = time.perf_counter()
         with pytest.raises(KeyboardInterrupt):
-            slow.step(chain_batch(512, [0]), "prefill")
+            step(slow, rows_of_chain(512, [0]))
         assert time.perf_counter() - start < 0.5
+        assert isinstance(slow, CpuExecutor)
         assert not slow._teams["prefill"]._busy.locked()
-        assert slow.step(chain_batch(3, [2]), "prefill").tobytes() == want.tobytes()
+        assert step(slow, rows_of_chain(3, [2])).tobytes() == want.tobytes()
 
 
 def test_heads_too_large_for_the_scratch_are_refused() -> None:
     graph = GraphBuilder()
-    q = graph.embed("q", "table", 8, 2048)
-    graph.attention("out", q, q, q, layer=0, head_dim=2048, scale=1.0)
-    built = graph.build("wide", n_ctx_train=8, n_layers=1, dim=2048)
+    q = graph.append(Embed("q", "table", 8, 2048))
+    graph.attention("out", q, q, q, layer=0, n_heads=1, n_kv_heads=1, scale=1.0)
+    built = graph.build("wide", n_ctx_train=8, dim=2048)
     with pytest.raises(BackendError, match=r"heads have 2048 dimensions, .* at most 1024"):
-        cpu.prepare(built, {}, Settings(1, 1, 1, "f16"), lambda *_: None)
+        prepare(cpu, (built, {}))
+
+
+def test_an_op_without_a_kernel_is_named() -> None:
+    @dataclass(frozen=True, slots=True)
+    class Toy(Op):
+        """A copy."""
+
+        kind = "toy"
+
+        out: str
+        x: str
+
+        @property
+        def reads(self) -> tuple[str, ...]:
+            return (self.x,)
+
+    built, tensors = chain(1)
+    toy = Toy("toyed", "out")
+    with_toy = replace(
+        built, ops=(*built.ops, toy), output="toyed", widths={**built.widths, "toyed": 256}
+    )
+    expected = "the CPU backend has no kernel for op 'toy'; use backend='reference'"
+    with pytest.raises(BackendError) as error:
+        prepare(cpu, (with_toy, tensors), capacities=())
+    assert str(error.value) == expected
+
+
+def test_a_file_of_an_op_that_cannot_be_imported_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is a fault of ours, not of the model."""
+    monkeypatch.delitem(sys.modules, "qrt.backends.cpu.ops.add", raising=False)
+    monkeypatch.setitem(sys.modules, "qrt.kernels", None)
+    with pytest.raises(ModuleNotFoundError, match="qrt.kernels"):
+        runner(Add("out", "a", "b"))
 
 
 def test_more_memory_than_there_is(data: Path) -> None:
-    file = open_gguf(data / "arch" / "llama-dense.gguf")
-    graph = build_graph(file.metadata, file.tensors, "m.gguf")
     with pytest.raises(BackendError, match=r"cannot reserve [0-9.]+ GiB of memory; use a smaller"):
-        cpu.prepare(graph, file.tensors, Settings(1, 1 << 45, 8, "f16"), lambda *_: None)
+        prepare(cpu, data / "arch" / "llama-dense.gguf", capacities=(1 << 45,))
+
+
+def test_a_preparation_that_fails_leaves_no_thread(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_teams = 0
+
+    class Counted(preparing.Team):
+        def __init__(self, *args: Any) -> None:
+            nonlocal n_teams
+            n_teams += 1
+            super().__init__(*args)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise BackendError("cannot reserve 9.0 GiB of memory; use a smaller n_ctx")
+
+    path, before = data / "quant" / "llama-Q4_K.gguf", set(threading.enumerate())
+    monkeypatch.setattr(preparing, "Team", Counted)
+    for name in ("reserve_states", "reserve_scratch", "reserve", "CpuExecutor"):
+        with monkeypatch.context() as patch:
+            patch.setattr(preparing, name, refuse)
+            with pytest.raises(BackendError, match=r"cannot reserve 9\.0 GiB"):
+                prepare(cpu, path, n_threads=3, decode_threads=2)
+        assert set(threading.enumerate()) == before
+    assert n_teams == 8
 
 
 def test_placement_names_every_op(data: Path) -> None:
-    model = prepare(data / "quant" / "llama-Q4_K.gguf")
-    rows = model.placement()
+    with closing(prepare(cpu, data / "quant" / "llama-Q4_K.gguf")) as model:
+        rows = model.placement()
     assert any("blk.1.ffn_down" in op and "Q4_K" in where for op, where in rows)
-    model.close()
 
 
 def test_a_table_that_is_only_looked_up_stays_in_the_file() -> None:
     """A table that the output reads too is packed; either way a token gets its row."""
     for output in ("table", "weight"):
         graph = GraphBuilder()
-        x = graph.select("selected", graph.embed("x", "table", 256, 256))
-        graph.linear("out", x, output, 256)
-        built = graph.build("lookup", n_ctx_train=8, n_layers=0, dim=256)
+        x = graph.append(Select("selected", graph.append(Embed("x", "table", 256, 256))))
+        graph.append(Linear("out", x, output, 256))
+        built = graph.build("lookup", n_ctx_train=8, dim=256)
         _, tensors = chain(1)
-        tensors["table"] = tensors["weight"]
-        model = cpu.prepare(built, tensors, Settings(2, 1, 8, "f32"), lambda *_: None)
-        exact = reference.prepare(built, tensors, Settings(1, 1, 8, "f32"), lambda *_: None)
-        table = model.recorder.weights["table"]
-        assert table.packed == (output == "table")
-        assert np.shares_memory(table.data, tensors["table"].data) != table.packed
-        batch = chain_batch(8, [0, 7])
-        assert nmse(model.step(batch, "prefill"), exact.step(batch, "prefill")) <= 1e-12
-        model.close()
+        tensors = {**tensors, "table": tensors["weight"]}
+        exact = prepare(reference, (built, tensors), capacities=())
+        with closing(prepare(cpu, (built, tensors), capacities=())) as model:
+            table = model.recorder.weights["table"]
+            assert table.packed == (output == "table")
+            assert np.shares_memory(table.data, tensors["table"].data) != table.packed
+            rows = rows_of_chain(8, [0, 7])
+            assert nmse(step(model, rows), step(exact, rows)) <= 1e-12

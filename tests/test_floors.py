@@ -118,7 +118,7 @@ def test_the_house_stands() -> None:
 @pytest.mark.parametrize(
     ("path", "code", "offence"),
     [
-        ("formats/x.py", "from qrt.graph.ir import Op", "a floor up"),
+        ("formats/x.py", "from qrt.graph.op import Op", "a floor up"),
         ("formats/x.py", "def f():\n    import qrt.runtime", "a floor up"),
         ("formats/x.py", "from qrt import api", "a floor up"),
         ("formats/x.py", "from .. import graph", "a floor up"),
@@ -147,7 +147,7 @@ def test_what_is_allowed_passes(tmp_path: Path) -> None:
     file = tmp_path / "qrt" / "backends" / "cpu" / "x.py"
     file.parent.mkdir(parents=True)
     file.write_text(
-        "from qrt.graph.ir import Op\nimport qrt.kernels.tape\nfrom ..base import Settings\n"
+        "from qrt.graph.op import Op\nimport qrt.kernels.tape\nfrom ..base import Settings\n"
         "from qrt.formats import open_gguf\nfrom . import plan\n"
     )
     assert not offences(tmp_path)

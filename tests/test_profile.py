@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from qrt.graph.ir import Attention
 from typer.testing import CliRunner, Result
 
 from qrt.backends.base import Choices
@@ -22,7 +23,6 @@ from qrt.cli.app import app
 from qrt.cli.arguments import model_file
 from qrt.formats.gguf import open_gguf
 from qrt.graph.batch import Batch, Phase
-from qrt.graph.ir import Attention
 from qrt.kernels import layout
 from qrt.runtime.loader import LoadOptions, load, no_progress
 from qrt.tools.describe import describe

@@ -8,23 +8,22 @@ import shutil
 import stat
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
-import numpy as np
 import pytest
 from oracles import TOKENS
+from steps import prepare, segment, step
 from test_gguf_files import write_shards
 from typer.testing import CliRunner
 
 from qrt.arch import build_graph
 from qrt.backends import cpu
-from qrt.backends.base import Settings
 from qrt.backends.cpu import sidecar, weights
 from qrt.cli.app import app
 from qrt.config import cache_dir
 from qrt.errors import BackendError
 from qrt.formats.gguf import open_gguf
-from qrt.graph.batch import Batch
 
 pytestmark = pytest.mark.usefixtures("lab")
 
@@ -65,13 +64,8 @@ def run(path: Path) -> bytes:
     """Starts a model and runs one step."""
     file = open_gguf(path)
     graph = build_graph(file.metadata, file.tensors, str(path))
-    settings = Settings(2, n_pages=1, max_rows=64, kv_type="f16", file=file)
-    model = cpu.prepare(graph, file.tensors, settings, lambda *_: None)
-    every, zeros = np.arange(len(TOKENS), dtype=np.int32), np.zeros(len(TOKENS), np.int32)
-    batch = Batch(TOKENS.astype(np.int32), every, zeros, (np.zeros(1, np.int32),), every)
-    logits = model.step(batch, "prefill").tobytes()
-    model.close()
-    return logits
+    with closing(prepare(cpu, (graph, file.tensors), file=file)) as model:
+        return step(model, segment(TOKENS)).tobytes()
 
 
 @pytest.mark.parametrize("name", ["quant/llama-Q4_K", "quant/llama-Q5_0", "arch/qwen2-dense"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
@@ -14,11 +15,12 @@ import pytest
 from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
+from steps import in_chunks, prepare, segment, step
 from typer.testing import CliRunner
 
 from qrt.arch import build_graph
 from qrt.backends import cpu
-from qrt.backends.base import Choices, Settings
+from qrt.backends.base import Choices
 from qrt.backends.cpu.tuning import (
     defaults,
     n_cpus,
@@ -32,7 +34,6 @@ from qrt.cli.arguments import model_file
 from qrt.config import Env, read_env
 from qrt.errors import BackendError
 from qrt.formats.gguf import open_gguf
-from qrt.graph.batch import Batch
 from qrt.runtime.loader import LoadOptions, load, no_progress
 from qrt.tools.machine import examine
 from qrt.tools.tune import MIN_ROUNDS, race
@@ -235,31 +236,17 @@ def test_models_to_measure_with() -> None:
 
 
 def test_choices_change_no_bit() -> None:
-    with open_gguf(EMBEDDED) as file:
-        graph = build_graph(file.metadata, file.tensors, "m")
-        found = set()
-        for settings in (
-            Settings(2, 4, 512, "f16"),
-            Settings(2, 4, 64, "f16", decode_threads=1),
-            Settings(1, 4, 96, "f16", decode_threads=3),
-        ):
-            model = cpu.prepare(graph, file.tensors, settings, no_progress)
-            logits = b""
-            for start in range(0, 130, settings.max_rows):
-                end = min(130, start + settings.max_rows)
-                logits = model.step(batch(start, end), "prefill").tobytes()
-            logits += b"".join(
-                model.step(batch(p, p + 1), "decode").tobytes() for p in range(130, 135)
-            )
-            found.add(logits)
-            n_threads = settings.decode_threads or settings.n_threads
+    tokens = 7 * np.arange(135) % 4000 + 3
+    found = set()
+    for changes in (
+        {"max_rows": 512},
+        {"max_rows": 64, "decode_threads": 1},
+        {"n_threads": 1, "max_rows": 96, "decode_threads": 3},
+    ):
+        with closing(prepare(cpu, EMBEDDED, **changes)) as model:
+            logits = in_chunks(model, tokens[:130], min(130, model.settings.max_rows))
+            decoded = [step(model, segment([tokens[p]], p)) for p in range(130, 135)]
+            found.add(np.concatenate([logits, *decoded]).tobytes())
+            n_threads = model.settings.decode_threads or model.settings.n_threads
             assert model._teams["decode"].n_threads == n_threads
-            model.close()
     assert len(found) == 1
-
-
-def batch(start: int, end: int) -> Batch:
-    """Rows of one sequence; the last gives logits."""
-    rows = np.arange(start, end, dtype=np.int32)
-    table = np.array([2, 0, 1], np.int32)
-    return Batch(7 * rows % 4000 + 3, rows, 0 * rows, (table,), np.array([end - start - 1]))

@@ -16,6 +16,7 @@ from qrt.formats.gguf import GGUFFile
 from qrt.formats.qtensor import QTensor
 from qrt.graph.batch import Batch, Phase, Segment
 from qrt.graph.graph import Graph
+from qrt.graph.ops.receive import Receive
 from qrt.graph.state import first_unit, first_written, units_for
 
 Progress = Callable[[str, int, int], None]
@@ -101,8 +102,13 @@ Prepare = Callable[[Graph, Mapping[str, QTensor], Settings, Progress], Executor]
 """A backend's package offers this as `prepare`, and `choices(env, n_threads)` -> Choices."""
 
 
-def check_batch(batch: Batch, graph: Graph, settings: Settings) -> None:
-    """Raises InputError for what a step must not follow by pointer: rows, tokens, tables.
+def check_batch(
+    batch: Batch,
+    graph: Graph,
+    settings: Settings,
+    hidden: NDArray[np.float32] | None = None,
+) -> None:
+    """Raises InputError for what a step must not follow by pointer: rows, tokens, tables, hidden.
 
     A table covers all positions from where the windowed ones may begin, and no two segments write
     to one page or slot.
@@ -114,6 +120,11 @@ def check_batch(batch: Batch, graph: Graph, settings: Settings) -> None:
         _check_segment(segment, graph, settings)
     if len(batch.segments) > 1:
         _check_apart(batch, graph)
+    first = graph.ops[0]
+    wanted = (n_rows, first.dim) if isinstance(first, Receive) else None
+    got = None if hidden is None else hidden.shape
+    if got != wanted:
+        raise InputError(f"hidden states of this part of the model: expected {wanted}, got {got}")
 
 
 def _check_segment(segment: Segment, graph: Graph, settings: Settings) -> None:

@@ -45,7 +45,10 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Tasks in order, and where each (value, form) lies: `slots` -> offset in bytes per row."""
+    """Tasks in order, and where each (value, form) lies: `slots` -> offset in bytes per row.
+
+    The output has none where the op that makes it writes it to where the step wants it.
+    """
 
     tasks: tuple[Task, ...]
     slots: dict[tuple[str, str], int]
@@ -143,18 +146,20 @@ def _slots(
     tasks: list[Task], graph: Graph, form_bytes: dict[str, float]
 ) -> tuple[dict[tuple[str, str], int], int]:
     """Memory for every (value, form) from its making to its last use, freed slots used again."""
+    placed = _placed_output(tasks, graph)
     last_use: dict[tuple[str, str], int] = {}
     for i, task in enumerate(tasks):
         last_use |= {(value, form): i for value in task.reads for form in form_bytes}
         for key in _writes(task):
             last_use.setdefault(key, i)
+    last_use[graph.output, F32] = len(tasks)
     free: list[tuple[int, int]] = []  # (size, offset)
     slots: dict[tuple[str, str], int] = {}
     sizes: dict[tuple[str, str], int] = {}
     end = 0
     for i, task in enumerate(tasks):
         for key in _writes(task):
-            if key[0] == graph.output or key in slots:
+            if key[0] == placed or key in slots:
                 continue
             need = -(-int(graph.widths[key[0]] * form_bytes[key[1]]) // 64) * 64
             fits = sorted(slot for slot in free if slot[0] >= need)
@@ -166,6 +171,13 @@ def _slots(
                 end += need
         free += [(sizes[k], slots[k]) for k, at in last_use.items() if at == i and k in slots]
     return slots, end
+
+
+def _placed_output(tasks: list[Task], graph: Graph) -> str | None:
+    """The output, if the op that makes it can place it and none reads it."""
+    maker = next(task.op for task in tasks if task.op.out == graph.output)
+    is_read = any(graph.output in task.reads for task in tasks)
+    return graph.output if maker.places_output and not is_read else None
 
 
 def _with_barriers(

@@ -60,6 +60,8 @@ class Op:
     """Whether it can write its result in more forms than float32 rows."""
     takes_residual: ClassVar[bool] = False
     """Whether another value can be added to its result."""
+    places_output: ClassVar[bool] = False
+    """Whether it can write the graph's output to where a step wants it."""
     in_place: ClassVar[bool] = False
     """Whether it puts a value that is there into more forms, and makes none of its own."""
 

@@ -65,13 +65,21 @@ class Team:
         self._workers: list[threading.Thread] = []
 
     def _start_workers(self) -> None:
-        """Starts those that are missing: an interrupt may have come between two."""
+        """Starts those that are missing. After an interrupt a thread is a worker, or never will be:
+        two of one number would both arrive at barriers.
+        """
         for number in range(len(self._workers) + 1, self.n_threads):
+            begun = threading.Lock()
             worker = threading.Thread(
-                target=self._serve, args=(number,), name=f"qrt-{number}", daemon=True
+                target=self._serve, args=(number, begun), name=f"qrt-{number}", daemon=True
             )
-            worker.start()
-            self._workers.append(worker)
+            try:
+                self._workers.append(worker)
+                worker.start()
+            except BaseException:
+                if begun.acquire(blocking=False):
+                    self._workers.remove(worker)
+                raise
 
     def _set(self, field: str, value: int) -> None:
         self._words[getattr(TEAM, field) // 8] = value
@@ -79,8 +87,10 @@ class Team:
     def _scratch(self, thread: int) -> int:
         return int(self._address + TEAM.size + 64 * thread)
 
-    def _serve(self, thread: int) -> None:
+    def _serve(self, thread: int, begun: threading.Lock) -> None:
         """A worker's life: native while jobs come, parked when none has come for a while."""
+        if not begun.acquire(blocking=False):
+            return
         scratch = self._scratch(thread)
         seen = self._memory[scratch - self._address :][:8].view(np.int64)
         while True:

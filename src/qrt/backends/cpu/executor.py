@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Protocol
@@ -46,21 +47,29 @@ class CpuExecutor:
         graph = recorder.graph
         n_threads = max(team.n_threads for team in teams.values())
         self._memory = StepMemory(
-            len(graph.states), settings.max_rows, n_threads, recorder.rope_tables
+            len(graph.states),
+            settings.max_rows,
+            n_threads,
+            recorder.rope_tables,
+            recorder.kept_output(),
         )
         self._width = graph.widths[graph.output]
         self._gives_logits = recorder.plan.tasks[-1].of_logits
         self._cancelled = False
+        self._pid = os.getpid()
 
     def step(self, batch: Batch, hidden: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Runs one step; see `qrt.backends.base.Executor`."""
-        check_batch(batch, self.recorder.graph, self.settings)
+        check_batch(batch, self.recorder.graph, self.settings, hidden)
         memory, n_rows = self._memory, batch.n_rows
         memory.fill(batch, hidden)
         output = memory.output(batch.n_logits if self._gives_logits else n_rows, self._width)
         memory.clear()
         if self._cancelled:  # set before or after the record was cleared, it is seen
             raise Cancelled
+        if self._pid != os.getpid():  # another thread of the parent may have been in a step
+            self.recorder.clear_shared()
+            self._pid = os.getpid()
         phase = phase_of(n_rows)
         tape = self._tape_for[min(n_rows, FEW_ROWS + 1) - 1]
         self.walks[phase](tape, memory.address, interruptible=phase == "prefill")

@@ -88,10 +88,17 @@ class Recorder:
         return self.graph.widths
 
     def at(self, value: str, form: str = F32) -> int:
-        """Where a value lies; 0 for the output, whose place the step knows."""
-        if value == self.graph.output:
+        """Where a value lies; 0 for the output where the step knows its place."""
+        if value == self.graph.output and (value, form) not in self.plan.slots:
             return 0
         return address(self.arena) + self.plan.slots[value, form] * self.max_rows
+
+    def kept_output(self) -> NDArray[np.float32] | None:
+        """The memory where the output lies after a step; None where the step knows its place."""
+        offset = self.plan.slots.get((self.graph.output, F32))
+        if offset is None:
+            return None
+        return self.arena[offset * self.max_rows :].view(np.float32)
 
     def weight(self, name: str | None) -> int:
         """Where a weight lies; 0 for none."""
@@ -100,6 +107,11 @@ class Recorder:
     def scratch(self, name: str) -> int:
         """Where the memory lies that threads share."""
         return address(self.shared[name])
+
+    def clear_shared(self) -> None:
+        """As new: no op has begun."""
+        for memory in self.shared.values():
+            memory.fill(0)
 
     def rows_of(self, task: Task) -> dict[str, int]:
         """Where a step says how many rows a task has."""

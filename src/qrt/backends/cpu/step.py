@@ -27,11 +27,17 @@ _CANCEL, _FAULT, _N_ROWS, _N_LOGITS, _HIDDEN, _OUTPUT, _ROPE = map(
 class StepMemory:
     """Room for steps of up to `max_rows` rows; addresses stay the same from step to step.
 
-    What stands in a table is read by pointer: the batch must outlive the step.
+    What stands in a table is read by pointer: the batch must outlive the step. `kept` is where the
+    output lies, if not where the step says.
     """
 
     def __init__(
-        self, n_groups: int, max_rows: int, n_threads: int, specs: Iterable[RopeSpec]
+        self,
+        n_groups: int,
+        max_rows: int,
+        n_threads: int,
+        specs: Iterable[RopeSpec],
+        kept: NDArray[np.float32] | None = None,
     ) -> None:
         self._record = aligned(STEP.size)
         self._words = self._record.view(np.int64)
@@ -46,7 +52,7 @@ class StepMemory:
         self._frequencies = [(spec.mscale, np.array(spec.inv_freq)) for spec in specs]
         self._rope = np.empty(0, np.float32)
         self._hidden: NDArray[np.float32] | None = None
-        self._output = np.empty(0, np.float32)
+        self._output = np.empty(0, np.float32) if kept is None else kept
         for field, memory in (
             ("tokens", self._tokens),
             ("positions", self._positions),

@@ -49,7 +49,7 @@ class ReferenceExecutor:
 
     def step(self, batch: Batch, hidden: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Runs one step; see `qrt.backends.base.Executor`."""
-        check_batch(batch, self._graph, self.settings)
+        check_batch(batch, self._graph, self.settings, hidden)
         step = Step(self._graph, batch, self._weights, self._pages, self._slots, hidden, {})
         with np.errstate(over="ignore", invalid="ignore"):
             for op in self._graph.ops:

@@ -15,6 +15,7 @@ class Linear(Op):
     kind = "linear"
     share = "panels"
     takes_residual = True
+    places_output = True
 
     out: str
     x: str

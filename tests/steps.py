@@ -1,0 +1,67 @@
+"""Models prepared on a backend, and steps of them: segments, batches, the logits of a prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from qrt.arch import build_graph
+from qrt.backends.base import Executor, Settings
+from qrt.formats.gguf import open_gguf
+from qrt.formats.qtensor import QTensor
+from qrt.graph.batch import Batch, Segment
+from qrt.graph.graph import Graph
+
+Logits = NDArray[np.float32]
+Model = tuple[Graph, Mapping[str, QTensor]]
+
+TABLE = np.array([2, 0, 3, 1, 5, 4], np.int32)
+SETTINGS = Settings(2, (8,), 150, "f16", 384)
+
+
+def no_progress(what: str, done: int, total: int) -> None:
+    """Tells nobody."""
+
+
+def open_model(path: Path, changes: Mapping[str, object] | None = None) -> Model:
+    """The graph of a file, whose metadata may be changed, and its tensors."""
+    file = open_gguf(path)
+    return build_graph({**file.metadata, **(changes or {})}, file.tensors, path.name), file.tensors
+
+
+def prepare(backend: ModuleType, model: Path | Model, **changes: Any) -> Any:
+    """A file or a graph on a backend, with SETTINGS but for `changes`."""
+    graph, tensors = open_model(model) if isinstance(model, Path) else model
+    return backend.prepare(graph, tensors, replace(SETTINGS, **changes), no_progress)
+
+
+def segment(
+    tokens: ArrayLike,
+    start: int = 0,
+    table: ArrayLike = TABLE,
+    logit_rows: Iterable[int] | None = None,
+) -> Segment:
+    """Rows of a sequence in one group of pages; without `logit_rows` all of them give logits."""
+    rows = np.array(tokens, np.int32)
+    wanted = range(len(rows)) if logit_rows is None else logit_rows
+    return Segment(rows, start, (np.array(table, np.int32),), np.array([*wanted], np.int32))
+
+
+def step(model: Executor, *segments: Segment) -> Logits:
+    """The logits of one step, kept beyond the next."""
+    return model.step(Batch(segments)).copy()
+
+
+def in_chunks(model: Executor, tokens: ArrayLike, chunk: int, table: ArrayLike = TABLE) -> Logits:
+    """Logits after every token of a prompt that is run in chunks."""
+    whole = np.array(tokens, np.int32)
+    starts = range(0, len(whole), chunk)
+    return np.concatenate(
+        [step(model, segment(whole[at : at + chunk], at, table)) for at in starts]
+    )
