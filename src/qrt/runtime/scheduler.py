@@ -14,7 +14,7 @@ from qrt.runtime.policy import Limits
 from qrt.runtime.request import Request
 from qrt.runtime.sequence import Sequence
 from qrt.runtime.steps import NO_LOGITS, Logits, Rows, last_rows, run_step
-from qrt.runtime.store import Store
+from qrt.runtime.store import Growth, Store
 
 Work = list[tuple[Request, int]]
 """Requests and the rows of each that a step computes."""
@@ -168,13 +168,13 @@ class Scheduler:
 
     def _fitting(self, work: Work) -> Work:
         """What of the work there are pages for, those of others let go; at least the first."""
-        growth = [(request.sequence, n_rows) for request, n_rows in work]
+        growth = _growth(work)
         if not self._store.short(growth) or self._store.make_room(growth):
             return work
         for victim in policy.victims(self._running):
             self._preempt(victim)
             work = [(request, n_rows) for request, n_rows in work if request is not victim]
-            if not self._store.short((request.sequence, n_rows) for request, n_rows in work):
+            if not self._store.short(_growth(work)):
                 break
         return work
 
@@ -238,6 +238,10 @@ def _rows(request: Request, n_rows: int) -> Rows:
     is_last = start + n_rows == len(context)
     logit_rows = last_rows(n_rows, 1) if is_last else NO_LOGITS
     return Rows(request.sequence, context[start : start + n_rows], logit_rows)
+
+
+def _growth(work: Work) -> list[Growth]:
+    return [(request.sequence, n_rows) for request, n_rows in work]
 
 
 def _less(room: tuple[int, ...], need: tuple[int, ...]) -> tuple[int, ...]:

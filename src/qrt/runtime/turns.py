@@ -108,8 +108,10 @@ class Turns:
         if self._leader is not caller:
             return
         with self._mutex:
-            self._wake()
             self._leader = None
+            if not self._waiting:
+                return
+            self._wake()
             following = next((other for other in self._waiting if other.ready is not never), None)
             following = following or next(iter(self._waiting), None)
             if following is not None:
