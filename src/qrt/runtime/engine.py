@@ -179,6 +179,7 @@ class Engine:
                 self._is_settled = False
             raise
         finally:
+            caller.leads = False
             self._turns.give(caller)
             if self._closed:
                 self.close()

@@ -71,9 +71,9 @@ class Stream(Iterator[TokenRecord]):
         if not request.reading.acquire(False):
             raise BusyError("another thread is reading this stream; give each thread its own")
         try:
+            request.wanted = n_records
             if not request.number:
                 self._engine.submit(request)
-            request.wanted = n_records
             self._engine.drive(self._caller)
         except BaseException:
             if request.number:

@@ -24,6 +24,7 @@ class Scheduler:
     """The requests of an engine. All but `submit` is called by the leader.
 
     A request is in `_live` from `submit` until it has ended; the other lists follow from that.
+    Since `submit` adds to `_live` and `_waiting` at any time, they are copied to be walked through.
     """
 
     def __init__(self, executor: Executor, store: Store, n_ctx: int, limits: Limits) -> None:
@@ -132,7 +133,7 @@ class Scheduler:
                 self.end(request, error)
 
     def _stopped(self) -> list[Request]:
-        return [request for request in self._live if request.generation.is_stopped()]
+        return [request for request in list(self._live) if request.generation.is_stopped()]
 
     def _admit(self) -> None:
         """Starts those that wait, in order, while there is room."""
@@ -142,7 +143,7 @@ class Scheduler:
         for request in wanted:
             room = _less(room, self._need(request))
         n_running = len(wanted)
-        for request in [each for each in self._waiting if each.is_wanted]:
+        for request in [each for each in list(self._waiting) if each.is_wanted]:
             need = self._need(request)
             if not policy.admits(need, room, n_running, self._limits):
                 break

@@ -104,7 +104,6 @@ class Turns:
 
     def give(self, caller: Caller) -> None:
         """Hands the lead over, if it is `caller`'s: first to those who want steps."""
-        caller.leads = False
         if self._leader is not caller:
             return
         with self._mutex:
@@ -141,6 +140,7 @@ class Alone:
         try:
             self._turns.lead(self._caller)
         except BaseException:
+            self._caller.leads = False
             self._turns.give(self._caller)
             raise
 
@@ -150,4 +150,5 @@ class Alone:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._caller.leads = False
         self._turns.give(self._caller)
