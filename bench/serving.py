@@ -104,10 +104,11 @@ def measure(path: Path, n_threads: int, args: argparse.Namespace) -> Row:
         for _ in range(args.repeat):
             time.sleep(SETTLE_S)
             alone = first_token_s(model, ids)
-            start = time.perf_counter()
             with model.session() as session:
-                session.generate(ids[:chunk], **options(1, 1))
-            chunk_s = time.perf_counter() - start
+                session.generate(ids[:-chunk], **options(1, 1))
+                start = time.perf_counter()
+                session.generate(ids, **options(1, 1))
+                chunk_s = time.perf_counter() - start
             decoding = Decoding(model, prompts[:N_DECODING])
             beside = first_token_s(model, ids)
             late.append((decoding.close() / chunk_s, beside / alone))

@@ -6,18 +6,11 @@ import gc
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 
 import pytest
-from fakes import (
-    PLAIN,
-    PROMPT,
-    alone,
-    engine,
-    executor,
-    start,
-    tokens,
-)
+from fakes import GROUPS, PLAIN, PROMPT, alone, engine, executor, start, together, tokens
 
 from qrt.errors import BusyError, ClosedError, FullError
 from qrt.runtime.engine import Engine
@@ -200,3 +193,20 @@ def test_a_forked_child_goes_on_with_what_was_its_own():
     assert result[:2] == (True, True)
     assert "parent process" in result[2]
     assert [first, *tokens(stream)] == alone()
+
+
+def test_generations_begin_and_end_in_many_threads_at_once():
+    run = engine(n_pages=64, max_rows=32, groups=GROUPS)
+    expected = {p: alone([p, 5], groups=GROUPS, max_tokens=3) for p in range(3, 11)}
+
+    def work(p: int) -> bool:
+        return all(tokens(start(run, [p, 5], max_tokens=3)) == expected[p] for _ in range(40))
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        assert together([lambda p=p: work(p) for p in expected]) == [True] * 8
+    finally:
+        sys.setswitchinterval(before)
+    run.check_integrity()
+    assert run.n_free_pages == run.n_pages

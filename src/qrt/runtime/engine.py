@@ -74,7 +74,7 @@ class Engine:
         """Those that nothing refers to."""
         with Alone(self._turns):
             self._tidy()
-            return tuple(pool.n_free for pool in self._store.pools)
+            return tuple(self._store.n_free)
 
     def open(self, *, idle: bool = False) -> Sequence:
         """A new, empty sequence, to be released.
@@ -179,6 +179,7 @@ class Engine:
                 self._is_settled = False
             raise
         finally:
+            caller.leads = False
             self._turns.give(caller)
             if self._closed:
                 self.close()

@@ -28,6 +28,7 @@ class Stream(Iterator[TokenRecord]):
         """Works on `seq` and leaves it idle, or on a sequence of its own."""
         self._engine = engine
         self._request = Request(generation, seq)
+        self._caller = Caller(self._request.is_ready)
         self._finalizer = engine.end_with(self, self._request)
 
     @property
@@ -48,7 +49,8 @@ class Stream(Iterator[TokenRecord]):
     def read(self) -> list[TokenRecord]:
         """Runs it to its end; the records that were not read yet."""
         request = self._request
-        self._await(UNTIL_IT_ENDS)
+        if not request.has_ended:
+            self._await(UNTIL_IT_ENDS)
         records = request.generation.records[request.n_read :]
         request.n_read += len(records)
         if request.error is not None:
@@ -61,38 +63,34 @@ class Stream(Iterator[TokenRecord]):
         self._request.n_read = len(self._request.generation.records)
 
     def _await(self, n_records: int) -> None:
-        """Waits for so many records, or for the end. Raises BusyError in a second thread."""
-        request, engine = self._request, self._engine
-        if not request.reading.acquire(blocking=False):
+        """Waits for so many records, or for the end. Raises BusyError in a second thread.
+
+        An interrupt ends the generation.
+        """
+        request = self._request
+        if not request.reading.acquire(False):
             raise BusyError("another thread is reading this stream; give each thread its own")
         try:
-            if request.lacks(n_records):
-                if not request.number:
-                    engine.submit(request)
-                self._run(n_records)
-        finally:
-            request.reading.release()
-
-    def _run(self, n_records: int) -> None:
-        """Runs steps, or waits while another thread runs them; an interrupt ends the stream."""
-        request = self._request
-        try:
             request.wanted = n_records
-            self._engine.drive(Caller(request.is_ready))
+            if not request.number:
+                self._engine.submit(request)
+            self._engine.drive(self._caller)
         except BaseException:
-            self._engine.leave(request)
+            if request.number:
+                self._engine.leave(request)
             raise
         finally:
             request.wanted = 0
-            if request.has_ended:
-                self._finalizer.detach()
+            request.reading.release()
+        if request.has_ended:
+            self._finalizer.detach()
 
     def __next__(self) -> TokenRecord:
         request = self._request
         records = request.generation.records
         if request.generation.is_stopped():
             self.close()
-        elif request.n_read == len(records):
+        elif request.n_read == len(records) and not request.has_ended:
             self._await(request.n_read + 1)
         if isinstance(request.error, ClosedError) or request.n_read == len(records):
             if request.error is not None:

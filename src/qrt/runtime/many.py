@@ -27,13 +27,13 @@ def run_many(
     try:
         while waiting or going:
             while waiting and len(going) < size:
+                waiting[0].wanted = UNTIL_IT_ENDS
                 try:
                     engine.submit(waiting[0])
                 except FullError:
                     if not going:
                         raise
                     break
-                waiting[0].wanted = UNTIL_IT_ENDS
                 going.append(waiting.popleft())
             engine.drive(caller)
             for request in [each for each in going if each.has_ended]:

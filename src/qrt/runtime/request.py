@@ -60,10 +60,6 @@ class Request:
         """Rows to compute until it gives its next token."""
         return len(self.generation.context) - self.n_stored
 
-    def lacks(self, n_records: int) -> bool:
-        """Whether it has fewer records, and more may come."""
-        return not self.has_ended and len(self.generation.records) < n_records
-
     def may_run_ahead(self) -> bool:
         """Whether one row gives a token that its reader will soon ask for."""
         return len(self.generation.records) < self.n_read + AHEAD and self.n_left == 1

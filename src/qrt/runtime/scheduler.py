@@ -14,7 +14,7 @@ from qrt.runtime.policy import Limits
 from qrt.runtime.request import Request
 from qrt.runtime.sequence import Sequence
 from qrt.runtime.steps import NO_LOGITS, Logits, Rows, last_rows, run_step
-from qrt.runtime.store import Store
+from qrt.runtime.store import Growth, Store
 
 Work = list[tuple[Request, int]]
 """Requests and the rows of each that a step computes."""
@@ -24,6 +24,7 @@ class Scheduler:
     """The requests of an engine. All but `submit` is called by the leader.
 
     A request is in `_live` from `submit` until it has ended; the other lists follow from that.
+    Since `submit` adds to `_live` and `_waiting` at any time, they are copied to be walked through.
     """
 
     def __init__(self, executor: Executor, store: Store, n_ctx: int, limits: Limits) -> None:
@@ -132,7 +133,7 @@ class Scheduler:
                 self.end(request, error)
 
     def _stopped(self) -> list[Request]:
-        return [request for request in self._live if request.generation.is_stopped()]
+        return [request for request in list(self._live) if request.generation.is_stopped()]
 
     def _admit(self) -> None:
         """Starts those that wait, in order, while there is room."""
@@ -142,7 +143,7 @@ class Scheduler:
         for request in wanted:
             room = _less(room, self._need(request))
         n_running = len(wanted)
-        for request in [each for each in self._waiting if each.is_wanted]:
+        for request in [each for each in list(self._waiting) if each.is_wanted]:
             need = self._need(request)
             if not policy.admits(need, room, n_running, self._limits):
                 break
@@ -168,13 +169,13 @@ class Scheduler:
 
     def _fitting(self, work: Work) -> Work:
         """What of the work there are pages for, those of others let go; at least the first."""
-        growth = [(request.sequence, n_rows) for request, n_rows in work]
+        growth = _growth(work)
         if not self._store.short(growth) or self._store.make_room(growth):
             return work
         for victim in policy.victims(self._running):
             self._preempt(victim)
             work = [(request, n_rows) for request, n_rows in work if request is not victim]
-            if not self._store.short((request.sequence, n_rows) for request, n_rows in work):
+            if not self._store.short(_growth(work)):
                 break
         return work
 
@@ -238,6 +239,10 @@ def _rows(request: Request, n_rows: int) -> Rows:
     is_last = start + n_rows == len(context)
     logit_rows = last_rows(n_rows, 1) if is_last else NO_LOGITS
     return Rows(request.sequence, context[start : start + n_rows], logit_rows)
+
+
+def _growth(work: Work) -> list[Growth]:
+    return [(request.sequence, n_rows) for request, n_rows in work]
 
 
 def _less(room: tuple[int, ...], need: tuple[int, ...]) -> tuple[int, ...]:

@@ -42,6 +42,11 @@ class Store:
         self._sequences: dict[Sequence, None] = {}
         self._n_steps = 0
 
+    @property
+    def n_free(self) -> list[int]:
+        """Pages or slots of each group that nothing refers to."""
+        return [pool.n_free for pool in self.pools]
+
     def open(self) -> Sequence:
         """A new, empty, idle sequence."""
         seq = Sequence(tuple(map(_state, self._groups, self.pools)))
@@ -86,8 +91,11 @@ class Store:
                 state.finish(n)
         return n
 
-    def short(self, rows: Iterable[Growth]) -> list[int]:
+    def short(self, rows: Items[Growth]) -> list[int]:
         """The groups that have too few free pages for a step that appends so."""
+        at_most = sum([n_rows // PAGE_LEN + 2 for _, n_rows in rows])
+        if min(self.n_free) >= at_most:
+            return []
         needed = [0] * len(self.pools)
         for seq, n_rows in rows:
             start = len(seq.tokens)
@@ -115,7 +123,7 @@ class Store:
     def room(self, others: Iterable[Sequence] = ()) -> tuple[int, ...]:
         """Pages of each group that are free, or held by idle sequences and by `others`."""
         holders = [*(seq for seq in self._sequences if seq.owner is None), *others]
-        free = [pool.n_free for pool in self.pools]
+        free = self.n_free
         for seq in holders:
             free = [n + len(state.held) for n, state in zip(free, seq.states, strict=True)]
         return tuple(free)

@@ -104,12 +104,13 @@ class Turns:
 
     def give(self, caller: Caller) -> None:
         """Hands the lead over, if it is `caller`'s: first to those who want steps."""
-        caller.leads = False
         if self._leader is not caller:
             return
         with self._mutex:
-            self._wake()
             self._leader = None
+            if not self._waiting:
+                return
+            self._wake()
             following = next((other for other in self._waiting if other.ready is not never), None)
             following = following or next(iter(self._waiting), None)
             if following is not None:
@@ -139,6 +140,7 @@ class Alone:
         try:
             self._turns.lead(self._caller)
         except BaseException:
+            self._caller.leads = False
             self._turns.give(self._caller)
             raise
 
@@ -148,4 +150,5 @@ class Alone:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._caller.leads = False
         self._turns.give(self._caller)
