@@ -138,5 +138,5 @@ def test_a_window_holds_a_constant_number_of_pages(backend: str) -> None:
 
 def test_the_cpu_says_which_op_it_lacks() -> None:
     for name, op in (("mamba", "scan"), ("experts", "route")):
-        with pytest.raises(BackendError, match=f"no kernel for op '{op}'; use backend='reference'"):
+        with pytest.raises(BackendError, match=f"no kernel for op '{op}'"):
             prepared(MODELS[name](), "cpu", 8, 64)

@@ -55,7 +55,7 @@ class Running:
     tuning: Tuning
 
     def state_bytes(self, n_ctx: int) -> int:
-        """Memory of a sequence of `n_ctx` positions: pages of KV, fewer behind windows, and slots."""
+        """Memory of a sequence of `n_ctx` positions: its pages, fewer behind windows, and slots."""
         held = zip(self.states, needs(self.states, n_ctx, 1), strict=True)
         return sum(unit_bytes(group, self.kv_type) * n_units for group, n_units in held)
 

@@ -45,7 +45,7 @@ def unit_bytes(group: StateGroup, kv_type: str) -> int:
 
 
 def kv_bytes(groups: Iterable[StateGroup], kv_type: str, n_positions: int) -> int:
-    """Bytes that attention reads of so many positions: in windowed layers of those in the window."""
+    """Bytes that attention reads of so many positions, in windowed layers of the window."""
     return sum(
         unit_bytes(group, kv_type) * min(n_positions, group.window or n_positions) // PAGE
         for group in groups
