@@ -15,7 +15,7 @@ from steps import SETTINGS, in_chunks, open_model, prepare, segment, step
 from qrt.backends import reference
 from qrt.backends.base import Cancelled, Executor
 from qrt.backends.reference.ops import add, run
-from qrt.backends.reference.step import Array, Pages, Step, as_given
+from qrt.backends.reference.step import Array, Pages, Step
 from qrt.errors import InputError
 from qrt.formats.qtensor import QTensor
 from qrt.formats.quants.f32 import F32
@@ -153,7 +153,7 @@ def run_ops(
 ) -> NDArray[np.float64]:
     """Ops one after another on named arrays, which serve as values and as weights."""
     k, v = np.zeros((2, 2, PAGE_LEN, 1, 4))
-    pages = Pages(k, k[..., :v_in_k] if v_in_k else v, as_given, as_given)
+    pages = Pages(k, k[..., :v_in_k] if v_in_k else v, np.array, np.array)
     batch = Batch((segment(np.arange(n_tokens), table=(1, 0)),))
     one = Step(one_layer(), batch, arrays, {0: pages}, {}, None, {**arrays})
     for op in ops:
