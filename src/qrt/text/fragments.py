@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+_NEVER = r"(?!)"
 _MAX_EDGE = 256
 """Longest part of a control token, in characters, looked for at the ends of a text."""
 
@@ -22,17 +23,20 @@ class Found:
 
 
 class SpecialMatcher:
-    """Finds special tokens in text, the leftmost first and there the longest.
+    """Finds special tokens in text: of those that overlap the one with most bytes, then the first.
 
-    `control` are found only where parsing them is allowed, `always` everywhere. Time is linear in
-    the text: at a place where a token may begin, only as many texts are tried as there are lengths
-    of tokens with those first two characters.
+    `control` are found only where parsing them is allowed, `always` everywhere, `marks` as the
+    caller says. Time is linear in the text: at a place where a token may begin, only as many texts
+    are tried as there are lengths of tokens with those first two characters.
     """
 
-    def __init__(self, control: Mapping[str, int], always: Mapping[str, int]) -> None:
-        self._control = {text: i for text, i in control.items() if text}
+    def __init__(
+        self, control: Mapping[str, int], marks: Mapping[str, int], always: Mapping[str, int]
+    ) -> None:
+        self._guarded = {text: i for text, i in {**marks, **control}.items() if text}
         self._always = {text: i for text, i in always.items() if text}
-        texts = [*self._control, *self._always]
+        self._always_and_marks = {text: i for text, i in marks.items() if text} | self._always
+        texts = [*self._guarded, *self._always]
         by_head: defaultdict[str, set[int]] = defaultdict(set)
         for text in texts:
             by_head[text[:2]].add(len(text))
@@ -41,56 +45,92 @@ class SpecialMatcher:
                 by_head[head].add(1)
         self._lengths = {head: sorted(found, reverse=True) for head, found in by_head.items()}
         heads = sorted(self._lengths, key=len, reverse=True)
-        self._heads = re.compile("|".join(map(re.escape, heads))) if heads else None
+        self._heads = re.compile("|".join(map(re.escape, heads)) if heads else _NEVER)
+        self._n_bytes = {
+            token: len(text.encode())
+            for known in (self._guarded, self._always)
+            for text, token in known.items()
+        }
         self._max_len = max(map(len, texts), default=0)
-        self._control_texts = "\0".join(("", *self._control, ""))
+        self._guarded_texts = "\0".join(("", *self._guarded, ""))
 
-    def find(self, text: str, allowed: Sequence[tuple[int, int]]) -> Iterator[Found]:
+    def find(
+        self, text: str, allowed: Sequence[tuple[int, int]], marks_anywhere: bool
+    ) -> Iterator[Found]:
         """The special tokens in `text`, without overlaps.
 
         A control token counts only where it lies wholly in one of the `allowed` (start, end)
-        ranges, which are sorted and do not touch.
+        ranges, which are sorted and do not touch; so does a mark, unless `marks_anywhere`.
         """
-        if self._heads is None:
-            return
+        anywhere = self._always_and_marks if marks_anywhere else self._always
         starts = [start for start, _ in allowed]
-        at = 0
-        while (head := self._heads.search(text, at)) is not None:
-            at = head.start()
-            zone = bisect_right(starts, at) - 1
-            limit = allowed[zone][1] if zone >= 0 else 0
-            for length in self._lengths[head[0]]:
-                candidate = text[at : at + length]
-                token = self._always.get(candidate)
-                if token is None and at + length <= limit:
-                    token = self._control.get(candidate)
-                if token is not None:
-                    yield Found(at, at + length, token)
-                    at += length
-                    break
-            else:
+
+        def first(at: int, last: int, end: int) -> Found | None:
+            """The leftmost token that begins from `at` to `last` and ends by `end`, the longest."""
+            while (head := self._heads.search(text, at, min(last + 2, end))) is not None:
+                at = head.start()
+                if at > last:
+                    return None
+                zone = bisect_right(starts, at) - 1
+                limit = min(allowed[zone][1], end) if zone >= 0 else 0
+                for length in self._lengths[head[0]]:
+                    candidate = text[at : at + length]
+                    token = anywhere.get(candidate) if at + length <= end else None
+                    if token is None and at + length <= limit:
+                        token = self._guarded.get(candidate)
+                    if token is not None:
+                        return Found(at, at + length, token)
                 at += 1
+            return None
+
+        def larger(than: Found, end: int) -> Found | None:
+            """The token with most bytes that begins inside of one with fewer."""
+            n_bytes, best, at = self._n_bytes[than.token], None, than.start + 1
+            while (found := first(at, than.end - 1, end)) is not None:
+                if self._n_bytes[found.token] > n_bytes:
+                    n_bytes, best = self._n_bytes[found.token], found
+                at = found.start + 1
+            return best
+
+        todo: list[Found | tuple[int, int]] = [(0, len(text))]
+        while todo:
+            part = todo.pop()
+            if isinstance(part, Found):
+                yield part
+                continue
+            start, end = part
+            while (found := first(start, end - 1, end)) is not None:
+                rival = larger(found, end)
+                if rival is not None:
+                    break
+                yield found
+                start = found.end
+            else:
+                continue
+            begin = found.start
+            while rival is not None:
+                found, rival = rival, larger(rival, end)
+            todo += [(found.end, end), found, (begin, found.start)]
 
     def risky(self, text: str) -> set[int]:
-        """Places in `text` that could become part of a control token.
+        """Places in `text` that could become part of a control token or a mark.
 
-        They are the first characters of every control token in it and of one that begins at its
+        They are the first characters of every such token in it and of one that begins at its
         end, and the first character of all if one may end with it or hold it.
         """
         body = text.strip()
-        if not body or not self._control:
+        if not body or not self._guarded:
             return set()
         offset = text.index(body[0])
         places = set()
-        if self._heads is not None:
-            at = 0
-            while (head := self._heads.search(body, at)) is not None:
-                at = head.start()
-                if any(body[at : at + n] in self._control for n in self._lengths[head[0]]):
-                    places.add(at)
-                at += 1
+        at = 0
+        while (head := self._heads.search(body, at)) is not None:
+            at = head.start()
+            if any(body[at : at + n] in self._guarded for n in self._lengths[head[0]]):
+                places.add(at)
+            at += 1
         edge = range(1, min(len(body), self._max_len, _MAX_EDGE) + 1)
-        places |= {len(body) - n for n in edge if "\0" + body[-n:] in self._control_texts}
-        if body in self._control_texts or any(body[:n] + "\0" in self._control_texts for n in edge):
+        places |= {len(body) - n for n in edge if "\0" + body[-n:] in self._guarded_texts}
+        if body in self._guarded_texts or any(body[:n] + "\0" in self._guarded_texts for n in edge):
             places.add(0)
         return {offset + place for place in places}
