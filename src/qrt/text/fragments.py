@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 _NEVER = r"(?!)"
 _MAX_EDGE = 256
@@ -44,13 +45,16 @@ class SpecialMatcher:
             if head[0] in by_head:
                 by_head[head].add(1)
         self._lengths = {head: sorted(found, reverse=True) for head, found in by_head.items()}
-        heads = sorted(self._lengths, key=len, reverse=True)
-        self._heads = re.compile("|".join(map(re.escape, heads)) if heads else _NEVER)
+        self._longest = {text[:2]: text for text in sorted(texts, key=_n_bytes)}
+        self._above: dict[int, re.Pattern[str]] = {}
+        self._heads = self._heads_above(0)
         self._n_bytes = {
-            token: len(text.encode())
+            token: _n_bytes(text)
             for known in (self._guarded, self._always)
             for text, token in known.items()
         }
+        together = "\0".join(texts)
+        self._pairs = set(map("".join, pairwise(together)))
         self._max_len = max(map(len, texts), default=0)
         self._guarded_texts = "\0".join(("", *self._guarded, ""))
 
@@ -65,15 +69,20 @@ class SpecialMatcher:
         anywhere = self._always_and_marks if marks_anywhere else self._always
         starts = [start for start, _ in allowed]
 
-        def first(at: int, last: int, end: int) -> Found | None:
-            """The leftmost token that begins from `at` to `last` and ends by `end`, the longest."""
-            while (head := self._heads.search(text, at, min(last + 2, end))) is not None:
+        def first(
+            heads: re.Pattern[str], at: int, last: int, end: int, beyond: int
+        ) -> Found | None:
+            """The leftmost token that begins from `at` to `last` with one of `heads` and ends
+            behind `beyond` and by `end`; of those that begin there the longest."""
+            while (head := heads.search(text, at, min(last + 2, end))) is not None:
                 at = head.start()
                 if at > last:
                     return None
                 zone = bisect_right(starts, at) - 1
                 limit = min(allowed[zone][1], end) if zone >= 0 else 0
                 for length in self._lengths[head[0]]:
+                    if at + length <= beyond:
+                        break
                     candidate = text[at : at + length]
                     token = anywhere.get(candidate) if at + length <= end else None
                     if token is None and at + length <= limit:
@@ -84,9 +93,12 @@ class SpecialMatcher:
             return None
 
         def larger(than: Found, end: int) -> Found | None:
-            """The token with most bytes that begins inside of one with fewer."""
+            """The token with most bytes that begins inside of one with fewer, and ends behind."""
+            if text[than.end - 1 : than.end + 1] not in self._pairs:
+                return None
             n_bytes, best, at = self._n_bytes[than.token], None, than.start + 1
-            while (found := first(at, than.end - 1, end)) is not None:
+            heads = self._heads_above(n_bytes)
+            while (found := first(heads, at, than.end - 1, end, than.end)) is not None:
                 if self._n_bytes[found.token] > n_bytes:
                     n_bytes, best = self._n_bytes[found.token], found
                 at = found.start + 1
@@ -99,7 +111,7 @@ class SpecialMatcher:
                 yield part
                 continue
             start, end = part
-            while (found := first(start, end - 1, end)) is not None:
+            while (found := first(self._heads, start, end - 1, end, 0)) is not None:
                 rival = larger(found, end)
                 if rival is not None:
                     break
@@ -111,6 +123,16 @@ class SpecialMatcher:
             while rival is not None:
                 found, rival = rival, larger(rival, end)
             todo += [(found.end, end), found, (begin, found.start)]
+
+    def _heads_above(self, n_bytes: int) -> re.Pattern[str]:
+        """Matches the first two characters of every token of more bytes; made when first needed."""
+        found = self._above.get(n_bytes)
+        if found is None:
+            heads = [head for head, text in self._longest.items() if _n_bytes(text) > n_bytes]
+            heads.sort(key=len, reverse=True)
+            found = re.compile("|".join(map(re.escape, heads)) if heads else _NEVER)
+            self._above[n_bytes] = found
+        return found
 
     def risky(self, text: str) -> set[int]:
         """Places in `text` that could become part of a control token or a mark.
@@ -134,3 +156,7 @@ class SpecialMatcher:
         if body in self._guarded_texts or any(body[:n] + "\0" in self._guarded_texts for n in edge):
             places.add(0)
         return {offset + place for place in places}
+
+
+def _n_bytes(text: str) -> int:
+    return len(text.encode())
