@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from oracles import data_folder
 
 from qrt.arch import architecture_names, build_graph
-from qrt.arch.source import COUNTS, REALS
+from qrt.arch.rope import read_rope
+from qrt.arch.source import COUNTS, REALS, Source
 from qrt.errors import ArchError
 from qrt.formats.gguf import open_gguf
 from qrt.formats.qtensor import QTensor
@@ -260,25 +261,33 @@ def test_yarn_frequencies() -> None:
     assert spec.style == "neox"
 
 
+YARN = {
+    "rope__scaling__type": "yarn",
+    "rope__scaling__factor": 8.0,
+    "rope__scaling__original_context_length": 200,
+    "rope__scaling__attn_factor": 1.2,
+}
+YARN_KEYS = {"ext_factor": 0.5, "beta_fast": 4.0, "beta_slow": 0.5, "log_multiplier": 0.7}
+
+
 def test_yarn_keys() -> None:
-    spec = rope_of(
-        build(
-            "qwen2",
-            rope__scaling__type="yarn",
-            rope__scaling__factor=8.0,
-            rope__scaling__original_context_length=200,
-            rope__scaling__yarn_beta_fast=4.0,
-            rope__scaling__yarn_beta_slow=0.5,
-            rope__scaling__yarn_ext_factor=0.5,
-            rope__scaling__yarn_log_multiplier=0.7,
-            rope__scaling__attn_factor=1.2,
-        )
-    )
+    metadata, tensors = load("qwen2")
+    changed = {f"qwen2.{key.replace('__', '.')}": value for key, value in YARN.items()}
+    changed |= {f"qwen2.rope.scaling.yarn_{key}": value for key, value in YARN_KEYS.items()}
+    source = Source("qwen2", metadata | changed, tensors, "file")
+    spec = read_rope(source, "neox", 128, 4096, yarn_keys=YARN_KEYS)
     np.testing.assert_allclose(
         spec.inv_freq, list(yarn_by_hand(1e4, 8.0, 200, 4, 0.5, 0.5)), rtol=1e-12
     )
     stretch = 0.1 * math.log(8)
     assert spec.mscale == pytest.approx(1.2 * (stretch + 1) / (0.7 * stretch + 1))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_architectures_pass_over_the_yarn_keys_of_others(name: str) -> None:
+    others = {f"rope__scaling__yarn_{key}": value for key, value in YARN_KEYS.items()}
+    others["rope__scaling__yarn_attn_factor"] = 3.0
+    assert rope_of(build(name, **YARN, **others)) == rope_of(build(name, **YARN))
 
 
 @pytest.mark.parametrize(

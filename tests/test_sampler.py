@@ -153,6 +153,30 @@ def test_dynamic_temperature_follows_the_entropy():
     assert dynamic_temperature(sharp, 1.0, 0.4, 1.0) == pytest.approx(0.6)
 
 
+@pytest.mark.parametrize(
+    ("temperature", "spread", "exponent", "expected"),
+    [
+        (0.0, 0.5, 1.0, 0.43254888),
+        (-0.25, 0.5, 1.0, 0.21627444),
+        (0.0, 2.0, 0.5, 1.8602127),
+        (0.8, 0.5, 2.0, 1.048394),
+    ],
+)
+def test_dynamic_temperature_is_that_of_llama_cpp(temperature, spread, exponent, expected):
+    got = dynamic_temperature(candidates(LOGITS), temperature, spread, exponent)
+    assert got == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("temperature", "spread", "tokens"),
+    [(0.0, 2.0, 5), (-1.0, 2.0, 5), (0.0, 0.0, 1), (-2.0, 1.0, 1)],
+)
+def test_temperature_zero_moves_with_the_entropy_too(temperature, spread, tokens):
+    params = SamplingParams(temperature=temperature, dynatemp_range=spread, **OFF)
+    sampler = Sampler(params, 5, 1)
+    assert len({sampler.sample(LOGITS, i, [])[0] for i in range(200)}) == tokens
+
+
 def test_draw_gives_each_candidate_its_share():
     c = candidates(LOGITS)
     shares = np.bincount([draw(c, (i + 0.5) / 1000) for i in range(1000)]) / 1000

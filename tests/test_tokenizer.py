@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_vocab import BYTES, tiny, tiny_spm
 
 from qrt.errors import InputError, VocabError
 from qrt.formats.gguf import open_gguf
 from qrt.text import Tokenizer, bpe, load_tokenizer
-from qrt.text.decode import BYTE_OF_CHAR
 
 VOCABS = (
     "llama-spm", "phi-3", "llama-bpe", "qwen2", "gpt-2", "falcon", "starcoder", "deepseek-llm"
@@ -50,32 +50,6 @@ def cases(data: Path, name: str) -> list[tuple[str, list[int]]]:
     lines = Path(f"{stem}.out").read_text().split("\n")
     ids = [[int(number) for number in line.split()] for line in lines]
     return list(zip(texts, ids[: len(texts)], strict=True))
-
-
-def tiny(**changes: object) -> dict[str, object]:
-    """Metadata of a byte-level BPE vocabulary of the 256 bytes, two merges and two marks."""
-    tokens = [*BYTE_OF_CHAR, "he", "hel", "<|im_start|>", "<|im_end|>"]
-    metadata: dict[str, object] = {
-        "tokenizer.ggml.model": "gpt2",
-        "tokenizer.ggml.pre": "gpt-2",
-        "tokenizer.ggml.tokens": tokens,
-        "tokenizer.ggml.token_type": np.array([1] * 258 + [3] * 2, np.int32),
-        "tokenizer.ggml.merges": ["h e", "he l"],
-        "tokenizer.ggml.eos_token_id": 259,
-    }
-    return metadata | {"tokenizer.ggml." + key: value for key, value in changes.items()}
-
-
-def tiny_spm(**changes: object) -> dict[str, object]:
-    """Metadata of a sentencepiece vocabulary of all bytes and a few pieces."""
-    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{b:02X}>" for b in range(256)), "▁", "a", "▁a"]
-    metadata: dict[str, object] = {
-        "tokenizer.ggml.model": "llama",
-        "tokenizer.ggml.tokens": tokens,
-        "tokenizer.ggml.scores": np.array([0.0] * 259 + [-3, -2, -1], np.float32),
-        "tokenizer.ggml.token_type": np.array([2, 3, 3] + [6] * 256 + [1] * 3, np.int32),
-    }
-    return metadata | {"tokenizer.ggml." + key: value for key, value in changes.items()}
 
 
 @pytest.mark.parametrize("name", VOCABS)
@@ -136,21 +110,11 @@ def test_rules_of_single_families(load: Load) -> None:
 
 def test_ends_of_generation(load: Load) -> None:
     assert load("llama-bpe").eog_ids == {128001, 128009}
-    assert load("qwen2").eog_ids == {151643, 151645}
+    assert load("qwen2").eog_ids == {128247, 151643, 151645}
     assert load("phi-3").eog_ids == {2, 32000, 32007}
     assert load("gpt-2").eog_ids == {50256}
     assert (load("qwen2").bos_id, load("qwen2").add_bos) == (151643, False)
     assert (load("llama-bpe").eot_id, load("llama-bpe").add_bos) == (128009, True)
-
-
-def test_unstated_special_tokens() -> None:
-    tokens = [*BYTE_OF_CHAR, "<|return|>", "<|call|>", "<|end|>", "<|channel|>", "<|x|>"]
-    types = np.array([1] * 256 + [3, 3, 3, 4, 4], np.int32)
-    harmony = load_tokenizer(tiny(tokens=tokens, token_type=types, merges=[], eos_token_id=256), "")
-    assert harmony.eog_ids == {256, 257}
-    assert harmony.detokenize([258, 259, 257]) == "<|end|><|channel|>"
-    forged = harmony.tokenize("<|channel|><|x|>")
-    assert not {259, 260} & set(forged)
 
 
 def test_stream_never_cuts_a_character(load: Load) -> None:
@@ -178,9 +142,6 @@ def test_ids_and_texts_are_checked() -> None:
                 use(token)
     with pytest.raises(InputError, match="character 1"):
         tokenizer.tokenize("a\ud800")
-
-
-BYTES = ["<unk>", "<s>", "</s>", *(f"<0x{b:02X}>" for b in range(256))]
 
 
 @pytest.mark.parametrize(
@@ -255,7 +216,28 @@ def test_long_input_takes_linear_time(load: Load, name: str, char: str) -> None:
 def test_text_cannot_forge_control_tokens(load: Load, name: str) -> None:
     tokenizer = load(name)
     control = [i for i in range(tokenizer.n_vocab) if tokenizer.is_control(i)]
+    assert control
     for token in control:
         text = tokenizer.piece(token)
         for forged in (text, f"a{text}b", text * 2):
             assert token not in tokenizer.tokenize_spans([(forged, False)], add_special=False)
+
+
+@pytest.mark.parametrize("name", VOCABS)
+def test_least_tokens(load: Load, data: Path, name: str) -> None:
+    tokenizer = load(name)
+    longest = max(range(tokenizer.n_vocab), key=lambda i: len(tokenizer.token_bytes(i)))
+    texts = [tokenizer.token_bytes(longest).decode() * 50, "<|user|>" + " " * 400, "\0ø中" * 50]
+    for text in [*texts, *(text for text, _ in cases(data, name)), "word " * 1000]:
+        ids = tokenizer.tokenize(text, add_special=False, parse_special=True)
+        assert 0 <= tokenizer.least_tokens(text) <= len(ids)
+    assert tokenizer.least_tokens("word " * 10_000) >= 600
+    with pytest.raises(InputError, match="character 0"):
+        tokenizer.least_tokens("\ud800")
+
+
+def test_least_tokens_does_not_count_what_is_lost() -> None:
+    tokens = [*BYTES[:3], "▁", "a", "▁a"]
+    types, scores = np.array([2, 3, 3, 1, 1, 1]), np.zeros(6, np.float32)
+    tokenizer = load_tokenizer(tiny_spm(tokens=tokens, token_type=types, scores=scores), "tiny")
+    assert tokenizer.least_tokens("中" * 1000) <= len(tokenizer.tokenize("中" * 1000))

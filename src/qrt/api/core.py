@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Sequence as Items
 from typing import Any
 
-from qrt.errors import InputError
+from qrt.errors import ContextFullError, InputError
 from qrt.runtime.checks import check_tokens, shown
 from qrt.runtime.engine import Engine
 from qrt.runtime.generate import Stream
@@ -61,6 +61,12 @@ class Core:
             return check_tokens("prompt", prompt, self.n_vocab)
         if not prompt:
             raise InputError("the prompt is empty; give at least one character")
+        n_ctx = self.loaded.n_ctx
+        if len(prompt) > n_ctx and (n_tokens := self.tokenizer.least_tokens(prompt)) > n_ctx:
+            raise ContextFullError(
+                f"the prompt has at least {n_tokens} tokens, the context holds {n_ctx}; "
+                "shorten it or load with a larger n_ctx"
+            )
         return self.tokenizer.tokenize(prompt, add_special=True)
 
     def chat_tokens(self, messages: Items[Message], template_vars: Mapping[str, Any]) -> list[int]:

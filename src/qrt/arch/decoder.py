@@ -28,6 +28,8 @@ class Decoder:
     rope_style: ClassVar[Literal["norm", "neox"]] = "neox"
     rope_factors: ClassVar[str | None] = None
     """Tensor of divisors of the rotary frequencies, for files that have it."""
+    yarn_keys: ClassVar[tuple[str, ...]] = ()
+    """Of `rope.scaling.yarn_*` those that the architecture heeds; others keep their defaults."""
     required_biases: ClassVar[tuple[str, ...]] = ()
     """Linear layers that have a bias, without `blk.N.`"""
     optional_biases: ClassVar[tuple[str, ...]] = ()
@@ -112,7 +114,9 @@ class Decoder:
         factors, n_ctx = self.rope_factors, self.hp.n_ctx_train
         if factors not in self.source.tensors:
             factors = None
-        return read_rope(self.source, self.rope_style, layer.head_dim, n_ctx, factors)
+        return read_rope(
+            self.source, self.rope_style, layer.head_dim, n_ctx, factors, self.yarn_keys
+        )
 
     def norm(self, name: str, x: str, group: int | None = None) -> str:
         """RMSNorm by the weight `name`."""

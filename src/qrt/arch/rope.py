@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Literal
 
 import numpy as np
@@ -20,10 +21,13 @@ def read_rope(
     head_dim: int,
     n_ctx_train: int,
     factors_tensor: str | None = None,
+    yarn_keys: Collection[str] = (),
 ) -> RopeSpec:
     """Reads the `rope.*` keys, and the divisors of Llama 3 in `factors_tensor` (rope_dim / 2,).
 
-    Keys, defaults and arithmetic are those of the GGUF convention. Raises ArchError.
+    `yarn_keys` names the `rope.scaling.yarn_*` keys that the architecture heeds ("ext_factor",
+    "attn_factor", "beta_fast", "beta_slow", "log_multiplier"); like llama.cpp, qrt passes over the
+    others. Keys, defaults and arithmetic are those of the GGUF convention. Raises ArchError.
     """
     dim = source.count("rope.dimension_count", head_dim)
     if dim % 2 or dim > head_dim:
@@ -38,23 +42,27 @@ def read_rope(
     factor = source.real("rope.scaling.factor", source.real("rope.scale_linear", 1.0))
     if scaling == "none":
         factor = 1.0
-    mix = source.real("rope.scaling.yarn_ext_factor", -1.0)
+
+    def yarn(name: str, default: float) -> float:
+        return source.real(f"rope.scaling.yarn_{name}", default) if name in yarn_keys else default
+
+    mix = yarn("ext_factor", -1.0)
     if mix < 0:
         mix = 1.0 if scaling == "yarn" else 0.0
     kept = mix * yarn_kept(
         dim,
         theta,
         source.count("rope.scaling.original_context_length", n_ctx_train),
-        source.real("rope.scaling.yarn_beta_fast", 32.0),
-        source.real("rope.scaling.yarn_beta_slow", 1.0),
+        yarn("beta_fast", 32.0),
+        yarn("beta_slow", 1.0),
     )
     inv_freq *= kept + (1.0 - kept) / factor
 
     if mix == 0.0:
-        mscale = source.real("rope.scaling.yarn_attn_factor", 1.0)
+        mscale = yarn("attn_factor", 1.0)
     else:
         mscale = yarn_mscale(factor, 1.0)
-        mscale /= yarn_mscale(factor, source.real("rope.scaling.yarn_log_multiplier", 0.0))
+        mscale /= yarn_mscale(factor, yarn("log_multiplier", 0.0))
     mscale *= source.real("rope.scaling.attn_factor", 1.0)
     return RopeSpec(style, dim, tuple(inv_freq.tolist()), mscale)
 

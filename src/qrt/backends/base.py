@@ -146,8 +146,8 @@ def _check_segment(segment: Segment, graph: Graph, settings: Settings) -> None:
         n_units = units_for(group, end)
         is_plain = table.dtype == np.int32 and table.flags.c_contiguous and len(table) >= n_units
         if not is_plain or not _within(table[first_unit(group, start) : n_units], capacity):
-            expected = f"int32 numbers of {n_units} of its {capacity} pages or slots"
-            raise InputError(f"the table of a {group.kind} group: expected {expected}")
+            what = f"positions up to {end} in {n_units} of {capacity} units, int32"
+            raise InputError(f"the table of a {group.kind} group: expected {what}")
 
 
 def _within(numbers: NDArray[np.int32], end: int) -> bool:

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field, fields
 from typing import Any, TypedDict, cast
 
 from qrt.errors import InputError
-from qrt.runtime.checks import INT_MAX, check_int, shown
+from qrt.runtime.checks import INT_MAX, check_bool, check_int, check_strings, shown
 from qrt.runtime.rng import MAX_SEED
 from qrt.runtime.sampler import SamplingParams
 
+_INTS = {"max_tokens": (1, INT_MAX), "seed": (0, MAX_SEED), "n_keep": (0, INT_MAX)}
+_OPTIONAL = ("max_tokens", "seed")
 _MAX_STOPS = 16
 _MAX_STOP_LEN = 256
 
@@ -79,34 +81,23 @@ class GenerateOptions:
     sampling: SamplingParams = field(default_factory=SamplingParams)
 
     def __post_init__(self) -> None:
-        if self.max_tokens is not None:
-            check_int("max_tokens", self.max_tokens, 1, INT_MAX)
-        if self.seed is not None:
-            check_int("seed", self.seed, 0, MAX_SEED)
-        check_int("n_keep", self.n_keep, 0, INT_MAX)
+        for name, (low, high) in _INTS.items():
+            value = getattr(self, name)
+            if value is not None or name not in _OPTIONAL:
+                object.__setattr__(self, name, check_int(name, value, low, high))
         for name in ("ignore_eos", "context_shift"):
-            if not isinstance(getattr(self, name), bool):
-                raise InputError(f"{name} must be True or False, got {shown(getattr(self, name))}")
+            check_bool(name, getattr(self, name))
+        object.__setattr__(self, "stop", self.stop_strings)
+        if not isinstance(self.sampling, SamplingParams):
+            raise InputError(f"sampling must be SamplingParams, got {shown(self.sampling)}")
         if self.cancel is not None and not isinstance(self.cancel, threading.Event):
             raise InputError(f"cancel must be a threading.Event, got {shown(self.cancel)}")
-        self._check_stop()
 
     @property
     def stop_strings(self) -> tuple[str, ...]:
         """`stop` as a tuple."""
-        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
-
-    def _check_stop(self) -> None:
-        if not isinstance(self.stop, str | Sequence):
-            raise InputError(f"stop must be a string or a list of strings, got {shown(self.stop)}")
-        strings = self.stop_strings
-        check_int("the number of stop strings", len(strings), 0, _MAX_STOPS)
-        for string in strings:
-            if not isinstance(string, str):
-                raise InputError(f"stop must hold strings, got {shown(string)}")
-            check_int(
-                f"the length of the stop string {shown(string)}", len(string), 1, _MAX_STOP_LEN
-            )
+        strings = (self.stop,) if isinstance(self.stop, str) else self.stop
+        return check_strings("stop", strings, _MAX_STOPS, _MAX_STOP_LEN)
 
 
 _SAMPLING_NAMES = frozenset(f.name for f in fields(SamplingParams))

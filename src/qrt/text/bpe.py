@@ -1,4 +1,4 @@
-"""Byte-level BPE.
+"""BPE over bytes, or over characters.
 
 Two engines give the same tokens. For short texts merges are looked up in a compact table, which
 stands within a tenth of a second; for long ones the Hugging Face `tokenizers` engine, which runs
@@ -8,6 +8,7 @@ several times as fast but first takes about half a second and 100 MB to build, i
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Mapping
 from functools import cached_property
@@ -16,7 +17,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from qrt.errors import VocabError
-from qrt.text.pretokenizers import PRE_TOKENIZERS, PreTokenizer
+from qrt.text.decode import BYTE_OF_CHAR, SPACE
+from qrt.text.pretokenizers import PRE_TOKENIZERS, PreTokenizer, engine_regex
 from qrt.text.strings import StringTable
 from qrt.text.vocab import Vocab, read_strings
 
@@ -28,12 +30,17 @@ LONG_TEXT = 24 * 1024
 """Characters from which on the engine is built; the table takes about 0.2 s for as many."""
 _MAX_CACHED = 32 * 1024
 
+_BYTE_CHARS = {byte: char.encode() for char, byte in BYTE_OF_CHAR.items()}
+_BYTE_NAMES = {byte: b"<0x%02X>" % byte for byte in range(256)}
+_LINE_FEEDS = re.compile("(\n+)")
+
 Pair = tuple[str, str]
 
 
 def pre_tokenizer(metadata: Mapping[str, object], where: str) -> PreTokenizer:
     """The family named by `tokenizer.ggml.pre`. Raises VocabError for an unknown name."""
-    name = metadata.get("tokenizer.ggml.pre", "default")
+    model = metadata.get("tokenizer.ggml.model")
+    name = model if model == "gemma4" else metadata.get("tokenizer.ggml.pre") or "default"
     family = PRE_TOKENIZERS.get(name) if isinstance(name, str) else None
     if family is None:
         raise VocabError(
@@ -70,6 +77,8 @@ class BpeEncoder:
 
     def encode(self, text: str) -> list[int]:
         """Token ids of `text`."""
+        if self._family.escapes_space:
+            text = text.replace(" ", SPACE)
         if len(text) >= LONG_TEXT:
             return self._encode_long(text)
         with self._lock:
@@ -85,21 +94,38 @@ class BpeEncoder:
             ids += found
         return ids
 
+    def own_bytes(self) -> bytes:
+        """The bytes that have a token each."""
+        names = _BYTE_CHARS if self._family.byte_level else _BYTE_NAMES
+        return bytes(byte for byte, name in names.items() if self._pieces.find(name) >= 0)
+
     @cached_property
     def _splitter(self) -> Splitter:
         from tokenizers import Regex
         from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
 
-        splits = [Split(Regex(regex), "isolated") for regex in self._family.splits]
-        return Sequence([*splits, ByteLevel(add_prefix_space=False, use_regex=False)])
+        steps: list[Split | ByteLevel] = [
+            Split(Regex(engine_regex(split)), "isolated") for split in self._family.splits
+        ]
+        if self._family.byte_level:
+            steps.append(ByteLevel(add_prefix_space=False, use_regex=False))
+        return Sequence(steps)
 
     def _encode_word(self, word: str) -> list[int]:
-        if self._family.ignore_merges:
+        family = self._family
+        if family.ignore_merges or (family.whole_newlines and not word.strip("\n")):
             whole = self._pieces.find(word.encode())
             if whole >= 0:
                 return [whole]
-        found = (self._pieces.find(s.encode()) for s in self._merge(word))
-        return [token for token in found if token >= 0]
+        found = (self._encode_piece(piece.encode()) for piece in self._merge(word))
+        return [token for tokens in found for token in tokens if token >= 0]
+
+    def _encode_piece(self, piece: bytes) -> list[int]:
+        """The token of `piece`, or those of its bytes; -1 where there is none."""
+        token = self._pieces.find(piece)
+        if token >= 0 or self._family.byte_level:
+            return [token]
+        return [self._pieces.find(_BYTE_NAMES[byte]) for byte in piece]
 
     def _merge(self, word: str) -> list[str]:
         """Merge the characters of `word`, the pair of lowest rank first, then the leftmost."""
@@ -147,7 +173,14 @@ class BpeEncoder:
     def _encode_long(self, text: str) -> list[int]:
         with self._lock:
             engine = self._engine
-        ids: list[int] = engine.encode_batch_fast([text], add_special_tokens=False)[0].ids
+        if not self._family.whole_newlines:
+            ids: list[int] = engine.encode_batch_fast([text], add_special_tokens=False)[0].ids
+            return ids
+        parts = _LINE_FEEDS.split(text)  # every second one is line feeds
+        lines = engine.encode_batch_fast(parts[::2], add_special_tokens=False)
+        ids = lines[0].ids
+        for feeds, line in zip(parts[1::2], lines[1:], strict=True):
+            ids += self._encode_word(feeds) + line.ids
         return ids
 
     @cached_property
@@ -162,6 +195,7 @@ class BpeEncoder:
             "vocab": numbers,
             "merges": [merge.decode("utf-8", "replace") for merge in self._merges.to_list()],
             "ignore_merges": self._family.ignore_merges,
+            "byte_fallback": not self._family.byte_level,
         }
         description = json.dumps({"version": "1.0", "model": model}, ensure_ascii=False)
         try:

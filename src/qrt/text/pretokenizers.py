@@ -1,9 +1,10 @@
-"""How byte-level BPE vocabularies cut text into words, by the name in `tokenizer.ggml.pre`.
+"""How BPE vocabularies cut text into words, by the name in `tokenizer.ggml.pre`.
 
-Each family is the list of splits in the published tokenizer.json of its models: every regex cuts
-out what it matches and leaves the rest as it is. Regexes are Oniguruma's. llama.cpp approximates
-some classes and so differs in rare cases: case changes in letters outside ASCII (o200k, Tekken,
-Youtu) and white space outside ASCII (DeepSeek LLM and Coder).
+Each family is a list of splits: every regex cuts out what it matches and leaves the rest as it is.
+Regexes are Oniguruma's. They give llama.cpp's words, which differ from those of the published
+tokenizer.json where llama.cpp simplifies: letters outside ASCII have no case (o200k, Tekken, Youtu,
+Kimi K2, Aya), white space outside ASCII is in no other class (DeepSeek LLM and Coder), and what
+stands before a number belongs to its first digits (AFMoE, Aya).
 """
 
 from __future__ import annotations
@@ -13,11 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 _CONTRACTION = r"'s|'t|'re|'ve|'m|'ll|'d"
-_ANY_CASE = rf"(?i:{_CONTRACTION})"
+_ANY_CASE = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])"
 _NEWLINES = r"\s*[\r\n]+"
+_LINES = r"[^\n]+|\n+"
 _SPACES = r"\s+(?!\S)|\s+"
-_UPPER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]"
-_LOWER = r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
 _PUNCTUATED_ASCII = r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+"""
 
 _GPT2 = rf"{_CONTRACTION}| ?\p{{L}}+| ?\p{{N}}+| ?[^\s\p{{L}}\p{{N}}]+|\s+(?!\S)"
@@ -37,12 +37,21 @@ def _cl100k(
     return rf"{contraction}[^\r\n\p{{L}}\p{{N}}]?{letter}+|{digits}|{other}|{newlines}|{spaces}"
 
 
-def _o200k(suffix: str, digits: str) -> str:
-    """The regex of o200k (GPT-4o): words are also cut where case changes."""
+def _o200k(suffix: str, digits: str, letters: str = r"\p{L}", other: str = r"[\r\n/]*") -> str:
+    """The regex of o200k (GPT-4o): words are also cut where case changes, in ASCII."""
     lead = r"[^\r\n\p{L}\p{N}]?"
+    upper, lower = rf"[[{letters}]&&[^a-z]]", rf"[[{letters}]&&[^A-Z]]"
     return (
-        rf"{lead}{_UPPER}*{_LOWER}+{suffix}|{lead}{_UPPER}+{_LOWER}*{suffix}|{digits}"
-        rf"| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|{_NEWLINES}|{_SPACES}"
+        rf"{lead}{upper}*{lower}+{suffix}|{lead}{upper}+{lower}*{suffix}|{digits}"
+        rf"| ?[^\s\p{{L}}\p{{N}}]+{other}|{_NEWLINES}|{_SPACES}"
+    )
+
+
+def _caseless(suffix: str, digits: str, letters: str, other: str = r"[\r\n/]*") -> str:
+    """The regex of o200k with words of any case."""
+    return (
+        rf"[^\r\n\p{{L}}\p{{N}}]?{letters}+{suffix}|{digits}"
+        rf"| ?[^\s\p{{L}}\p{{N}}]+{other}|{_NEWLINES}|{_SPACES}"
     )
 
 
@@ -68,19 +77,65 @@ _CASED_RANGES = (
     "1e900-1e943"
 )
 """Code points (hexadecimal) of the letters with case that DeepSeek LLM knows."""
-_CASED_LETTERS = re.sub(r"[0-9a-f]+", r"\\x{\g<0>}", _CASED_RANGES).replace(" ", "")
-_CJK_HANGUL = "[一-龥ࠀ-一가-퟿]+"
+_NEWER_RANGES = (
+    "897 1b4e-1b4f 1b7f 1c89-1c8a 2427-2429 31e4-31e5 a7cb-a7cd a7da-a7dc 105c0-105f3 10d40-10d8f "
+    "10ec2-10efc 11380-113e2 116d0-116e3 11bc0-11bf9 11f5a 13460-143fa 16100-16139 16d40-16d79 "
+    "18cff 1cc00-1ceb3 1e5d0-1e5ff 1f8b2-1f8c1 1fa89-1fa8f 1fabe 1fac6 1fadc-1fadf 1fae9 "
+    "1fbcb-1fbef"
+)
+"""Code points that got a category with Unicode 16; llama.cpp has the tables of 15.1."""
+_HAN_RANGES = "4e00-9fff 3400-4dbf 20000-2a6df 2a700-2ebef f900-faff 2f800-2fa1f"
+_ASIAN_RANGES = (
+    "4e00-9fff 3400-4dbf 8c48-faff 3040-309f 30a0-30ff ff65-ff9f 2f00-2fdf e40-e7f e80-eff "
+    "1780-17ff 1000-109f aa60-aa7f a9e0-a9ff ac00-d7af 1100-11ff"
+)
+
+
+def _ranges(numbers: str) -> str:
+    """The inside of a regex's class: code points and ranges of them, given in hexadecimal."""
+    return re.sub(r"[0-9a-f]+", r"\\x{\g<0>}", numbers).replace(" ", "")
+
+
+_CASED_LETTERS = _ranges(_CASED_RANGES)
+_NEWER = _ranges(_NEWER_RANGES)
+_HAN = _ranges(_HAN_RANGES)
+_ASIAN = f"[{_ranges(_ASIAN_RANGES)}]+"
+_CATEGORY = re.compile(r"\\p\{\w+\}")
+_CJK_HANGUL = r"[[一-龥ࠀ-一가-퟿]&&\S]+"
 _CJK_KANA = "[一-龥぀-ゟ゠-ヿ]+"
 _THREE_DIGITS = r"\p{N}{1,3}"
 
 
+def _digit_lead(digit: str) -> str:
+    """What a run of digits has before its groups of three: one or two, never none."""
+    return rf"{digit}{{1,2}}(?=(?:{digit}{{3}})*+(?!{digit}))"
+
+
+_NUMBER_LEAD, _ASCII_LEAD = map(_digit_lead, (r"\p{N}", "[0-9]"))
+_GROUPED_DIGITS = (
+    rf"(?:[^\p{{N}}]++|(?<!\p{{N}})){_NUMBER_LEAD}|[^\p{{N}}]*+\p{{N}}{{3}}|[^\p{{N}}]++"
+)
+"""Cuts runs of digits into groups of three, counted from the end; the first has what is before."""
+_BEFORE_GROUPS = (
+    rf"(?:(?<![0-9]){_ASCII_LEAD}|[0-9]{{3}}|[^0-9]++(?:{_ASCII_LEAD})?)"
+    rf"(?:[^0-9]++(?:{_ASCII_LEAD})?)*"
+)
+"""Cuts in front of every group of three digits, counted from the end of a run."""
+
+
 @dataclass(frozen=True)
 class PreTokenizer:
-    """A family: its splits in order, and the defaults that go with its names."""
+    """A family: its splits in order, and what else goes with its names."""
 
     splits: tuple[str, ...]
     ignore_merges: bool = False  # a word that is a token is never merged from its parts
+    whole_newlines: bool = False  # the same, for words of line feeds only
     add_bos: bool = False  # unless the file says otherwise
+    always_bos: bool = False  # whatever the file says
+    byte_level: bool = (
+        True  # merges begin at bytes; else at characters, with byte tokens for others
+    )
+    escapes_space: bool = False  # U+2581 stands for a space
 
 
 GPT2 = PreTokenizer((_GPT2,))
@@ -97,7 +152,7 @@ DEEPSEEK_LLM = PreTokenizer(
     (
         r"[\r\n]",
         rf"\s?[{_CASED_LETTERS}]+",
-        r"\s?[!-/:-~！-／：-～‘-‟　-。]+",
+        r"\s?[!-/:-~！-／：-～‘-‟、-。]+",
         r"\s+$",
         _CJK_HANGUL,
         r"\p{N}+",
@@ -110,6 +165,20 @@ BLOOM = PreTokenizer((_NOT_SENTENCE_MARK,))
 VIKING = PreTokenizer((_NOT_SENTENCE_MARK, r"\p{N}"))
 TEKKEN = PreTokenizer((_o200k("", r"\p{N}"),), ignore_merges=True, add_bos=True)
 O200K = PreTokenizer((_o200k(_ANY_CASE + "?", _THREE_DIGITS),))
+GRANITE_EMBEDDING = PreTokenizer(
+    (_o200k(_ANY_CASE + "?", _THREE_DIGITS, letters=r"\p{L}\p{M}"),), ignore_merges=True
+)
+AYA = PreTokenizer(
+    (_GROUPED_DIGITS, _caseless(_ANY_CASE + "?", _THREE_DIGITS, r"[\p{L}\p{M}]")),
+)
+KIMI_K2 = PreTokenizer(
+    (
+        rf"[{_HAN}]+|"
+        + _caseless(_ANY_CASE + "?", _THREE_DIGITS, rf"[\p{{L}}&&[^{_HAN}]]", other=r"[\r\n]*"),
+    )
+)
+AFMOE = PreTokenizer((_GROUPED_DIGITS, _ASIAN, _deepseek3(rf"[\r\n]*|{_NEWLINES}")))
+SUPERBPE = PreTokenizer((r"\p{N}+", _BEFORE_GROUPS))
 CHAMELEON = PreTokenizer(
     (
         "<sentinel:[0-9]+>",
@@ -122,10 +191,13 @@ CHAMELEON = PreTokenizer(
     add_bos=True,
 )
 JAIS2 = PreTokenizer((_cl100k(digits=_THREE_DIGITS, spaces=_CASCADED_SPACES),))
-BAILING = PreTokenizer((_cl100k(contraction=r"'(?i:[sdmt]|ll|ve|re)|", newlines=r"\s*[\r\n]"),))
+BAILING = PreTokenizer((_cl100k(newlines=r"\s*[\r\n]"),))
 SEED_CODER = PreTokenizer((_cl100k(other=r" ?[^\s\p{L}\p{N}\r\n]+"),))
 UFAKZEKA = PreTokenizer((_cl100k(contraction=""),))
-LAGUNA = PreTokenizer((r"[^\n]+|[\n]+", *QWEN2.splits))
+LAGUNA = PreTokenizer((_LINES, *QWEN2.splits))
+SARVAM = PreTokenizer((_LINES,), byte_level=False, escapes_space=True)
+GEMMA4 = replace(SARVAM, whole_newlines=True, add_bos=True, always_bos=True)
+WHITESPACE = PreTokenizer((r"\S+",), byte_level=False)
 EXAONE_MOE = PreTokenizer(
     (
         _cl100k(
@@ -139,7 +211,7 @@ MINICPM5 = PreTokenizer((_THREE_DIGITS, _cl100k(digits=r"\p{N}+")), ignore_merge
 YOUTU = PreTokenizer(
     (
         "[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|[一-龥぀-ゟ゠-ヿ]+",
-        _o200k(_ANY_CASE + "?", r"\p{N}"),
+        _caseless(_ANY_CASE + "?", r"\p{N}", r"[\p{L}\p{M}]"),
     ),
     ignore_merges=True,
 )
@@ -147,7 +219,8 @@ YOUTU = PreTokenizer(
 _NAMES: Mapping[str, PreTokenizer] = {
     "default": DEFAULT,
     "llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano": LLAMA3,
-    "dbrx smaug-bpe glm4 chatglm-bpe": CL100K,
+    "dbrx smaug-bpe chatglm-bpe": CL100K,
+    "glm4 glm5": replace(CL100K, ignore_merges=True),
     "qwen2 deepseek-r1-qwen kormo f2llmv2 megrez stablelm2 hunyuan solar-open grok-2": QWEN2,
     "qwen35": QWEN35,
     "gpt-2 phi-2 jina-es jina-de jina-v1-en jina-v2-es jina-v2-de jina-v2-code roberta-bpe"
@@ -162,7 +235,14 @@ _NAMES: Mapping[str, PreTokenizer] = {
     "viking": VIKING,
     "tekken": TEKKEN,
     "gpt-4o llama4 kanana2 talkie minimax-m2": O200K,
-    "granite-embed-multi-97m": replace(O200K, ignore_merges=True),
+    "granite-embed-multi-97m": GRANITE_EMBEDDING,
+    "tiny_aya cohere2moe": AYA,
+    "kimi-k2": KIMI_K2,
+    "afmoe": AFMOE,
+    "superbpe": SUPERBPE,
+    "sarvam-moe": SARVAM,
+    "gemma4 granite-embed-multi-311m": GEMMA4,
+    "whitespace": WHITESPACE,
     "chameleon": CHAMELEON,
     "jais-2": JAIS2,
     "bailingmoe bailingmoe2 llada-moe": BAILING,
@@ -178,3 +258,8 @@ PRE_TOKENIZERS: Mapping[str, PreTokenizer] = {
     name: family for names, family in _NAMES.items() for name in names.split()
 }
 """Family by `tokenizer.ggml.pre`."""
+
+
+def engine_regex(split: str) -> str:
+    """A split with its categories as Unicode 15.1 has them, whichever version the engine knows."""
+    return _CATEGORY.sub(rf"[\g<0>&&[^{_NEWER}]]".replace("\\x", "\\\\x"), split)

@@ -39,23 +39,33 @@ END_OF_TURN = (
 END_OF_GENERATION = (
     *END_OF_TURN, "<|return|>", "<|call|>", "<|calls|>", "<|flush|>", "</s>", "<|eom_id|>", "[EOS]",
     "<eos>", "<turn|>", "<|tool_response>", "[e~[",
-    "<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]",
-    "<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>", "<reponame>", "<|file_sep|>",
 )  # fmt: skip
 """Texts of tokens after which generation stops."""
 
-FILL_IN_MIDDLE = (
-    "<|fim_prefix|>", "<fim-prefix>", "<fim_prefix>", "<｜fim▁begin｜>", "<PRE>", "▁<PRE>",
-    "<|code_prefix|>", "<|prefix|>",
-    "<|fim_suffix|>", "<fim-suffix>", "<fim_suffix>", "<｜fim▁hole｜>", "<SUF>", "▁<SUF>",
-    "<|code_suffix|>", "<|suffix|>",
-    "<|fim_middle|>", "<fim-middle>", "<fim_middle>", "<｜fim▁end｜>", "<MID>", "▁<MID>",
-    "<|code_middle|>", "<|middle|>",
-)  # fmt: skip
-"""Texts of control tokens of fill-in-the-middle models."""
+FILL_IN_MIDDLE = {
+    "fim_pre": (
+        "<|fim_prefix|>", "<fim-prefix>", "<fim_prefix>", "<｜fim▁begin｜>", "<PRE>", "▁<PRE>",
+        "<|code_prefix|>", "<|prefix|>",
+    ),
+    "fim_suf": (
+        "<|fim_suffix|>", "<fim-suffix>", "<fim_suffix>", "<｜fim▁hole｜>", "<SUF>", "▁<SUF>",
+        "<|code_suffix|>", "<|suffix|>",
+    ),
+    "fim_mid": (
+        "<|fim_middle|>", "<fim-middle>", "<fim_middle>", "<｜fim▁end｜>", "<MID>", "▁<MID>",
+        "<|code_middle|>", "<|middle|>",
+    ),
+    "fim_pad": ("<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]"),
+    "fim_rep": ("<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>", "<reponame>"),
+    "fim_sep": ("<|file_sep|>",),
+}  # fmt: skip
+"""Texts of control tokens of fill-in-the-middle models, for roles that the file does not name."""
 
-SHOWN_CONTROL = ("<|channel|>", "<|message|>", "<|start|>", "<|constrain|>")
-"""Control tokens that structure a reply (harmony format), so decoding shows them."""
+_FIM_ENDS = ("fim_pad", "fim_rep", "fim_sep")
+"""Roles of fill-in-the-middle after which generation stops."""
+
+ALWAYS_SHOWN = ("<|channel|>", "<|message|>", "<|start|>", "<|constrain|>")
+"""Tokens that structure a reply (harmony format), so decoding shows them whatever their type."""
 
 _ID_KEYS = {
     "bos": "tokenizer.ggml.bos_token_id",
@@ -63,7 +73,30 @@ _ID_KEYS = {
     "eot": "tokenizer.ggml.eot_token_id",
     "eom": "tokenizer.ggml.eom_token_id",
     "unk": "tokenizer.ggml.unknown_token_id",
+    **{role: f"tokenizer.ggml.{role}_token_id" for role in FILL_IN_MIDDLE},
 }
+_OLD_KEYS = {
+    "fim_pre": "tokenizer.ggml.prefix_token_id",
+    "fim_suf": "tokenizer.ggml.suffix_token_id",
+    "fim_mid": "tokenizer.ggml.middle_token_id",
+}
+_INNER_ENDS = (
+    ("<|end|>", ("<|return|>", "<|call|>"), Kind.USER_DEFINED),
+    ("<|end|>", ("<|return|>", "<|calls|>"), Kind.USER_DEFINED),
+    ("<|end|>", ("<|call|>", "<|flush|>"), Kind.USER_DEFINED),
+    ("<|end|>", ("<|calls|>", "<|flush|>"), Kind.USER_DEFINED),
+    ("</s>", ("<|tool_response>",), Kind.NORMAL),
+    ("</s>", ("<|plamo:eos|>",), Kind.NORMAL),
+)
+"""Texts that end no generation where all these others do, and what they are then: the end of a part
+of a reply (harmony), or a word of mark-up languages like any other."""
+
+_TEXTS = (
+    *END_OF_GENERATION,
+    *(text for texts in FILL_IN_MIDDLE.values() for text in texts),
+    *ALWAYS_SHOWN,
+    "<|plamo:eos|>",
+)
 _MARKUP = re.compile(r"<[|｜].+[|｜]>", re.DOTALL)
 _PHI3_KEEPS_SPACE = ("<unk>", "<s>", "<|endoftext|>")
 
@@ -78,7 +111,7 @@ class SpecialTokens:
     eot_id: int | None
     unk_id: int | None
     eog_ids: frozenset[int]
-    shown_ids: frozenset[int]  # control tokens that decoding shows all the same
+    mark_ids: frozenset[int]  # not control tokens by type, but a turn or a role may begin with one
     rstrip_ids: frozenset[int]  # white space after these belongs to them
 
 
@@ -98,35 +131,32 @@ def special_tokens(
         role: _special_id(metadata, key, len(pieces), where, defaults.get(role))
         for role, key in _ID_KEYS.items()
     }
+    for role, key in _OLD_KEYS.items():
+        ids[role] = _special_id(metadata, key, len(pieces), where, ids[role])
+    by_text = {text: found for text in _TEXTS if (found := pieces.find(text.encode())) >= 0}
     kinds = kinds.copy()
-    by_text = {
-        text: found
-        for text in (*END_OF_GENERATION, *FILL_IN_MIDDLE, *SHOWN_CONTROL)
-        if (found := pieces.find(text.encode())) >= 0
-    }
-    end = by_text.get("</s>")
-    if end is not None and (kinds[end] == Kind.NORMAL or "<|tool_response>" in by_text):
-        del by_text["</s>"]  # a word of mark-up languages like any other
-        kinds[end] = Kind.NORMAL
-    kinds[list(by_text.values())] = Kind.CONTROL
     eog_ids = {by_text[text] for text in END_OF_GENERATION if text in by_text}
-    shown_ids = {by_text[text] for text in SHOWN_CONTROL if text in by_text}
+    for role, texts in FILL_IN_MIDDLE.items():
+        named = ids[role]
+        tokens = [by_text[text] for text in texts if text in by_text] if named is None else [named]
+        if named is None:
+            kinds[tokens] = Kind.CONTROL
+        if role in _FIM_ENDS:
+            eog_ids.update(tokens)
+    kinds[[by_text[text] for text in END_OF_GENERATION if text in by_text]] = Kind.CONTROL
+    kinds[[by_text[text] for text in ALWAYS_SHOWN if text in by_text]] = Kind.USER_DEFINED
 
-    calls = "<|call|>" in by_text or "<|calls|>" in by_text
-    end_is_inner = calls and ("<|return|>" in by_text or "<|flush|>" in by_text)
     eot_id = ids["eot"]
     if eot_id is None:
         eot_id = next((by_text[text] for text in END_OF_TURN if text in by_text), None)
     eog_ids |= {i for i in (ids["eos"], eot_id, ids["eom"]) if i is not None}
-    if end_is_inner and "<|end|>" in by_text:
-        eog_ids.discard(by_text["<|end|>"])
-        shown_ids.add(by_text["<|end|>"])
+    for text, others, kind in _INNER_ENDS:
+        if text in by_text and all(by_text.get(other) in eog_ids for other in others):
+            eog_ids.discard(by_text[text])
+            kinds[by_text[text]] = kind
 
-    for i in np.flatnonzero(kinds == Kind.USER_DEFINED).tolist():
-        if _MARKUP.fullmatch(pieces[i].decode("utf-8", "replace")):
-            kinds[i] = Kind.CONTROL
-            shown_ids.add(i)
-
+    user_defined = np.flatnonzero(kinds == Kind.USER_DEFINED).tolist()
+    mark_ids = (i for i in user_defined if _MARKUP.fullmatch(pieces[i].decode("utf-8", "replace")))
     return SpecialTokens(
         kinds=kinds,
         bos_id=ids["bos"],
@@ -134,7 +164,7 @@ def special_tokens(
         eot_id=eot_id,
         unk_id=ids["unk"],
         eog_ids=frozenset(eog_ids),
-        shown_ids=frozenset(shown_ids),
+        mark_ids=frozenset(mark_ids),
         rstrip_ids=_rstrip_ids(metadata, pieces, kinds),
     )
 

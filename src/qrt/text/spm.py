@@ -22,6 +22,11 @@ from qrt.text.vocab import Vocab, read_numbers
 if TYPE_CHECKING:
     from sentencepiece import SentencePieceProcessor
 
+_SENTENCEPIECE_KINDS = np.array(
+    [Kind.NORMAL, Kind.NORMAL, Kind.CONTROL, Kind.CONTROL, Kind.NORMAL, Kind.NORMAL, Kind.BYTE],
+    np.uint8,
+)
+"""What sentencepiece is told for each `Kind`: text is merged into any token but those for marks."""
 _BPE = 2  # TrainerSpec.ModelType
 _TRAINER = {
     "model_type": 3,
@@ -74,6 +79,10 @@ class SpmEncoder:
         ids: list[int] = processor.encode(text.encode(), out_type=int)
         return ids
 
+    def own_bytes(self) -> bytes:
+        """The bytes that have a token each."""
+        return bytes(self._vocab.byte_of.values())
+
     @cached_property
     def _processor(self) -> SentencePieceProcessor:
         from sentencepiece import SentencePieceProcessor
@@ -86,15 +95,14 @@ class SpmEncoder:
         return processor
 
     def _model_proto(self) -> bytes:
-        kinds = np.where(self._kinds == Kind.UNKNOWN, Kind.UNUSED, self._kinds)
-        kinds[kinds == Kind.UNDEFINED] = Kind.UNUSED
+        kinds = _SENTENCEPIECE_KINDS[self._kinds]
         kinds[self._unk_id] = Kind.UNKNOWN
         taken: set[bytes] = set()
         fields = []
         rows = zip(self._vocab.pieces.to_list(), self._scores.tolist(), kinds.tolist(), strict=True)
         for i, (piece, score, kind) in enumerate(rows):
             if not piece or piece in taken:
-                piece, kind = f"\ufdd0{i}".encode(), int(Kind.UNUSED)
+                piece, kind = f"\ufdd0{i}".encode(), int(Kind.CONTROL)
             taken.add(piece)
             body = _bytes_field(1, piece) + b"\x15" + struct.pack("<f", score)
             fields.append(_bytes_field(1, body + _int_field(3, kind)))

@@ -50,6 +50,14 @@ class StringTable:
         lacking[owners[inside]] = False
         return np.flatnonzero(lacking).tolist()
 
+    def most(self, wanted: bytes) -> int:
+        """The largest number of bytes in one string that are one of `wanted`."""
+        counts = np.zeros(256, np.int64)
+        counts[list(wanted)] = 1
+        sums = np.zeros(len(self._blob) + 1, np.int64)
+        np.cumsum(counts[np.frombuffer(self._blob, np.uint8)], out=sums[1:])
+        return int(np.diff(sums[np.asarray(self._edges)]).max(initial=0))
+
     def find(self, key: bytes) -> int:
         """The number of the first string equal to `key`, or -1."""
         hashes, numbers = self._sorted_hashes, self._numbers

@@ -12,7 +12,9 @@ import numpy as np
 from qrt.errors import InputError, VocabError
 from qrt.text.bpe import BpeEncoder, pre_tokenizer
 from qrt.text.decode import StreamDecoder, byte_level_bytes, shows, spaced_bytes
-from qrt.text.fragments import Found, SpecialMatcher
+from qrt.text.fragments import SpecialMatcher, TokenSpan
+from qrt.text.least import LeastTokens
+from qrt.text.pretokenizers import PreTokenizer
 from qrt.text.special import Kind, SpecialTokens, special_tokens
 from qrt.text.spm import SpmEncoder
 from qrt.text.vocab import Vocab, read_vocab
@@ -27,15 +29,19 @@ class Encoder(Protocol):
 
     def encode(self, text: str) -> list[int]: ...
 
+    def own_bytes(self) -> bytes:
+        """The bytes that have a token each, so that no text loses one."""
+        ...
+
 
 @dataclass(frozen=True)
-class Settings:
+class TextEnds:
     """How a vocabulary treats the ends of a text."""
 
     add_bos: bool
     add_eos: bool
     space_prefix: bool  # text after a special token, or at the start, gets a space before it
-    byte_level: bool
+    spaced: bool  # U+2581 stands for a space; otherwise a character for each byte
 
 
 def load_tokenizer(metadata: Mapping[str, object], where: str) -> Tokenizer:
@@ -50,40 +56,43 @@ def load_tokenizer(metadata: Mapping[str, object], where: str) -> Tokenizer:
         defaults = {"bos": 1, "eos": 2, "unk": 0}
         special = special_tokens(metadata, vocab.pieces, vocab.kinds, defaults, where)
         spm = SpmEncoder(metadata, vocab, special.kinds, special.unk_id, where)
-        settings = _settings(metadata, special, where, add_bos=True, byte_level=False)
-        return Tokenizer(vocab, special, settings, spm)
-    if model == "gpt2":
+        ends = _text_ends(metadata, special, where, None)
+        return Tokenizer(vocab, special, ends, spm)
+    if model in ("gpt2", "gemma4"):
         family = pre_tokenizer(metadata, where)
         vocab = read_vocab(metadata, where)
         special = special_tokens(metadata, vocab.pieces, vocab.kinds, {}, where)
         bpe = BpeEncoder(metadata, vocab, family, where)
-        settings = _settings(metadata, special, where, add_bos=family.add_bos, byte_level=True)
-        return Tokenizer(vocab, special, settings, bpe)
+        ends = _text_ends(metadata, special, where, family)
+        return Tokenizer(vocab, special, ends, bpe)
     raise VocabError(
         f"{where}: tokenizer.ggml.model is {model!r}; supported are"
-        " 'llama' (sentencepiece) and 'gpt2' (byte-level BPE)"
+        " 'llama' (sentencepiece), 'gpt2' and 'gemma4' (BPE)"
     )
 
 
-def _settings(
+def _text_ends(
     metadata: Mapping[str, object],
     special: SpecialTokens,
     where: str,
-    *,
-    add_bos: bool,
-    byte_level: bool,
-) -> Settings:
+    family: PreTokenizer | None,
+) -> TextEnds:
+    """`family` is None for a sentencepiece vocabulary."""
+
     def flag(key: str, default: bool) -> bool:
         value = metadata.get(key, default)
         if not isinstance(value, bool):
             raise VocabError(f"{where}: {key} is {value!r}; expected true or false")
         return value
 
-    return Settings(
-        add_bos=flag("tokenizer.ggml.add_bos_token", add_bos) and special.bos_id is not None,
+    bos = flag("tokenizer.ggml.add_bos_token", family is None or family.add_bos)
+    bos = bos or (family is not None and family.always_bos)
+    prefix = flag("tokenizer.ggml.add_space_prefix", True)
+    return TextEnds(
+        add_bos=bos and special.bos_id is not None,
         add_eos=flag("tokenizer.ggml.add_eos_token", False) and special.eos_id is not None,
-        space_prefix=flag("tokenizer.ggml.add_space_prefix", not byte_level) and not byte_level,
-        byte_level=byte_level,
+        space_prefix=prefix and family is None,
+        spaced=family is None or family.escapes_space,
     )
 
 
@@ -91,19 +100,19 @@ class Tokenizer:
     """Text to token ids and back. Thread-safe."""
 
     def __init__(
-        self, vocab: Vocab, special: SpecialTokens, settings: Settings, encoder: Encoder
+        self, vocab: Vocab, special: SpecialTokens, ends: TextEnds, encoder: Encoder
     ) -> None:
         self._vocab = vocab
         self._special = special
-        self._settings = settings
+        self._text_ends = ends
         self._encoder = encoder
         self.n_vocab = len(vocab)
         self.bos_id = special.bos_id
         self.eos_id = special.eos_id
         self.eot_id = special.eot_id
         self.eog_ids = special.eog_ids
-        self.add_bos = settings.add_bos
-        self.add_eos = settings.add_eos
+        self.add_bos = ends.add_bos
+        self.add_eos = ends.add_eos
 
     def prepare(self) -> None:
         """Do the heavy part of encoding's set-up now. Safe to call on another thread."""
@@ -115,38 +124,47 @@ class Tokenizer:
         """Token ids of `text`.
 
         `add_special` puts BOS and EOS where the file asks for them; `parse_special` lets text that
-        spells a control token become that token. Raises InputError for text that is not Unicode.
+        spells a control token become that token (a user-defined one always does). Raises
+        InputError for text that is not Unicode.
         """
-        return self.tokenize_spans([(text, parse_special)], add_special=add_special)
+        allowed = [(0, len(text))] if parse_special else []
+        return self._tokenize(text, self.special_matcher.find(text, allowed, True), add_special)
 
     def tokenize_spans(
         self, spans: Sequence[tuple[str, bool]], *, add_special: bool = True
     ) -> list[int]:
         """Token ids of the joined texts of `spans`.
 
-        The flag of a span says whether control tokens may be parsed in it; one is parsed only if
-        it lies wholly in text that allows it. Ordinary tokens may cross from span to span.
+        The flag of a span says whether control tokens may be parsed in it, and user-defined ones
+        that look like them (`<|...|>`); one is parsed only if it lies wholly in text that allows
+        it. Ordinary tokens may cross from span to span.
         """
         text = "".join(part for part, _ in spans)
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise InputError(
-                f"the text is not valid Unicode: {text[error.start]!r} at character {error.start}"
-            ) from None
-        settings = self._settings
+        found = self.special_matcher.find(text, _allowed(spans), False)
+        return self._tokenize(text, found, add_special)
+
+    def _tokenize(self, text: str, specials: Iterable[TokenSpan], add_special: bool) -> list[int]:
+        _utf8(text)
+        ends = self._text_ends
         ids: list[int] = []
-        if add_special and settings.add_bos and self.bos_id is not None:
+        if add_special and ends.add_bos and self.bos_id is not None:
             ids.append(self.bos_id)
         at = 0
-        for found in self.special_matcher.find(text, _allowed(spans)):
+        for found in specials:
             ids += self._encode_between(text[at : found.start])
             ids.append(found.token)
             at = self._end(text, found)
         ids += self._encode_between(text[at:])
-        if add_special and settings.add_eos and self.eos_id is not None:
+        if add_special and ends.add_eos and self.eos_id is not None:
             ids.append(self.eos_id)
         return ids
+
+    def least_tokens(self, text: str) -> int:
+        """A number that `len(tokenize(text))` is never below, found in a hundredth of the time.
+
+        Raises InputError for text that is not Unicode.
+        """
+        return self._least_tokens.count(_utf8(text))
 
     def detokenize(
         self, tokens: Iterable[int], *, special: bool = False, continued: bool = False
@@ -164,12 +182,13 @@ class Tokenizer:
 
         What it returns in all equals `detokenize` with the same parameters.
         """
-        strip_space = self._settings.space_prefix and not continued
+        strip_space = self._text_ends.space_prefix and not continued
         return StreamDecoder(self._bytes_of, special=special, strip_space=strip_space)
 
-    def token_bytes(self, token: int) -> bytes:
-        """The bytes that `token` stands for; a control token stands for its name."""
-        return self._bytes_of(token, True)
+    def token_bytes(self, token: int, *, special: bool = True) -> bytes:
+        """The bytes that `token` stands for; a control token for its name, or unless `special` for
+        nothing."""
+        return self._bytes_of(token, special)
 
     def piece(self, token: int) -> str:
         """The token as it is spelled in the vocabulary."""
@@ -187,21 +206,37 @@ class Tokenizer:
     @cached_property
     def special_matcher(self) -> SpecialMatcher:
         """Finds this vocabulary's special tokens in text."""
-        kinds = self._special.kinds
+        kinds, marks = self._special.kinds, self._special.mark_ids
 
         def texts(*wanted: Kind) -> dict[str, int]:
             numbers = np.flatnonzero(np.isin(kinds, wanted))
             return {self.piece(i): i for i in numbers[::-1].tolist()}
 
-        return SpecialMatcher(texts(Kind.CONTROL, Kind.UNKNOWN), texts(Kind.USER_DEFINED))
+        control = texts(Kind.CONTROL, Kind.UNKNOWN)
+        user_defined = texts(Kind.USER_DEFINED)
+        return SpecialMatcher(
+            control,
+            {text: i for text, i in user_defined.items() if i in marks},
+            {text: i for text, i in user_defined.items() if i not in marks},
+        )
+
+    @cached_property
+    def _least_tokens(self) -> LeastTokens:
+        pieces, kinds = self._vocab.pieces, self._special.kinds
+        special = np.isin(kinds, (Kind.CONTROL, Kind.UNKNOWN, Kind.USER_DEFINED))
+        longest = max((len(pieces[i]) for i in np.flatnonzero(special).tolist()), default=0)
+        kept = self._encoder.own_bytes()
+        if self._special.rstrip_ids:
+            kept = kept.translate(None, _ASCII_SPACE.encode())
+        return LeastTokens(pieces, longest, kept, byte_level=not self._text_ends.spaced)
 
     def _encode_between(self, text: str) -> list[int]:
         """The ids of text at the start or after a special token, which holds none itself."""
         if not text:
             return []
-        return self._encoder.encode(" " + text if self._settings.space_prefix else text)
+        return self._encoder.encode(" " + text if self._text_ends.space_prefix else text)
 
-    def _end(self, text: str, found: Found) -> int:
+    def _end(self, text: str, found: TokenSpan) -> int:
         end = found.end
         if found.token in self._special.rstrip_ids:
             while end < len(text) and text[end] in _ASCII_SPACE:
@@ -220,14 +255,23 @@ class Tokenizer:
         kind = int(self._special.kinds[token])
         piece = self._vocab.pieces[token]
         if kind in (Kind.CONTROL, Kind.UNKNOWN):
-            return piece if special or token in self._special.shown_ids else b""
+            return piece if special else b""
         if kind == Kind.BYTE:
             return bytes([self._vocab.byte_of[token]])
         if kind not in (Kind.NORMAL, Kind.USER_DEFINED):
             return b""
-        if not self._settings.byte_level:
-            return spaced_bytes(piece)
-        return byte_level_bytes(piece) if kind == Kind.NORMAL else piece
+        if kind == Kind.USER_DEFINED:
+            return piece
+        return spaced_bytes(piece) if self._text_ends.spaced else byte_level_bytes(piece)
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"the text is not valid Unicode: {text[error.start]!r} at character {error.start}"
+        ) from None
 
 
 def _allowed(spans: Sequence[tuple[str, bool]]) -> list[tuple[int, int]]:

@@ -107,7 +107,7 @@ class Sampler:
 
     def _choose(self, logits: NDArray[np.float32], position: int) -> int:
         p = self._params
-        if p.temperature <= 0:
+        if p.temperature <= 0 and (p.dynatemp_range == 0 or p.mirostat):
             return int(logits.argmax())
         c = Candidates(self._ids, logits, ranked=False)
         if self._mirostat is not None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 
 from qrt.errors import InputError
-from qrt.runtime.checks import INT_MAX, check_float, check_int, shown
+from qrt.runtime.checks import INT_MAX, check_float, check_int, check_strings, shown
 
 _FLOATS = {
     "temperature": (-100.0, 100.0),
@@ -59,7 +60,8 @@ class SamplingParams:
     min_p: keep tokens of at least this share of the largest probability (off 0).
     xtc_*: with `xtc_probability`, drop all but the last of the tokens above `xtc_threshold`.
     temperature: divides the logits; <= 0 takes the largest logit after the penalties, the lowest
-        id of equals. With `dynatemp_range` > 0 it moves within +- that range with the entropy.
+        id of equals. With `dynatemp_range` > 0 it moves with the entropy within +- that range, but
+        not below 0; so 0 is then not the largest logit.
     min_keep: tokens that typical_p, top_p, min_p and xtc leave at least.
     mirostat: 1 or 2 replace all steps but logit_bias and temperature by a control loop that keeps
         the surprise at `mirostat_tau` bits (Basu et al. 2020).
@@ -92,26 +94,24 @@ class SamplingParams:
 
     def __post_init__(self) -> None:
         for name, (low, high) in _FLOATS.items():
-            check_float(name, getattr(self, name), low, high)
+            object.__setattr__(self, name, check_float(name, getattr(self, name), low, high))
         for name, (least, most) in _INTS.items():
-            check_int(name, getattr(self, name), least, most)
-        _check_breakers(self.dry_sequence_breakers)
+            object.__setattr__(self, name, check_int(name, getattr(self, name), least, most))
+        name, breakers = "dry_sequence_breakers", self.dry_sequence_breakers
+        strings = check_strings(name, breakers, _MAX_BREAKERS, _MAX_BREAKER_LEN)
+        object.__setattr__(self, name, strings)
         if not isinstance(self.logit_bias, Mapping):
             raise InputError(
                 f"logit_bias must map token ids to numbers, got {shown(self.logit_bias)}"
             )
-        for token, bias in self.logit_bias.items():
-            check_int("a token id in logit_bias", token, 0, INT_MAX)
-            if bias != -math.inf:
-                check_float(f"logit_bias of token {token}", bias, -_MAX_BIAS, _MAX_BIAS)
+        biases = {
+            check_int("a token id in logit_bias", token, 0, INT_MAX): _checked_bias(token, bias)
+            for token, bias in self.logit_bias.items()
+        }
+        object.__setattr__(self, "logit_bias", biases)
 
 
-def _check_breakers(breakers: tuple[str, ...]) -> None:
-    if isinstance(breakers, str) or not all(isinstance(b, str) for b in breakers):
-        raise InputError(f"dry_sequence_breakers must be a tuple of strings, got {shown(breakers)}")
-    if len(breakers) > _MAX_BREAKERS:
-        raise InputError(
-            f"dry_sequence_breakers holds {len(breakers)} strings, at most {_MAX_BREAKERS} may be"
-        )
-    for breaker in breakers:
-        check_int(f"the length of breaker {shown(breaker)}", len(breaker), 1, _MAX_BREAKER_LEN)
+def _checked_bias(token: object, bias: object) -> float:
+    if isinstance(bias, Real) and bias == -math.inf:
+        return -math.inf
+    return check_float(f"logit_bias of token {shown(token)}", bias, -_MAX_BIAS, _MAX_BIAS)
