@@ -14,7 +14,7 @@ from report import Ratio, Row, Share, counts, gb_s, median, note, write
 
 from qrt.backends.cpu.ceilings import measure_read_gb_s
 from qrt.config import default_threads
-from qrt.runtime.loader import no_progress
+from qrt.progress import no_progress
 from qrt.tools.describe import describe
 
 PROMPT = "The quick brown fox"

@@ -12,8 +12,9 @@ from tokens import token_ids
 from vs_llama_cpp import SETTLE_S, PeerSide
 
 from qrt.config import default_threads
+from qrt.progress import no_progress
 from qrt.runtime.engine import Engine
-from qrt.runtime.loader import LoadOptions, load, no_progress
+from qrt.runtime.loader import LoadOptions, load
 from qrt.runtime.steps import Rows, last_rows
 
 LAST = last_rows(1, 1)

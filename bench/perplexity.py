@@ -14,7 +14,7 @@ from pathlib import Path
 from report import Row, note, peer_python, write
 
 from qrt.config import default_threads
-from qrt.runtime.loader import no_progress
+from qrt.progress import no_progress
 from qrt.tools.chunks import QualityOptions
 from qrt.tools.perplexity import perplexity
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from tokens import token_ids
 
 from qrt.backends.cpu.states import kv_bytes
+from qrt.progress import no_progress
 from qrt.runtime.engine import Engine
-from qrt.runtime.loader import LoadOptions, load, no_progress
+from qrt.runtime.loader import LoadOptions, load
 
 
 class QrtSide:

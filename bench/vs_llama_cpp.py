@@ -22,7 +22,7 @@ from report import Ratio, Row, Share, counts, gb_s, median, note, peer_python, s
 
 from qrt.backends.cpu.ceilings import measure_read_gb_s
 from qrt.config import default_threads
-from qrt.runtime.loader import no_progress
+from qrt.progress import no_progress
 
 SETTLE_S = 0.5
 """Pause after each turn: idle threads of the side before may spin for a while."""

@@ -12,6 +12,7 @@ from fakes import FakeTokenizer
 
 from qrt.api.core import Core
 from qrt.api.model import Model
+from qrt.progress import no_progress
 from qrt.runtime import loader
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -63,7 +64,7 @@ class Watched:
 @pytest.fixture(scope="module")
 def loaded(data):
     options = loader.LoadOptions(backend="reference", n_ctx=200, n_threads=1, kv_type="f32")
-    return loader.load(data / "arch" / "llama-dense.gguf", options, loader.no_progress)
+    return loader.load(data / "arch" / "llama-dense.gguf", options, no_progress)
 
 
 @pytest.fixture

@@ -17,16 +17,13 @@ from qrt.formats.gguf import open_gguf
 from qrt.formats.qtensor import QTensor
 from qrt.graph.batch import Batch, Segment
 from qrt.graph.graph import Graph
+from qrt.progress import no_progress
 
 Logits = NDArray[np.float32]
 Model = tuple[Graph, Mapping[str, QTensor]]
 
 TABLE = np.array([2, 0, 3, 1, 5, 4], np.int32)
 SETTINGS = Settings(2, (8,), 150, "f16", 384)
-
-
-def no_progress(what: str, done: int, total: int) -> None:
-    """Tells nobody."""
 
 
 def open_model(path: Path, changes: Mapping[str, object] | None = None) -> Model:

@@ -18,7 +18,8 @@ from qrt.cli.arguments import model_file
 from qrt.cli.bar import shown_bar
 from qrt.formats.gguf import open_gguf
 from qrt.formats.writer import write_gguf
-from qrt.runtime.loader import LoadOptions, load, no_progress
+from qrt.progress import no_progress
+from qrt.runtime.loader import LoadOptions, load
 from qrt.tools.chunks import ChunkModel
 
 EMBEDDED = model_file(None)

@@ -34,7 +34,8 @@ from qrt.cli.arguments import model_file
 from qrt.config import Env, read_env
 from qrt.errors import BackendError
 from qrt.formats.gguf import open_gguf
-from qrt.runtime.loader import LoadOptions, load, no_progress
+from qrt.progress import no_progress
+from qrt.runtime.loader import LoadOptions, load
 from qrt.tools.machine import examine
 from qrt.tools.tune import MIN_ROUNDS, race
 from qrt.tools.tune_model import random_model

@@ -12,7 +12,7 @@ from pathlib import Path
 from questions import REFUSAL
 
 import qrt
-from qrt.runtime.loader import no_progress
+from qrt.progress import no_progress
 from qrt.tools.chunks import QualityOptions
 from qrt.tools.perplexity import perplexity
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from qrt import text
 from qrt.api.core import Core
 from qrt.api.model import Model
-from qrt.backends.base import Progress
 from qrt.config import embedded_model
 from qrt.errors import InputError, ModelError
 from qrt.formats.gguf import open_gguf
+from qrt.progress import Progress, no_progress
 from qrt.runtime import loader
 from qrt.runtime.checks import check_int, shown
 from qrt.runtime.rng import MAX_SEED
@@ -54,7 +54,7 @@ def load(
     if seed is not None:
         check_int("seed", seed, 0, MAX_SEED)
     if progress is None:
-        progress = loader.no_progress
+        progress = no_progress
     elif not callable(progress):
         raise InputError(f"progress must be a function or None, got {shown(progress)}")
     options = loader.LoadOptions(

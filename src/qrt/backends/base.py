@@ -18,9 +18,7 @@ from qrt.graph.batch import Batch, Phase, Segment
 from qrt.graph.graph import Graph
 from qrt.graph.ops.receive import Receive
 from qrt.graph.state import first_unit, first_written, units_for
-
-Progress = Callable[[str, int, int], None]
-"""progress(what, done, total), called from the thread that loads."""
+from qrt.progress import Progress
 
 
 def kv_types(kv_type: str) -> tuple[str, str]:

@@ -5,13 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from qrt.cli.arguments import is_terminal
 from qrt.cli.progress import shown_progress
-
-if TYPE_CHECKING:
-    from qrt.backends.base import Progress
+from qrt.progress import Progress
 
 
 @contextmanager

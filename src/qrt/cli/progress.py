@@ -6,12 +6,9 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from qrt.cli.arguments import is_terminal
-
-if TYPE_CHECKING:
-    from qrt.backends.base import Progress
+from qrt.progress import Progress
 
 _QUIET_S = 0.3
 _BETWEEN_S = 0.1

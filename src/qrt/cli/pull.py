@@ -12,11 +12,11 @@ from typer import Argument, Option
 from qrt.cli.arguments import is_terminal
 from qrt.cli.confirm import confirm
 from qrt.cli.output import byte_size, printable
+from qrt.progress import Progress
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from qrt.backends.base import Progress
     from qrt.hub.catalogue import Entry
 
 YesFlag = Annotated[bool, Option("-y", "--yes", help="Do not ask.")]

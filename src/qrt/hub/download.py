@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qrt.backends.base import Progress
 from qrt.errors import BackendError, InputError, ModelError, QrtError
 from qrt.hub.cache import forget
 from qrt.hub.names import COMMIT, SHA256
 from qrt.hub.places import hub_cache, repo_folder
 from qrt.hub.quants import HubFile, HubModel, models_in
 from qrt.hub.transfer import bar_class, check, fetch_file, partial_path
+from qrt.progress import Progress
 
 _ETAG = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _MAX_FILES = 100_000

@@ -7,9 +7,9 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from qrt.backends.base import Progress
 from qrt.errors import ModelError
 from qrt.hub.quants import HubFile
+from qrt.progress import Progress
 
 _CHUNK_BYTES = 4 << 20
 _PATIENCE_S = 1.0

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from qrt.arch import build_graph
-from qrt.backends.base import Executor, Progress, Settings, kv_types
+from qrt.backends.base import Executor, Settings, kv_types
 from qrt.config import MAX_THREADS, default_threads, read_env
 from qrt.errors import InputError, VocabError
 from qrt.formats.gguf import GGUFFile, open_gguf
 from qrt.formats.qtensor import QTensor
 from qrt.graph.cut import cut
 from qrt.graph.graph import Graph
+from qrt.progress import Progress
 from qrt.runtime.capacity import capacities
 from qrt.runtime.checks import INT_MAX, check_int, shown
 from qrt.runtime.parts import PartsExecutor, backend_of_layers, runs_of
@@ -31,10 +32,6 @@ BACKENDS: Final[Mapping[str, str]] = {
 AUTO_BACKEND: Final = "cpu"
 
 _DEFAULT_N_CTX = 4096
-
-
-def no_progress(what: str, done: int, total: int) -> None:
-    """The progress callback of a caller that shows none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

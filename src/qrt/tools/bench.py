@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import product
 
-from qrt.backends.base import Progress
 from qrt.backends.cpu.ceilings import measure_read_gb_s
 from qrt.backends.cpu.states import kv_bytes
 from qrt.config import MAX_THREADS
 from qrt.errors import InputError
+from qrt.progress import Progress
 from qrt.runtime.checks import INT_MAX, check_int
 from qrt.runtime.engine import Engine
 from qrt.runtime.loader import Loaded, LoadOptions, load

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qrt.backends.base import Progress
 from qrt.errors import InputError
+from qrt.progress import Progress
 from qrt.runtime.loader import load
 from qrt.tools.chunks import (
     DEFAULT_N_CTX,

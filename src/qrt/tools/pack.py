@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qrt.arch import build_graph
-from qrt.backends.base import Progress
 from qrt.backends.cpu.sidecar import make_sidecar, sidecar_path
 from qrt.config import read_env
 from qrt.errors import BackendError
 from qrt.formats.gguf import open_gguf
+from qrt.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from qrt.backends.base import Progress
+from qrt.progress import Progress
 from qrt.runtime.loader import load
 from qrt.tools.chunks import (
     DEFAULT_N_CTX,

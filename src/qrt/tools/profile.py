@@ -12,13 +12,14 @@ from functools import partial
 
 import numpy as np
 
-from qrt.backends.base import Progress, Settings
+from qrt.backends.base import Settings
 from qrt.backends.cpu.ceilings import Ceilings, measure_ceilings
 from qrt.backends.cpu.executor import CpuExecutor
 from qrt.backends.cpu.profile import StepClock, StepTimes, Work, work_of
 from qrt.config import MAX_THREADS
 from qrt.errors import InputError
 from qrt.graph.batch import Phase, phase_of
+from qrt.progress import Progress
 from qrt.runtime.checks import INT_MAX, check_int
 from qrt.runtime.engine import Engine
 from qrt.runtime.loader import Loaded, LoadOptions, load

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 from qrt.arch import build_graph
-from qrt.backends.base import Choices, Progress, Settings
+from qrt.backends.base import Choices, Settings
 from qrt.backends.cpu import prepare
 from qrt.backends.cpu.tuning import (
     allowed,
@@ -29,6 +29,7 @@ from qrt.backends.cpu.tuning import (
 )
 from qrt.config import read_env
 from qrt.formats.gguf import open_gguf
+from qrt.progress import Progress
 from qrt.runtime.capacity import capacities
 from qrt.runtime.checks import check_int
 from qrt.runtime.engine import Engine

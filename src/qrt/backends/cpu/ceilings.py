@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qrt.backends.base import Progress
 from qrt.backends.cpu.memory import address, reserve
 from qrt.config import cache_dir, read_env
 from qrt.kernels.isa import choose
 from qrt.kernels.layout import PEAK, PEAK_SUM, READ, READ_SUM, STEP, fill
 from qrt.kernels.objects import load_kernels
 from qrt.kernels.team import TEAM_KERNELS, Team, aligned, lone_record
+from qrt.progress import Progress
 
 READ_BYTES = 512 * 1024 * 1024
 """Far more than any cache holds."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from functools import partial
 
-from qrt.backends.base import Choices, Progress, Settings
+from qrt.backends.base import Choices, Settings
 from qrt.backends.cpu.executor import CpuExecutor
 from qrt.backends.cpu.memory import reserve
 from qrt.backends.cpu.recorder import Recorder, kernel_of, reserve_scratch, reserve_wide
@@ -27,6 +27,7 @@ from qrt.kernels.isa import choose
 from qrt.kernels.layout import BF16_TILE, MAX_HEAD_DIM, ROW_TILE
 from qrt.kernels.objects import load_kernels
 from qrt.kernels.team import TEAM_KERNELS, Team
+from qrt.progress import Progress
 
 assert BF16_TILE % ROW_TILE == 0
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from qrt.backends.base import Progress
 from qrt.backends.cpu.executor import CpuExecutor, Walk
 from qrt.backends.cpu.memory import address
 from qrt.backends.cpu.recorder import Recorder, kernel_of
@@ -23,6 +22,7 @@ from qrt.graph.state import PAGE_LEN
 from qrt.kernels.layout import CLOCK, STEP, TAPE
 from qrt.kernels.objects import load_kernels
 from qrt.kernels.team import aligned
+from qrt.progress import Progress
 
 _CALIBRATION_S = 0.05
 

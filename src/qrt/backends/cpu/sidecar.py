@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from qrt.backends.base import Progress
 from qrt.backends.cpu import weights
 from qrt.backends.cpu.fetch import Fetcher, checksum_calls, run_calls
 from qrt.backends.cpu.memory import address, reserve
@@ -34,6 +33,7 @@ from qrt.graph.graph import Graph
 from qrt.kernels.isa import choose
 from qrt.kernels.objects import Library, load_kernels, source_digest
 from qrt.kernels.team import TEAM_KERNELS, Team
+from qrt.progress import Progress
 
 _MAGIC = b"qrt panels 2\0\0\0\0"
 _ALIGNMENT = 4096

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qrt.backends.base import Progress
 from qrt.backends.cpu.fetch import SHARE, Call, Fetcher, reader, run_calls
 from qrt.backends.cpu.memory import address, reserve
 from qrt.formats.qtensor import QTensor, Region
@@ -22,6 +21,7 @@ from qrt.kernels.layout import PACK, fill
 from qrt.kernels.objects import Library
 from qrt.kernels.panels import PANEL_FORMATS
 from qrt.kernels.team import Team, aligned
+from qrt.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)

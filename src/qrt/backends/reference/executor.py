@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from qrt.backends.base import Cancelled, Choices, Progress, Settings, check_batch, kv_types
+from qrt.backends.base import Cancelled, Choices, Settings, check_batch, kv_types
 from qrt.backends.reference.ops import run
 from qrt.backends.reference.step import Array, Pages, Step
 from qrt.config import Env
@@ -19,6 +19,7 @@ from qrt.formats.qtype import QType
 from qrt.graph.batch import Batch
 from qrt.graph.graph import Graph
 from qrt.graph.state import KV, PAGE_LEN
+from qrt.progress import Progress
 
 
 def through(qtype: QType, rows: Array) -> Array:
