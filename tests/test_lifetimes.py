@@ -12,7 +12,7 @@ import threading
 import pytest
 from fakes import GROUPS, PLAIN, PROMPT, alone, engine, executor, start, together, tokens
 
-from qrt.errors import BusyError, ClosedError, FullError
+from qrt.errors import BusyError, CancelledError, ClosedError, FullError
 from qrt.runtime.engine import Engine
 from qrt.runtime.policy import Limits
 
@@ -78,6 +78,35 @@ def test_releasing_a_sequence_ends_the_generation_on_it():
             next(stream)
     with pytest.raises(ClosedError, match="the session is closed"):
         next(start(run, seq=seq))
+    assert run.n_free_pages == run.n_pages
+
+
+def test_closing_a_stream_that_another_thread_reads_tells_that_thread():
+    fake = executor()
+    inside, go = threading.Event(), threading.Event()
+
+    def wait():
+        inside.set()
+        assert go.wait(5)
+
+    fake.before_step = wait
+    run = engine(1024, fake)
+    stream, caught = start(run, max_tokens=900), []
+
+    def read():
+        with pytest.raises(CancelledError, match="closed while it was read") as error:
+            stream.read()
+        caught.append(error.value.http_status)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    assert inside.wait(5)
+    closer = threading.Thread(target=stream.close)
+    closer.start()
+    go.set()
+    for thread in (reader, closer):
+        thread.join(5)
+    assert caught == [499]
     assert run.n_free_pages == run.n_pages
 
 

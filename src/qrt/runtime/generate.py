@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Self
 
-from qrt.errors import BusyError, ClosedError
+from qrt.errors import BusyError, CancelledError, ClosedError
 from qrt.runtime.engine import Engine
 from qrt.runtime.generation import Generation
 from qrt.runtime.records import Timings, TokenRecord
@@ -58,7 +58,12 @@ class Stream(Iterator[TokenRecord]):
         return records
 
     def close(self) -> None:
-        """Ends the generation; its KV pages are kept for the session's next turn, or freed."""
+        """Ends the generation; its KV pages are kept for the session's next turn, or freed.
+
+        A thread that waits for its next record gets CancelledError.
+        """
+        if self._request.reading.locked() and not self._request.has_ended:
+            self._request.error = CancelledError("the stream was closed while it was read")
         self._engine.leave(self._request)
         self._request.n_read = len(self._request.generation.records)
 
