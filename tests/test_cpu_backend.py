@@ -221,7 +221,7 @@ def test_a_file_of_an_op_that_cannot_be_imported_says_so(monkeypatch: pytest.Mon
     """That is a fault of ours, not of the model."""
     monkeypatch.delitem(sys.modules, "qrt.backends.cpu.ops.add", raising=False)
     monkeypatch.setitem(sys.modules, "qrt.kernels", None)
-    with pytest.raises(ModuleNotFoundError, match="qrt.kernels"):
+    with pytest.raises(ModuleNotFoundError, match=r"qrt\.kernels"):
         runner(Add("out", "a", "b"))
 
 

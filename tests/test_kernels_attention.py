@@ -325,7 +325,6 @@ def test_floats_round_to_the_nearest_half(main_lab: Lab) -> None:
     values = np.concatenate([bits.view(np.float32), halves, F32_EDGES, -F32_EDGES])
     values = np.pad(values, (0, -len(values) % 256)).reshape(-1, 1, 256)
     assert len(values) <= 3 * PAGE
-    shape = Shape("f16", 1, 1, 256, (len(values), 0, 0))
     positions = np.arange(len(values), dtype=np.int32)
     rows = Rows(values, values, values, np.zeros(len(values), np.int64), positions)
     dtype = np.dtype(np.float16)
