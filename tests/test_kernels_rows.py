@@ -180,7 +180,8 @@ def test_add_and_select(lab: Lab, n_in: int, n_rows: int, seed: int) -> None:
         )),
         ("select", lab.record(layout.SELECT, x=total.address, out=chosen.address, n_in=n_in)),
         ("add", lab.record(
-            layout.ADD, a=chosen.address, b=chosen.address, out=twice.address, n_in=n_in, rows_of=LOGIT_ROWS
+            layout.ADD, a=chosen.address, b=chosen.address, out=twice.address, n_in=n_in,
+            rows_of=LOGIT_ROWS,
         )),
     ]  # fmt: skip
     sums, some, doubled = lab.run(calls, [total, chosen, twice], **step)
