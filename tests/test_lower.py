@@ -1,39 +1,36 @@
-"""Lowering: fusions, forms, memory and barriers, checked byte by byte on a simulated arena.
-
-What an op reads is what the reference backend asks for when it runs it.
-"""
+"""Lowering: fusions, forms, memory and barriers, checked byte by byte on a simulated arena."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
+from arena import FORMS, check, form_of, simulate
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from steps import open_model
 
+<<<<<<< HEAD
 from qrt.backends.reference.ops import run
 from qrt.backends.reference.step import Pages, Step
 from qrt.graph.batch import PAGE_LEN, Batch, Segment
+=======
+>>>>>>> h-tests
 from qrt.graph.builder import GraphBuilder
 from qrt.graph.graph import Graph
-from qrt.graph.lower import F32, Plan, Task, lower
-from qrt.graph.op import ALL, Op
+from qrt.graph.lower import F32, Task, lower
 from qrt.graph.ops.add import Add
 from qrt.graph.ops.attention import Attention
 from qrt.graph.ops.embed import Embed
 from qrt.graph.ops.glu import Glu
-from qrt.graph.ops.hand_over import HandOver
 from qrt.graph.ops.linear import Linear
 from qrt.graph.ops.norm import Norm
 from qrt.graph.ops.receive import Receive
 from qrt.graph.ops.rope import Rope, RopeSpec
 from qrt.graph.ops.select import Select
+<<<<<<< HEAD
 from qrt.graph.state import KV
 
 FORMS = {F32: 4.0, "tiles": 4.0, "lines": 2.0}
@@ -249,6 +246,8 @@ def check(graph: Graph) -> Plan:
     assert plan.tasks[-1].barrier
     assert all(offset % 64 == 0 for offset in plan.slots.values())
     return plan
+=======
+>>>>>>> h-tests
 
 
 @pytest.mark.parametrize("name", ["llama", "qwen2", "qwen3"])

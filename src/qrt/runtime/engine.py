@@ -184,10 +184,10 @@ class Engine:
             if self._closed:
                 self.close()
 
-    def leave(self, request: Request) -> None:
-        """Ends a request before its time; a second time does nothing."""
+    def leave(self, request: Request, error: BaseException | None = None) -> None:
+        """Ends a request before its time, for which `error` is the reason; again does nothing."""
         if not request.has_ended:
-            self._when_alone(partial(self._scheduler.end, request))
+            self._when_alone(partial(self._scheduler.end, request, error))
 
     def end_with(self, handle: object, request: Request) -> weakref.finalize[..., object]:
         """Ends a request once `handle` is collected."""

@@ -62,9 +62,10 @@ class Stream(Iterator[TokenRecord]):
 
         A thread that waits for its next record gets CancelledError.
         """
-        if self._request.reading.locked() and not self._request.has_ended:
-            self._request.error = CancelledError("the stream was closed while it was read")
-        self._engine.leave(self._request)
+        error = None
+        if self._request.reading.locked():
+            error = CancelledError("the stream was closed while it was read")
+        self._engine.leave(self._request, error)
         self._request.n_read = len(self._request.generation.records)
 
     def _await(self, n_records: int) -> None:
