@@ -18,14 +18,8 @@ from qrt.backends.cpu.tuning import Tuning
 from qrt.cli.app import app
 from qrt.cli.arguments import model_file
 from qrt.formats.gguf import open_gguf
-<<<<<<< HEAD
-from qrt.graph.batch import Batch, Phase
-from qrt.kernels import layout
 from qrt.progress import no_progress
 from qrt.runtime.loader import LoadOptions, load
-=======
-from qrt.runtime.loader import LoadOptions, load, no_progress
->>>>>>> h-tests
 from qrt.tools.describe import describe
 from qrt.tools.op_times import OpTime, Profile, StepProfile
 from qrt.tools.roofline import png

@@ -13,8 +13,8 @@ from oracles import MODEL_TYPES, N_VOCAB, TOKENS
 from steps import in_chunks, prepare, segment, step
 
 from qrt.backends import cpu
-from qrt.backends.base import KV_TYPES
 from qrt.backends.cpu.executor import CpuExecutor
+from qrt.formats.cache_types import CACHE_TYPES
 from qrt.kernels.isa import TIERS
 
 pytestmark = pytest.mark.usefixtures("lab")
@@ -25,7 +25,11 @@ ONE_BY_ONE, VERIFIED = (9, 47, 21), 6
 CASES = [
     *((f"quant/llama-{name}", "f16", BEST) for name in MODEL_TYPES),
     *((f"quant/llama-{name}", "q8_0,q4_0", BEST) for name in ("F16", "Q4_K", "Q8_0")),
-    *((f"arch/{name}-dense", kv, BEST) for name in ("llama", "qwen2", "qwen3") for kv in KV_TYPES),
+    *(
+        (f"arch/{name}-dense", kv, BEST)
+        for name in ("llama", "qwen2", "qwen3")
+        for kv in CACHE_TYPES
+    ),
     *(("quant/llama-Q5_K", "q8_0,f16", tier) for tier in EXACT if tier != BEST),
 ]
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from oracles import N_VOCAB
-from steps import no_progress, prepare, segment, step
+from steps import prepare, segment, step
 
 from qrt.backends import cpu
 from qrt.backends.cpu.executor import CpuExecutor, Walk
@@ -21,6 +21,7 @@ from qrt.backends.cpu.states import kv_bytes_per_token
 from qrt.graph.batch import Phase
 from qrt.graph.ops.attention import Attention
 from qrt.kernels import layout
+from qrt.progress import no_progress
 
 pytestmark = pytest.mark.usefixtures("lab")
 
