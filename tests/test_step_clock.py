@@ -17,7 +17,7 @@ from steps import prepare, segment, step
 from qrt.backends import cpu
 from qrt.backends.cpu.executor import CpuExecutor, Walk
 from qrt.backends.cpu.profile import StepClock, work_of
-from qrt.backends.cpu.states import kv_bytes_per_token
+from qrt.backends.cpu.states import kv_bytes
 from qrt.graph.batch import Phase
 from qrt.graph.ops.attention import Attention
 from qrt.kernels import layout
@@ -122,7 +122,7 @@ def test_attention_reads_each_position_that_any_row_sees(data: Path, window: int
         task = next(t for t in recorder.plan.tasks if isinstance(t.op, Attention))
         plan = replace(recorder.plan, tasks=(replace(task, op=replace(task.op, window=window)),))
         executor.recorder = replace(recorder, plan=plan)
-        bytes_per_token = kv_bytes_per_token(recorder.graph.states, "f16")
+        bytes_per_token = kv_bytes(recorder.graph.states, "f16", 1)
         assert bytes_per_token == N_LAYERS * 2 * 2 * 32 * 2  # layers, kv heads, K and V, f16
         for start, n_rows in ((0, 1), (0, 100), (70, 1), (70, 100)):
             (work,) = work_of(executor, n_rows, 1, start)
