@@ -19,12 +19,13 @@ from typer.testing import CliRunner
 from qrt.arch import build_graph
 from qrt.backends import cpu
 from qrt.backends.base import Settings
-from qrt.backends.cpu import sidecar, weights
+from qrt.backends.cpu import mapped, sidecar, weights
+from qrt.backends.cpu.guard import guard_kernels
 from qrt.cli.app import app
 from qrt.config import cache_dir
-from qrt.errors import BackendError
+from qrt.errors import BackendError, ModelError
 from qrt.formats.gguf import open_gguf
-from qrt.graph.batch import Batch
+from qrt.graph.batch import Batch, Segment
 
 pytestmark = pytest.mark.usefixtures("lab")
 
@@ -65,13 +66,14 @@ def run(path: Path) -> bytes:
     """Starts a model and runs one step."""
     file = open_gguf(path)
     graph = build_graph(file.metadata, file.tensors, str(path))
-    settings = Settings(2, n_pages=1, max_rows=64, kv_type="f16", file=file)
+    settings = Settings(2, (1,) * len(graph.states), 64, "f16", n_ctx=64, file=file)
     model = cpu.prepare(graph, file.tensors, settings, lambda *_: None)
-    every, zeros = np.arange(len(TOKENS), dtype=np.int32), np.zeros(len(TOKENS), np.int32)
-    batch = Batch(TOKENS.astype(np.int32), every, zeros, (np.zeros(1, np.int32),), every)
-    logits = model.step(batch, "prefill").tobytes()
-    model.close()
-    return logits
+    every, tables = np.arange(len(TOKENS), dtype=np.int32), (np.zeros(1, np.int32),)
+    batch = Batch((Segment(TOKENS.astype(np.int32), 0, tables * len(graph.states), every),))
+    try:
+        return model.step(batch).tobytes()
+    finally:
+        model.close()
 
 
 @pytest.mark.parametrize("name", ["quant/llama-Q4_K", "quant/llama-Q5_0", "arch/qwen2-dense"])
@@ -167,12 +169,14 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "longer": lambda data: data + b"\0",
     "wrong magic": lambda data: b"Q" + data[1:],
     "wrong digest": lambda data: data[:47] + bytes([data[47] ^ 1]) + data[48:],
+    "another program's": lambda _: b"#!/bin/sh\n" * 1000,
+}
+INNER_DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "a bit of a weight": lambda data: flipped(data, len(data) // 2),
     "byte 5000": lambda data: flipped(data, 5000),
     "the last weight": lambda data: flipped(data, len(data) - 4096),
     "a checksum": lambda data: flipped(data, 50),
     "zeros past 4096": lambda data: data[:4096] + bytes(len(data) - 4096),
-    "another program's": lambda _: b"#!/bin/sh\n" * 1000,
 }
 
 
@@ -185,6 +189,32 @@ def test_a_damaged_file_is_replaced(
     whole = file.read_bytes()
     file.unlink()
     file.write_bytes(DAMAGE[damage](whole))
+    packed.clear()
+    assert run(model) == first
+    assert packed
+    assert file.read_bytes() == whole
+
+
+@pytest.mark.parametrize("is_mapped", [True, False])
+@pytest.mark.parametrize("damage", INNER_DAMAGE)
+def test_damage_within_gives_no_logits(
+    model: Path,
+    kept: Path,
+    packed: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    damage: str,
+    is_mapped: bool,
+) -> None:
+    first = run(model)
+    (file,) = kept.iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(INNER_DAMAGE[damage](whole))
+    if is_mapped and guard_kernels():
+        with pytest.raises(ModelError, match="the packed weights changed .* load the model again"):
+            run(model)
+        assert not file.exists()
+    else:
+        monkeypatch.setattr(mapped, "guard_kernels", lambda: ())
     packed.clear()
     assert run(model) == first
     assert packed
