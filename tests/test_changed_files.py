@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +14,20 @@ import pytest
 from kernels import BEST, load
 from test_sidecar import kept, model  # noqa: F401
 
+import qrt
 from qrt.arch import build_graph
 from qrt.backends import cpu, reference
 from qrt.backends.base import Executor, Settings
 from qrt.backends.cpu.fetch import Fetcher, checksum_calls, reader, run_calls
+from qrt.backends.cpu.guard import guard_kernels
+from qrt.backends.cpu.mapped import Mapped
 from qrt.backends.cpu.memory import address, reserve
 from qrt.config import embedded_model
-from qrt.errors import GGUFError
+from qrt.errors import GGUFError, ModelError
 from qrt.formats.fields import metadata_array, metadata_strings
 from qrt.formats.gguf import GGUFFile, open_gguf
 from qrt.formats.stored import StoredFile
-from qrt.graph.batch import Batch
+from qrt.graph.batch import Batch, Segment
 from qrt.kernels.team import TEAM_KERNELS, Team
 
 
@@ -42,20 +46,23 @@ def overwrite(path: Path) -> None:
 
 
 DAMAGE = {"empty": cut_to(0), "one page": cut_to(4096), "overwritten": overwrite}
+needs_guard = pytest.mark.skipif(not guard_kernels(), reason="nothing is mapped")
 every_damage = pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
 
 
 def prepare(file: GGUFFile, backend: str = "cpu") -> Executor:
     graph = build_graph(file.metadata, file.tensors, str(file.path))
-    settings = Settings(2, n_pages=1, max_rows=64, kv_type="f16", file=file)
+    settings = Settings(2, (1,) * len(graph.states), 64, "f16", n_ctx=64, file=file)
     kind = {"cpu": cpu, "reference": reference}[backend]
     return kind.prepare(graph, file.tensors, settings, lambda *_: None)
 
 
 def step(executor: Executor, tokens: list[int], first: int = 0) -> bytes:
-    every, zeros = np.arange(len(tokens), dtype=np.int32), np.zeros(len(tokens), np.int32)
-    batch = Batch(np.array(tokens, np.int32), every + first, zeros, (zeros[:1],), every)
-    return executor.step(batch, "prefill").tobytes()
+    every = np.arange(len(tokens), dtype=np.int32)
+    tables = (np.zeros(1, np.int32),) * len(executor.settings.capacities)
+    return executor.step(
+        Batch((Segment(np.array(tokens, np.int32), first, tables, every),))
+    ).tobytes()
 
 
 @pytest.fixture
@@ -146,17 +153,125 @@ def test_replaced_or_deleted_while_loading_is_harmless(untied: Path) -> None:
     assert step(other, [1, 2, 3]) == step(whole, [1, 2, 3])
 
 
+@needs_guard
 @every_damage
-def test_packed_weights_may_change_under_a_model(
+@pytest.mark.parametrize("n_before", [0, 1, 2])
+def test_packed_weights_that_change_under_a_model_are_an_error(
     model: Path,  # noqa: F811
     kept: Path,  # noqa: F811
     damage: Callable[[Path], None],
+    n_before: int,
 ) -> None:
-    first = prepare(open_gguf(model))
-    second = prepare(open_gguf(model))
+    first, second = prepare(open_gguf(model)), prepare(open_gguf(model))
     (sidecar,) = kept.iterdir()
+    whole = sidecar.read_bytes()
+    tokens = [[1, 2, 3], [4], list(range(5, 45))]
+    at = [0, 3, 4]
+    for i in range(n_before):
+        assert step(second, tokens[i], at[i]) == step(first, tokens[i], at[i])
     damage(sidecar)
-    assert step(second, [1, 2, 3]) == step(first, [1, 2, 3])
+    for _ in range(2):
+        with pytest.raises(ModelError, match="the packed weights changed") as failure:
+            step(second, tokens[n_before], at[n_before])
+    assert str(failure.value).startswith(f"{sidecar}: ")
+    assert "\n" not in str(failure.value)
+    assert not sidecar.exists()
+    third = prepare(open_gguf(model))
+    assert sidecar.read_bytes() == whole
+    fourth = prepare(open_gguf(model))
+    wanted = [step(executor, tokens[0]) for executor in (third, fourth)]
+    assert wanted == [step(first, tokens[0])] * 2
+    for executor in (first, second, third, fourth):
+        executor.close()
+
+
+@needs_guard
+@pytest.mark.parametrize("n_bytes", [0, 4096])
+def test_a_session_ends_in_one_line_when_its_packed_weights_go(
+    tmp_path: Path,
+    kept: Path,  # noqa: F811
+    n_bytes: int,
+) -> None:
+    path = Path(shutil.copy2(embedded_model(), tmp_path / "m.gguf"))
+    asked = [{"role": "user", "content": "What does len do?"}]
+
+    def talk(damage: Callable[[Path], None] | None) -> Iterator[int]:
+        with qrt.load(path, n_ctx=512, n_threads=2) as model, model.session() as session:  # noqa: F811
+            for record in session.stream_chat(asked, max_tokens=8, temperature=0.0):
+                yield record.token
+                if damage is not None:
+                    damage(next(kept.iterdir()))
+
+    wanted = list(talk(None))
+    assert list(talk(None)) == wanted
+    cut = talk(cut_to(n_bytes))
+    assert next(cut) == wanted[0]
+    with pytest.raises(ModelError, match="the packed weights changed"):
+        list(cut)
+    assert list(talk(None)) == wanted
+
+
+@needs_guard
+def test_threads_that_read_what_is_gone_read_zeros(tmp_path: Path) -> None:
+    library = load(BEST, [*TEAM_KERNELS, "fetch", "guard"])
+    team = Team(2, library)
+    n_bytes, unit = 1 << 22, 4096
+    path = tmp_path / "f"
+    for n_left in (0, 4096, n_bytes // 2):
+        path.write_bytes(b"\1" * n_bytes)
+        maps = [Mapped.open(StoredFile(path), library) for _ in range(2)]
+        assert not any(one._guarded.is_damaged for one in maps)
+        cut_to(n_left)(path)
+        sums = np.zeros((2, n_bytes // unit), np.int64)
+        for data, out in zip((maps[0].data, np.zeros(n_bytes, np.uint8)), sums, strict=True):
+            run_calls(checksum_calls([(address(data), n_bytes)], unit, out), library, team)
+        assert (sums[0] == sums[1])[n_left // unit :].all()
+        assert not maps[0].data.any()
+        assert [one._guarded.is_damaged for one in maps] == [True, False]
+        for one in maps:
+            one.close()
+    team.close()
+
+
+FAULT = """
+import faulthandler, mmap, os, signal, sys
+from pathlib import Path
+from qrt.backends.cpu.mapped import Mapped
+from qrt.config import cache_dir
+from qrt.formats.stored import StoredFile
+from qrt.kernels.isa import choose
+from qrt.kernels.objects import load_kernels
+library = load_kernels(["run", "work", "guard"], choose(sys.argv[1]), cache_dir(), 1, print)
+paths = [Path(sys.argv[2]) / name for name in ("ours", "theirs")]
+for path in paths:
+    path.write_bytes(b"1" * 8192)
+if sys.argv[3] == "before":
+    faulthandler.enable()
+ours = Mapped.open(StoredFile(paths[0]), library)
+with paths[1].open("rb") as file:
+    theirs = mmap.mmap(file.fileno(), 8192, access=mmap.ACCESS_READ)
+if sys.argv[3] == "after":
+    faulthandler.enable()
+    again = Mapped.open(StoredFile(paths[0]), library)
+for path in paths:
+    os.truncate(path, 0)
+assert ours.data[5000] == 0
+ours.close()
+os.write(1, b"alive")
+if sys.argv[3] == "sent":
+    signal.raise_signal(signal.SIGBUS)
+else:
+    print(theirs[5000])
+"""
+
+
+@needs_guard
+@pytest.mark.parametrize("handler", ["none", "before", "after", "sent"])
+def test_faults_elsewhere_end_the_process_as_ever(tmp_path: Path, handler: str) -> None:
+    command = [sys.executable, "-c", FAULT, BEST, str(tmp_path), handler]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (-signal.SIGBUS, "alive"), done.stderr
+    assert ("Bus error" in done.stderr) == (handler in ("before", "after"))
 
 
 @pytest.mark.parametrize("with_pread", [True, False])

@@ -19,10 +19,11 @@ from typer.testing import CliRunner
 
 from qrt.arch import build_graph
 from qrt.backends import cpu
-from qrt.backends.cpu import sidecar, weights
+from qrt.backends.cpu import mapped, sidecar, weights
+from qrt.backends.cpu.guard import guard_kernels
 from qrt.cli.app import app
 from qrt.config import cache_dir
-from qrt.errors import BackendError
+from qrt.errors import BackendError, ModelError
 from qrt.formats.gguf import open_gguf
 
 pytestmark = pytest.mark.usefixtures("lab")
@@ -161,12 +162,14 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "longer": lambda data: data + b"\0",
     "wrong magic": lambda data: b"Q" + data[1:],
     "wrong digest": lambda data: data[:47] + bytes([data[47] ^ 1]) + data[48:],
+    "another program's": lambda _: b"#!/bin/sh\n" * 1000,
+}
+INNER_DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "a bit of a weight": lambda data: flipped(data, len(data) // 2),
     "byte 5000": lambda data: flipped(data, 5000),
     "the last weight": lambda data: flipped(data, len(data) - 4096),
     "a checksum": lambda data: flipped(data, 50),
     "zeros past 4096": lambda data: data[:4096] + bytes(len(data) - 4096),
-    "another program's": lambda _: b"#!/bin/sh\n" * 1000,
 }
 
 
@@ -179,6 +182,32 @@ def test_a_damaged_file_is_replaced(
     whole = file.read_bytes()
     file.unlink()
     file.write_bytes(DAMAGE[damage](whole))
+    packed.clear()
+    assert run(model) == first
+    assert packed
+    assert file.read_bytes() == whole
+
+
+@pytest.mark.parametrize("is_mapped", [True, False])
+@pytest.mark.parametrize("damage", INNER_DAMAGE)
+def test_damage_within_gives_no_logits(
+    model: Path,
+    kept: Path,
+    packed: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    damage: str,
+    is_mapped: bool,
+) -> None:
+    first = run(model)
+    (file,) = kept.iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(INNER_DAMAGE[damage](whole))
+    if is_mapped and guard_kernels():
+        with pytest.raises(ModelError, match="the packed weights changed while"):
+            run(model)
+        assert not file.exists()
+    else:
+        monkeypatch.setattr(mapped, "guard_kernels", lambda: ())
     packed.clear()
     assert run(model) == first
     assert packed

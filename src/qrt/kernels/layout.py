@@ -124,6 +124,11 @@ FETCH = record("Fetch", "read file offset target n_bytes unit sums failed")
 """read: the address of pread, 0 where target is filled already. sums: 8 bytes for each `unit`
 bytes, a multiple of 256, or 0. Threads share out whole units. failed: a word, set to 1 where the
 file ends early."""
+GUARD = record("Guard", "handler mmap sigaction raise_signal previous n_ranges")
+"""handler: where the handler's address goes. mmap, sigaction, raise_signal: those of the system.
+previous: the address of the action for faults elsewhere. Behind it stand `n_ranges` of GUARDED."""
+GUARDED = record("Guarded", "start end damaged")
+"""Whole pages of a mapped file. damaged: set to 1 where one was missing; all read as zeros then."""
 PACK = record("Pack", "source target n_rows row_bytes n_blocks block_bytes fields n_fields")
 PACK_FIELD = record("PackField", "offset count unit change")
 """`count` units of 2 or 4 bytes at `offset` of a block; change: 0 none, 1 flip the top bits of

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qrt.backends.base import Cancelled, Settings, check_batch, not_finite
+from qrt.backends.cpu.mapped import Mapped
 from qrt.backends.cpu.placement import placement
 from qrt.backends.cpu.recorder import Recorder
 from qrt.backends.cpu.step import StepMemory
@@ -32,14 +33,21 @@ class CpuExecutor:
     """A model ready to run; see `qrt.backends.base.Executor`."""
 
     def __init__(
-        self, settings: Settings, tier: Tier, recorder: Recorder, teams: Mapping[Phase, Team]
+        self,
+        settings: Settings,
+        tier: Tier,
+        recorder: Recorder,
+        teams: Mapping[Phase, Team],
+        mapped: Mapped | None = None,
     ) -> None:
+        """`mapped` is the file that weights are mapped from."""
         self.settings = settings
         self.tier = tier
         self.recorder = recorder
         self.walks: dict[Phase, Walk] = {phase: team.run for phase, team in teams.items()}
         """What walks the tapes of a phase; `qrt.backends.cpu.profile` puts a clock in its place."""
         self._teams = teams
+        self._mapped = mapped
         self._tapes = {tiling: recorder.tape(tiling) for tiling in tilings(tier)}
         self._tape_for = [
             self._tapes[tiling_for(tier, n_rows)].records for n_rows in range(1, FEW_ROWS + 2)
@@ -59,7 +67,10 @@ class CpuExecutor:
         self._pid = os.getpid()
 
     def step(self, batch: Batch, hidden: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-        """Runs one step; see `qrt.backends.base.Executor`."""
+        """Runs one step; see `qrt.backends.base.Executor`.
+
+        Raises ModelError where `Mapped.check` does.
+        """
         check_batch(batch, self.recorder.graph, self.settings, hidden)
         memory, n_rows = self._memory, batch.n_rows
         memory.fill(batch, hidden)
@@ -75,6 +86,8 @@ class CpuExecutor:
         self.walks[phase](tape, memory.address, interruptible=phase == "prefill")
         if memory.is_cancelled:
             raise Cancelled
+        if self._mapped is not None:
+            self._mapped.check()
         if memory.fault:
             raise not_finite(memory.fault - 1)
         return output
@@ -98,4 +111,6 @@ class CpuExecutor:
         """Ends the threads and lets go of weights and pages."""
         for team in set(self._teams.values()):
             team.close()
-        del self.recorder, self._tapes
+        if self._mapped is not None:
+            self._mapped.close()
+        del self.recorder, self._tapes, self._mapped

@@ -103,8 +103,13 @@ def fetch_call(**fields: int) -> Call:
     return Call("fetch", fill(FETCH, fields))
 
 
-def run_calls(calls: Sequence[Call], library: Library, team: Team) -> None:
-    """Runs kernels one after another on all threads, and waits behind the last."""
+def run_calls(
+    calls: Sequence[Call], library: Library, team: Team, step: NDArray[np.int64] | None = None
+) -> None:
+    """Runs kernels one after another on all threads, and waits behind the last.
+
+    The first word of `step`, a STEP, set from elsewhere, stops them at a barrier.
+    """
     args = [np.array(call.fields, np.int64) for call in calls]
     tape = [
         list(
@@ -119,5 +124,5 @@ def run_calls(calls: Sequence[Call], library: Library, team: Team) -> None:
         )
         for call, own in zip(calls, args, strict=True)
     ]
-    step = aligned(STEP.size)
+    step = aligned(STEP.size).view(np.int64) if step is None else step
     team.run(np.array(tape, np.int64), address(step))

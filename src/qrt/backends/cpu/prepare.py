@@ -8,6 +8,7 @@ from functools import partial
 
 from qrt.backends.base import Choices, Settings
 from qrt.backends.cpu.executor import CpuExecutor
+from qrt.backends.cpu.guard import guard_kernels
 from qrt.backends.cpu.memory import reserve
 from qrt.backends.cpu.recorder import Recorder, kernel_of, reserve_scratch, reserve_wide
 from qrt.backends.cpu.sidecar import with_sidecar
@@ -19,6 +20,7 @@ from qrt.backends.cpu.weights import load_weights, matrix_names
 from qrt.config import Env, cache_dir, default_threads, read_env
 from qrt.errors import BackendError
 from qrt.formats.qtensor import QTensor
+from qrt.graph.batch import Phase
 from qrt.graph.graph import Graph
 from qrt.graph.lower import lower
 from qrt.graph.ops.attention import Attention
@@ -56,13 +58,15 @@ def prepare(
         for task in plan.tasks
         for tiling in tilings(tier)
     }
-    names = sorted({*TEAM_KERNELS, "fetch", "pack", *needed})
+    names = sorted({*TEAM_KERNELS, "fetch", "pack", *guard_kernels(), *needed})
     library = load_kernels(names, tier, cache_dir(env), default_threads(), progress)
     with ExitStack() as undo:
         team = Team(settings.n_threads, library)
         undo.callback(team.close)
         load = partial(load_weights, graph, tensors, library, team, progress)
-        weights = with_sidecar(settings.file, graph, env, library, team, load)
+        weights, mapped = with_sidecar(settings.file, graph, env, library, team, load)
+        if mapped is not None:
+            undo.callback(mapped.close)
         n_decoding = settings.threads_of("decode")
         decoding = team
         if n_decoding != settings.n_threads:
@@ -82,7 +86,8 @@ def prepare(
             rope_tables(op.spec for op in graph.ops if isinstance(op, Rope)),
             library,
         )
-        executor = CpuExecutor(settings, tier, recorder, {"prefill": team, "decode": decoding})
+        teams: dict[Phase, Team] = {"prefill": team, "decode": decoding}
+        executor = CpuExecutor(settings, tier, recorder, teams, mapped)
         undo.pop_all()
     return executor
 

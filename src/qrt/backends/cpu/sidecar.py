@@ -1,4 +1,4 @@
-"""Packed weights kept in a file: read and checked on the next start in place of packing."""
+"""Packed weights kept in a file: mapped and checked on the next start in place of packing."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from qrt.backends.cpu import weights
 from qrt.backends.cpu.fetch import Fetcher, checksum_calls, run_calls
+from qrt.backends.cpu.mapped import Mapped
 from qrt.backends.cpu.memory import address, reserve
 from qrt.backends.cpu.weights import Weight, load_weights, packed_bytes, packed_names
 from qrt.config import (
@@ -42,6 +43,14 @@ _UNIT = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """Packed weights by name, and the file that they are mapped from; None for private copies."""
+
+    weights: dict[str, NDArray[np.uint8]]
+    mapped: Mapped | None
+
+
+@dataclass(frozen=True, slots=True)
 class Sidecar:
     """A file that holds, or is to hold, the packed weights of one model.
 
@@ -58,38 +67,46 @@ class Sidecar:
     n_sums: int
     n_bytes: int
 
-    def read(self, library: Library, team: Team) -> dict[str, NDArray[np.uint8]] | None:
-        """The weights by name, private copies; None without a file. A damaged one is deleted.
+    def open(self, library: Library, team: Team) -> Kept | None:
+        """The weights that are kept; None without a file. One that does not fit is deleted.
 
         Raises BackendError where others may write to the folder.
         """
         if not os.path.lexists(self.path):
             return None
         check_private(self.path.parent)
-        with suppress(OSError, GGUFError):
-            kept = self._read_whole(library, team) if self.path.is_file() else None
+        with suppress(OSError, GGUFError, ValueError):  # ValueError: shorter than what is mapped
+            kept = self._open_whole(library, team) if self.path.is_file() else None
             if kept is not None:
                 return kept
         with suppress(OSError):
             self.path.unlink()
         return None
 
-    def _read_whole(self, library: Library, team: Team) -> dict[str, NDArray[np.uint8]] | None:
+    def _open_whole(self, library: Library, team: Team) -> Kept | None:
         file = StoredFile(self.path)
         if file.n_bytes != self.n_bytes or file.read(0, len(self.head)).tobytes() != self.head:
             return None
+        sums = file.read(len(self.head), 8 * self.n_sums).view(np.int64)
+        mapped = Mapped.open(file, library)
+        if mapped is not None:
+            data = mapped.data
+            mapped.start_check(self._parts(data, 0), _UNIT, sums, library)
+            return Kept({name: data[at:end] for name, (at, end) in self.places.items()}, mapped)
         begin = min(at for at, _ in self.places.values())
         data = reserve(self.n_bytes - begin, huge=True)
-        weights = {name: data[at - begin : end - begin] for name, (at, end) in self.places.items()}
-        fetcher = Fetcher(file, library, team)
-        sums = np.zeros(self.n_sums, np.int64)
-        fetcher.fetch(
-            [(at, data[at - begin : _whole(end) - begin]) for at, end in self.places.values()],
-            _UNIT,
-            sums,
-        )
-        written = file.read(len(self.head), sums.nbytes).view(np.int64)
-        return weights if np.array_equal(sums, written) else None
+        found = np.zeros(self.n_sums, np.int64)
+        parts = self._parts(data, begin)
+        starts = [at for at, _ in self.places.values()]
+        Fetcher(file, library, team).fetch(zip(starts, parts, strict=True), _UNIT, found)
+        if not np.array_equal(found, sums):
+            return None
+        views = {name: data[at - begin : end - begin] for name, (at, end) in self.places.items()}
+        return Kept(views, None)
+
+    def _parts(self, data: NDArray[np.uint8], begin: int) -> list[NDArray[np.uint8]]:
+        """Each weight with the rest of its last page; `data` starts at byte `begin`."""
+        return [data[at - begin : _whole(end) - begin] for at, end in self.places.values()]
 
     def write(self, weights: Mapping[str, Weight], library: Library, team: Team) -> None:
         """Keeps `weights`; readers see all of the file or nothing.
@@ -161,25 +178,27 @@ def with_sidecar(
     library: Library,
     team: Team,
     load: Callable[[Mapping[str, NDArray[np.uint8]]], dict[str, Weight]],
-) -> dict[str, Weight]:
-    """What `load` makes of the matrices that are kept; those that were not are kept from now on.
+) -> tuple[dict[str, Weight], Mapped | None]:
+    """What `load` makes of the matrices that are kept, and the file that they are mapped from.
+
+    Those that were not kept are from now on.
 
     A sidecar is used where there is one, and made where QRT_PACK_CACHE is 1 or one was stale.
     """
     if file is None or env.pack_cache is False:
-        return load({})
+        return load({}), None
     if not (env.pack_cache or os.path.lexists(sidecar_path(file.path, env))):
-        return load({})
+        return load({}), None
     sidecar = sidecar_for(file, graph, env)
-    kept = sidecar.read(library, team)
+    kept = sidecar.open(library, team)
     if kept is not None:
-        return load(kept)
+        return load(kept.weights), kept.mapped
     loaded = load({})
     try:
         sidecar.write(loaded, library, team)
     except BackendError as error:
         logging.getLogger("qrt").warning(str(error))
-    return loaded
+    return loaded, None
 
 
 def make_sidecar(file: GGUFFile, graph: Graph, progress: Progress) -> Sidecar:

@@ -1,0 +1,131 @@
+"""A file of packed weights in memory without a copy, and the watch over it while it is used."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qrt.backends.cpu.fetch import checksum_calls, run_calls
+from qrt.backends.cpu.guard import Guarded, guard_kernels, guard_of
+from qrt.backends.cpu.memory import address
+from qrt.errors import GGUFError, ModelError
+from qrt.formats.stored import StoredFile
+from qrt.kernels.layout import STEP
+from qrt.kernels.objects import Library
+from qrt.kernels.team import Team, aligned
+
+PATIENCE_S = 1.0
+"""How long the first step waits for the check; what takes longer is larger than a few GB."""
+
+_NICENESS = 10
+
+
+class Mapped:
+    """A mapped file. Nothing that happens to it ends the process or stays unseen.
+
+    `check`, after every step, raises ModelError and deletes the file where by then
+    - a page was missing when it was read: the file was cut short;
+    - the file has another size or time of change than when it was opened;
+    - its checksums, made on a thread of their own, were found wrong. The first step waits for
+      them, up to PATIENCE_S: damage from before the start is found at the first step, or in a
+      file that takes longer at the first step that ends after them.
+    Not seen is who writes to it later and sets the time of change back, or writes through a shared
+    mapping: the folder is private.
+    """
+
+    def __init__(self, file: StoredFile, data: NDArray[np.uint8], guarded: Guarded) -> None:
+        self.data = data
+        self._file = file
+        self._guarded = guarded
+        self._is_right = False
+        self._checked = threading.Event()
+        self._step = aligned(STEP.size).view(np.int64)
+        self._checker: threading.Thread | None = None
+        self._patience = PATIENCE_S
+
+    @classmethod
+    def open(cls, file: StoredFile, library: Library) -> Mapped | None:
+        """Maps all of `file`; None where that cannot be guarded.
+
+        Raises OSError, and ValueError where the file is shorter than it was when it was opened.
+        """
+        if not guard_kernels():
+            return None
+        mapping = mmap.mmap(file.fileno(), file.n_bytes, access=mmap.ACCESS_READ)
+        mapping.madvise(mmap.MADV_WILLNEED)
+        data = np.frombuffer(mapping, np.uint8)
+        start = address(data)
+        end = start + len(data) + -len(data) % mmap.PAGESIZE
+        guarded = guard_of(library).cover(start, end)
+        return None if guarded is None else cls(file, data, guarded)
+
+    def start_check(
+        self,
+        parts: Sequence[NDArray[np.uint8]],
+        unit: int,
+        sums: NDArray[np.int64],
+        library: Library,
+    ) -> None:
+        """Compares the sums of parts of the memory, one for each `unit` bytes, on a thread."""
+        self._checker = threading.Thread(
+            target=self._compare, args=(parts, unit, sums, library), name="qrt-check", daemon=True
+        )
+        self._checker.start()
+
+    def _compare(
+        self,
+        parts: Sequence[NDArray[np.uint8]],
+        unit: int,
+        sums: NDArray[np.int64],
+        library: Library,
+    ) -> None:
+        with suppress(OSError):  # of this thread alone
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        found = np.zeros_like(sums)
+        calls = checksum_calls([(address(part), part.size) for part in parts], unit, found)
+        team = Team(1, library)
+        try:
+            run_calls([call._replace(barrier=True) for call in calls], library, team, self._step)
+            self._is_right = np.array_equal(found, sums)
+        finally:
+            team.close()
+            self._checked.set()
+
+    def check(self) -> None:
+        """Raises ModelError where what was read may not be what was kept."""
+        if self._patience:
+            self._checked.wait(self._patience)
+            self._patience = 0.0
+        is_wrong = self._checked.is_set() and not self._is_right
+        if is_wrong or self._guarded.is_damaged or self._has_changed():
+            self._discard()
+            raise ModelError(
+                f"{self._file.path}: the packed weights changed while they were in use, "
+                "or are damaged; load the model again"
+            )
+
+    def _has_changed(self) -> bool:
+        try:
+            self._file.check_unchanged()
+        except GGUFError:
+            return True
+        return False
+
+    def _discard(self) -> None:
+        """Deletes the file, unless another has its name by now."""
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(self._file.fileno()), os.lstat(self._file.path)):
+                self._file.path.unlink()
+
+    def close(self) -> None:
+        """Ends the check and the watch; the memory must not be read any more."""
+        self._step[0] = 1
+        if self._checker is not None:
+            self._checker.join()
+        self._guarded.end()
