@@ -6,8 +6,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -186,6 +188,31 @@ def test_packed_weights_that_change_under_a_model_are_an_error(
 
 
 @needs_guard
+def test_the_first_step_waits_for_the_check(
+    model: Path,  # noqa: F811
+    kept: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    prepare(open_gguf(model)).close()
+    (sidecar,) = kept.iterdir()
+    data = bytearray(sidecar.read_bytes())
+    data[-4096] ^= 1
+    sidecar.write_bytes(data)
+    compare, go = Mapped._compare, threading.Event()
+
+    def late(self: Mapped, *args: Any) -> None:
+        go.wait(5)
+        compare(self, *args)
+
+    monkeypatch.setattr(Mapped, "_compare", late)
+    executor = prepare(open_gguf(model))
+    threading.Timer(0.2, go.set).start()
+    with pytest.raises(ModelError, match="the packed weights changed"):
+        step(executor, [1, 2, 3])
+    executor.close()
+
+
+@needs_guard
 @pytest.mark.parametrize("n_bytes", [0, 4096])
 def test_a_session_ends_in_one_line_when_its_packed_weights_go(
     tmp_path: Path,
@@ -241,7 +268,8 @@ from qrt.config import cache_dir
 from qrt.formats.stored import StoredFile
 from qrt.kernels.isa import choose
 from qrt.kernels.objects import load_kernels
-library = load_kernels(["run", "work", "guard"], choose(sys.argv[1]), cache_dir(), 1, print)
+tier, quiet = choose(sys.argv[1]), lambda *_: None
+library = load_kernels(["run", "work", "guard"], tier, cache_dir(), 1, quiet)
 paths = [Path(sys.argv[2]) / name for name in ("ours", "theirs")]
 for path in paths:
     path.write_bytes(b"1" * 8192)
