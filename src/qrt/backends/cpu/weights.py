@@ -56,7 +56,7 @@ def load_weights(
     progress: Progress,
     kept: Mapping[str, NDArray[np.uint8]],
 ) -> dict[str, Weight]:
-    """All weights of `graph`, as private copies. Matrices in `kept` are packed already.
+    """All weights of `graph`: those in `kept`, which are packed already, and copies of the others.
 
     Raises GGUFError where the file changed since it was opened.
     """
