@@ -22,6 +22,7 @@ from test_barriers import KERNEL, stretches
 from qrt.backends import cpu
 from qrt.backends.base import Cancelled
 from qrt.backends.cpu.executor import CpuExecutor, Walk
+from qrt.graph.batch import Batch
 from qrt.kernels.layout import SPLIT
 from qrt.kernels.team import Team
 
@@ -187,11 +188,11 @@ def test_cancel_at_any_time(
     model: CpuExecutor, monkeypatch: pytest.MonkeyPatch, when: str, n_rows: int
 ) -> None:
     """It stops the step and every later one; none is lost between two."""
-    rope, walks = model._rope, dict(model.walks)
+    fill, walks = model._memory.fill, dict(model.walks)
 
-    def cancel_and_rope(positions: NDArray[np.int32]) -> NDArray[np.float32]:
+    def cancel_and_fill(batch: Batch, hidden: NDArray[np.float32] | None) -> None:
         model.cancel()
-        return rope(positions)
+        fill(batch, hidden)
 
     def cancelling(walk: Walk) -> Walk:
         def run(tape: NDArray[np.int64], at: int, *, interruptible: bool = False) -> None:
@@ -206,7 +207,7 @@ def test_cancel_at_any_time(
     if when == WHEN[0]:
         model.cancel()
     elif when == WHEN[1]:
-        monkeypatch.setattr(model, "_rope", cancel_and_rope)
+        monkeypatch.setattr(model._memory, "fill", cancel_and_fill)
     else:
         model.walks = {phase: cancelling(walk) for phase, walk in walks.items()}
     rows = segment(TOKENS[:n_rows], table=[6])

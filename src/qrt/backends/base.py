@@ -89,7 +89,7 @@ class Executor(Protocol):
         """(op, where and how it runs) in order, for `qrt info`."""
 
     def close(self) -> None:
-        """Frees weights and pages."""
+        """Frees weights and pages; a second time does nothing."""
 
 
 class Cancelled(Exception):  # noqa: N818

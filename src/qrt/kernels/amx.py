@@ -95,6 +95,7 @@ def multiplies(tier: Tier, directory: Path) -> bool:
         "residual": 0,
         "n_in": 64,
         "n_out": n_out,
+        "rows_of": STEP.n_rows,
         "wide": wide.ctypes.data,
         "wide_bytes": WIDE_BYTES,
     }

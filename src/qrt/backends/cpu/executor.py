@@ -63,7 +63,7 @@ class CpuExecutor:
         )
         self._width = graph.widths[graph.output]
         self._gives_logits = recorder.plan.tasks[-1].of_logits
-        self._cancelled = False
+        self._cancelled = self._closed = False
         self._pid = os.getpid()
 
     def step(self, batch: Batch, hidden: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
@@ -108,7 +108,10 @@ class CpuExecutor:
         return placement(self.recorder.plan, variant, self.tier)
 
     def close(self) -> None:
-        """Ends the threads and lets go of weights and pages."""
+        """Ends the threads and lets go of weights and pages; a second time does nothing."""
+        if self._closed:
+            return
+        self._closed = True
         for team in set(self._teams.values()):
             team.close()
         if self._mapped is not None:
