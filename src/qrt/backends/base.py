@@ -97,7 +97,8 @@ class Cancelled(Exception):  # noqa: N818
 
 
 Prepare = Callable[[Graph, Mapping[str, QTensor], Settings, Progress], Executor]
-"""A backend's package offers this as `prepare`, and `choices(env, n_threads)` -> Choices."""
+"""A backend's package offers this as `prepare`. Beside it `choices(env, n_threads)` -> Choices, and
+`check(graph)`, which raises BackendError for an op that it cannot run."""
 
 
 def check_batch(

@@ -9,7 +9,7 @@ from collections.abc import Sequence as Items
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from qrt.arch import build_graph
 from qrt.backends.base import Executor, Settings, kv_types
@@ -90,10 +90,11 @@ def load(path: str | os.PathLike[str], options: LoadOptions, progress: Progress)
     graph = build_graph(file.metadata, file.tensors, where)
     n_ctx = _context(options.n_ctx, graph.n_ctx_train)
     runs = _runs(options, graph)
+    parts = _parts(graph, runs)  # imports what it needs before there is another thread
     worker = ThreadPoolExecutor(1, thread_name_prefix="qrt-tokenizer")
     tokenizer = worker.submit(build_tokenizer, file.metadata, graph.n_vocab, where)
     worker.shutdown(wait=False)
-    executor = _prepare(graph, file, runs, n_ctx, options, progress)
+    executor = _prepare(parts, file, n_ctx, options, progress)
     weight_bytes = bytes_per_token(graph, file.tensors)
     backend = "+".join(dict.fromkeys(backend for _, backend in runs))
     return Loaded(file, graph, executor, tokenizer, n_ctx, backend, weight_bytes)
@@ -110,23 +111,29 @@ def _backend(name: str) -> str:
     return AUTO_BACKEND if name == "auto" else name
 
 
+def _parts(graph: Graph, runs: Items[tuple[int, str]]) -> list[tuple[Graph, Any]]:
+    """The parts of the graph with the packages of their backends, which have all of their ops."""
+    graphs = [graph] if len(runs) == 1 else cut(graph, [first for first, _ in runs[1:]])
+    modules = [importlib.import_module(BACKENDS[backend]) for _, backend in runs]
+    for part, module in zip(graphs, modules, strict=True):
+        module.check(part)
+    return list(zip(graphs, modules, strict=True))
+
+
 def _prepare(
-    graph: Graph,
+    parts: Items[tuple[Graph, Any]],
     file: GGUFFile,
-    runs: Items[tuple[int, str]],
     n_ctx: int,
     options: LoadOptions,
     progress: Progress,
 ) -> Executor:
     """The graph on its backend, or its parts on theirs."""
     env = read_env()
-    modules = [importlib.import_module(BACKENDS[backend]) for _, backend in runs]
-    choices = [module.choices(env, options.n_threads) for module in modules]
+    choices = [module.choices(env, options.n_threads) for _, module in parts]
     max_rows = min(n_ctx, *(choice.prefill_rows for choice in choices))
-    parts = [graph] if len(runs) == 1 else cut(graph, [first for first, _ in runs[1:]])
     with ExitStack() as undo:
         executors: list[Executor] = []
-        for part, module, choice in zip(parts, modules, choices, strict=True):
+        for (graph, module), choice in zip(parts, choices, strict=True):
             settings = Settings(
                 n_threads=choice.prefill_threads or default_threads(env),
                 capacities=capacities(graph.states, n_ctx, max_rows),
@@ -136,7 +143,7 @@ def _prepare(
                 file=file if len(parts) == 1 else None,
                 decode_threads=choice.decode_threads,
             )
-            executors.append(module.prepare(part, file.tensors, settings, progress))
+            executors.append(module.prepare(graph, file.tensors, settings, progress))
             undo.callback(executors[-1].close)
         undo.pop_all()
     return executors[0] if len(executors) == 1 else PartsExecutor(executors)

@@ -1,5 +1,5 @@
 """The CPU backend: packed weights, tapes of compiled kernels, a thread team."""
 
-from qrt.backends.cpu.prepare import choices, prepare
+from qrt.backends.cpu.prepare import check, choices, prepare
 
-__all__ = ["choices", "prepare"]
+__all__ = ["check", "choices", "prepare"]

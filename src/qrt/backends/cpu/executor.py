@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from qrt.backends.base import Cancelled, Settings, check_batch, not_finite
 from qrt.backends.cpu.mapped import Mapped
 from qrt.backends.cpu.placement import placement
-from qrt.backends.cpu.recorder import Recorder
+from qrt.backends.cpu.recorder import Recorder, Tape
 from qrt.backends.cpu.step import StepMemory
-from qrt.backends.cpu.tiling import few, tiling_for, tilings
+from qrt.backends.cpu.tiling import Tiling, few, tiling_for
 from qrt.graph.batch import FEW_ROWS, Batch, Phase, phase_of
 from qrt.kernels.isa import Tier
 from qrt.kernels.team import Team
@@ -48,10 +48,8 @@ class CpuExecutor:
         """What walks the tapes of a phase; `qrt.backends.cpu.profile` puts a clock in its place."""
         self._teams = teams
         self._mapped = mapped
-        self._tapes = {tiling: recorder.tape(tiling) for tiling in tilings(tier)}
-        self._tape_for = [
-            self._tapes[tiling_for(tier, n_rows)].records for n_rows in range(1, FEW_ROWS + 2)
-        ]
+        self._tapes: dict[Tiling, Tape] = {}
+        self._tilings = [tiling_for(tier, n_rows) for n_rows in range(1, FEW_ROWS + 2)]
         graph = recorder.graph
         n_threads = max(team.n_threads for team in teams.values())
         self._memory = StepMemory(
@@ -82,8 +80,7 @@ class CpuExecutor:
             self.recorder.clear_shared()
             self._pid = os.getpid()
         phase = phase_of(n_rows)
-        tape = self._tape_for[min(n_rows, FEW_ROWS + 1) - 1]
-        self.walks[phase](tape, memory.address, interruptible=phase == "prefill")
+        self.walks[phase](self._tape(n_rows), memory.address, interruptible=phase == "prefill")
         if memory.is_cancelled:
             raise Cancelled
         if self._mapped is not None:
@@ -91,6 +88,14 @@ class CpuExecutor:
         if memory.fault:
             raise not_finite(memory.fault - 1)
         return output
+
+    def _tape(self, n_rows: int) -> NDArray[np.int64]:
+        """The records of steps of so many rows, made when the first such step comes."""
+        tiling = self._tilings[min(n_rows, FEW_ROWS + 1) - 1]
+        tape = self._tapes.get(tiling)
+        if tape is None:
+            tape = self._tapes[tiling] = self.recorder.tape(tiling)
+        return tape.records
 
     def copy_page(self, group: int, source: int, target: int) -> None:
         """Copies a page of a KV group, of all its layers, over another."""

@@ -10,6 +10,7 @@ from qrt.backends.base import Choices, Settings
 from qrt.backends.cpu.executor import CpuExecutor
 from qrt.backends.cpu.guard import guard_kernels
 from qrt.backends.cpu.memory import reserve
+from qrt.backends.cpu.ops import runner
 from qrt.backends.cpu.recorder import Recorder, kernel_of, reserve_scratch, reserve_wide
 from qrt.backends.cpu.sidecar import with_sidecar
 from qrt.backends.cpu.states import reserve_states
@@ -39,6 +40,15 @@ def choices(env: Env, n_threads: int | None) -> Choices:
     return read_tuning(env, n_threads).choices
 
 
+def check(graph: Graph) -> None:
+    """Raises BackendError where an op of the graph cannot be run here."""
+    for op in graph.ops:
+        runner(op)
+        if isinstance(op, Attention) and max(op.k_width, op.v_width) > MAX_HEAD_DIM:
+            limit = f"the CPU backend attends over at most {MAX_HEAD_DIM}; use backend='reference'"
+            raise BackendError(f"heads have {max(op.k_width, op.v_width)} dimensions, {limit}")
+
+
 def prepare(
     graph: Graph, tensors: Mapping[str, QTensor], settings: Settings, progress: Progress
 ) -> CpuExecutor:
@@ -49,7 +59,7 @@ def prepare(
     """
     env = read_env()
     tier = choose(env.isa)
-    _check_heads(graph)
+    check(graph)
     qtypes = {name: tensors[name].qtype.name for name in matrix_names(graph)}
     plan = lower(graph, lambda weight: form_for(qtypes[weight]), FORM_BYTES)
     variant = Variant(qtypes, settings.kv_type, few(1))
@@ -100,10 +110,3 @@ def rope_tables(specs: Iterable[RopeSpec]) -> dict[RopeSpec, int]:
         offsets[spec] = at
         at += 4 * spec.dim
     return offsets
-
-
-def _check_heads(graph: Graph) -> None:
-    for op in graph.ops:
-        if isinstance(op, Attention) and max(op.k_width, op.v_width) > MAX_HEAD_DIM:
-            limit = f"the CPU backend attends over at most {MAX_HEAD_DIM}; use backend='reference'"
-            raise BackendError(f"heads have {max(op.k_width, op.v_width)} dimensions, {limit}")

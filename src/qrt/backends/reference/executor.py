@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qrt.backends.base import Cancelled, Choices, Settings, check_batch, kv_types
-from qrt.backends.reference.ops import run
+from qrt.backends.reference.ops import run, run_of
 from qrt.backends.reference.step import Array, Pages, Step
 from qrt.config import Env
 from qrt.formats.cache_types import CACHE_TYPES
@@ -84,6 +84,12 @@ class ReferenceExecutor:
 def choices(env: Env, n_threads: int | None) -> Choices:  # noqa: ARG001
     """Nothing is tuned here."""
     return Choices(prefill_threads=n_threads)
+
+
+def check(graph: Graph) -> None:
+    """Raises BackendError where an op of the graph has no meaning here."""
+    for op in graph.ops:
+        run_of(op.kind)
 
 
 def prepare(

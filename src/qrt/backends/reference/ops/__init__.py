@@ -7,15 +7,23 @@ from collections.abc import Callable
 from functools import cache
 
 from qrt.backends.reference.step import Array, Step
+from qrt.errors import BackendError
 from qrt.graph.op import Op
 
 
 def run(step: Step, op: Op) -> Array | None:
     """The value that an op makes, (n_rows, width); None if it makes none."""
-    return _run_of(op.kind)(step, op)
+    return run_of(op.kind)(step, op)
 
 
 @cache
-def _run_of(kind: str) -> Callable[[Step, Op], Array | None]:
-    found: Callable[[Step, Op], Array | None] = importlib.import_module(f"{__name__}.{kind}").run
+def run_of(kind: str) -> Callable[[Step, Op], Array | None]:
+    """The function of a kind of op. Raises BackendError where there is none."""
+    name = f"{__name__}.{kind}"
+    try:
+        found: Callable[[Step, Op], Array | None] = importlib.import_module(name).run
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        raise BackendError(f"the reference backend does not know op {kind!r}") from None
     return found
