@@ -22,7 +22,7 @@ from steps import Model, prepare, segment, step
 from qrt.backends import cpu, reference
 from qrt.backends.base import Cancelled, Executor
 from qrt.backends.cpu.executor import CpuExecutor
-from qrt.backends.cpu.ops import runner
+from qrt.backends.cpu.ops import file_of, runner
 from qrt.backends.cpu.tiling import tiling_for
 from qrt.errors import BackendError
 from qrt.formats.qtensor import QTensor
@@ -219,6 +219,7 @@ def test_an_op_without_a_kernel_is_named() -> None:
 
 def test_a_file_of_an_op_that_cannot_be_imported_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """That is a fault of ours, not of the model."""
+    file_of.cache_clear()
     monkeypatch.delitem(sys.modules, "qrt.backends.cpu.ops.add", raising=False)
     monkeypatch.setitem(sys.modules, "qrt.kernels", None)
     with pytest.raises(ModuleNotFoundError, match=r"qrt\.kernels"):

@@ -16,12 +16,13 @@ from qrt.graph.op import Op
 
 
 def runner(op: Op) -> Any:
-    """The file of an op. Raises BackendError where this backend has none."""
-    return _file(op.kind)
+    """The file of an op. Raises BackendError as `file_of` does."""
+    return file_of(op.kind)
 
 
 @cache
-def _file(kind: str) -> Any:
+def file_of(kind: str) -> Any:
+    """The file of a kind of op. Raises BackendError where there is none."""
     name = f"{__name__}.{kind}"
     try:
         return importlib.import_module(name)
