@@ -15,7 +15,10 @@ __all__ = ["FEW_ROWS", "NO_PAGE", "PAGE_LEN", "Batch", "Phase", "Segment", "phas
 Phase = Literal["prefill", "decode"]
 
 FEW_ROWS = 32
-"""Steps of up to so many rows decode: the bus is the limit, weights are read as a stream."""
+"""Steps of up to so many rows decode: the bus is the limit, weights are read as a stream.
+
+Measured on a 1B (Q4_0, Q6_K): at 32 rows 8 to 10% faster than the kernels of prefill, at 40 up to
+12% slower."""
 
 NO_PAGE = -1
 """In a table: no page or slot; of a position that fell out of the window, or of a fresh state."""
