@@ -20,9 +20,9 @@ from oracles import HALVES, TOKENS
 from steps import Model, prepare, segment, step
 
 from qrt.backends import cpu, reference
-from qrt.backends.base import Cancelled, Executor
+from qrt.backends.base import Cancelled, Executor, file_of
 from qrt.backends.cpu.executor import CpuExecutor
-from qrt.backends.cpu.ops import file_of, runner
+from qrt.backends.cpu.ops import runner
 from qrt.backends.cpu.tiling import tiling_for
 from qrt.errors import BackendError
 from qrt.formats.qtensor import QTensor

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from reprlib import repr as shown
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qrt.errors import InputError, NonFiniteError
+from qrt.config import Env
+from qrt.errors import BackendError, InputError, NonFiniteError
 from qrt.formats.cache_types import CACHE_TYPES
 from qrt.formats.gguf import GGUFFile
 from qrt.formats.qtensor import QTensor
@@ -96,9 +99,38 @@ class Cancelled(Exception):  # noqa: N818
     """A step was stopped by `cancel()`."""
 
 
-Prepare = Callable[[Graph, Mapping[str, QTensor], Settings, Progress], Executor]
-"""A backend's package offers this as `prepare`. Beside it `choices(env, n_threads)` -> Choices, and
-`check(graph)`, which raises BackendError for an op that it cannot run."""
+class Backend(Protocol):
+    """What the package of a backend offers."""
+
+    def choices(self, env: Env, n_threads: int | None) -> Choices:
+        """What it was tuned to on this machine; `n_threads` goes first."""
+
+    def check(self, graph: Graph) -> None:
+        """Finds what runs each op. Raises BackendError where there is none."""
+
+    def prepare(
+        self,
+        graph: Graph,
+        tensors: Mapping[str, QTensor],
+        settings: Settings,
+        progress: Progress,
+    ) -> Executor:
+        """A graph ready to run. Raises BackendError where this machine cannot."""
+
+
+@cache
+def file_of(package: str, kind: str, without: str) -> Any:
+    """The file of a kind of op in `package`, the `ops` of a backend.
+
+    Raises BackendError where it has none: what the backend is `without`, and what to do.
+    """
+    name = f"{package}.{kind}"
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        raise BackendError(without) from None
 
 
 def check_batch(

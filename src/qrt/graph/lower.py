@@ -1,6 +1,6 @@
 """Lowers a graph to a plan: fusions, the forms each value is needed in, memory slots and barriers.
 
-Pure data to pure data: nothing here knows kernels or addresses, nor any op but Add and Linear.
+Pure data to pure data: nothing here knows kernels or addresses, nor any op but Add and HandOver.
 """
 
 from __future__ import annotations

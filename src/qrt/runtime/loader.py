@@ -9,10 +9,10 @@ from collections.abc import Sequence as Items
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final, cast
 
 from qrt.arch import build_graph
-from qrt.backends.base import Executor, Settings, kv_types
+from qrt.backends.base import Backend, Executor, Settings, kv_types
 from qrt.config import MAX_THREADS, default_threads, read_env
 from qrt.errors import InputError, VocabError
 from qrt.formats.gguf import GGUFFile, open_gguf
@@ -111,17 +111,17 @@ def _backend(name: str) -> str:
     return AUTO_BACKEND if name == "auto" else name
 
 
-def _parts(graph: Graph, runs: Items[tuple[int, str]]) -> list[tuple[Graph, Any]]:
+def _parts(graph: Graph, runs: Items[tuple[int, str]]) -> list[tuple[Graph, Backend]]:
     """The parts of the graph with the packages of their backends, which have all of their ops."""
     graphs = [graph] if len(runs) == 1 else cut(graph, [first for first, _ in runs[1:]])
-    modules = [importlib.import_module(BACKENDS[backend]) for _, backend in runs]
+    modules = [cast(Backend, importlib.import_module(BACKENDS[name])) for _, name in runs]
     for part, module in zip(graphs, modules, strict=True):
         module.check(part)
     return list(zip(graphs, modules, strict=True))
 
 
 def _prepare(
-    parts: Items[tuple[Graph, Any]],
+    parts: Items[tuple[Graph, Backend]],
     file: GGUFFile,
     n_ctx: int,
     options: LoadOptions,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qrt.backends.base import Cancelled, Choices, Settings, check_batch, kv_types
-from qrt.backends.reference.ops import file_of, run
+from qrt.backends.reference.ops import run, runner
 from qrt.backends.reference.step import Array, Pages, Step
 from qrt.config import Env
 from qrt.formats.cache_types import CACHE_TYPES
@@ -89,7 +89,7 @@ def choices(env: Env, n_threads: int | None) -> Choices:  # noqa: ARG001
 def check(graph: Graph) -> None:
     """Raises BackendError where an op of the graph has no meaning here."""
     for op in graph.ops:
-        file_of(op.kind)
+        runner(op)
 
 
 def prepare(
