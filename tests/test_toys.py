@@ -19,6 +19,7 @@ from qrt.errors import BackendError
 from qrt.graph.batch import PAGE_LEN
 from qrt.graph.graph import Graph
 from qrt.runtime.engine import Engine
+from qrt.runtime.pool import pages_for
 from qrt.runtime.steps import Rows
 
 CASES = [(name, "reference") for name in MODELS] + [(name, "cpu") for name in ON_CPU]
@@ -115,6 +116,22 @@ def test_generations_that_take_turns_in_too_few_pages(make: Make) -> None:
     assert together(calls) == alone
     engine.check_integrity()
     assert engine.n_free_pages == engine.n_pages
+
+
+@pytest.mark.parametrize("name", ON_CPU)
+def test_sixty_four_generations_in_a_tenth_of_the_pages_they_need(name: str) -> None:
+    graph, n_pages = MODELS[name](), 16
+    prompts = [[*PROMPT[i % 7 : i % 7 + 90 + i % 50], 3 + i % 20] for i in range(64)]
+    assert sum(pages_for(len(prompt) + 40) for prompt in prompts) >= 10 * n_pages
+    quiet = prepared(graph, "cpu", 400, 256)
+    alone = [tokens(start(quiet, prompt, max_tokens=40)) for prompt in prompts]
+    quiet.close()
+    engine = prepared(graph, "cpu", n_pages, 256)
+    calls = [lambda p=p: tokens(start(engine, p, max_tokens=40)) for p in prompts]
+    assert together(calls) == alone
+    engine.check_integrity()
+    assert engine.n_free_pages == engine.n_pages
+    engine.close()
 
 
 @pytest.mark.parametrize("backend", ["cpu", "reference"])
