@@ -57,6 +57,9 @@ class GraphBuilder:
         v_width: int | None = None,
         window: int | None = None,
         softcap: float | None = None,
+        chunked: bool = False,
+        sinks: str | None = None,
+        max_bias: float = 0.0,
     ) -> str:
         """Stores k and v in `layer`'s cache and attends to it.
 
@@ -67,7 +70,8 @@ class GraphBuilder:
             v_width = k_width if v is None else self.widths[v] // n_kv_heads
         self.append(StoreKV(k, v, layer, n_kv_heads, k_width, v_width, window))
         heads = (n_heads, n_kv_heads, k_width, v_width)
-        return self.append(Attention(out, q, layer, *heads, scale, window, softcap))
+        options = (window, softcap, chunked, sinks, max_bias)
+        return self.append(Attention(out, q, layer, *heads, scale, *options))
 
     def build(self, arch: str, *, n_ctx_train: int, dim: int, unused: Iterable[str] = ()) -> Graph:
         """The graph; its output is the last value made, as wide as the vocabulary."""

@@ -12,8 +12,9 @@ from typing import ClassVar, Literal
 
 from qrt.graph.state import StateGroup
 
-ALL, LOGITS = "all", "logits"
-"""Row sets that every step has: all of its rows, and those whose logits were asked for."""
+ALL, LOGITS, ROUTED = "all", "logits", "routed"
+"""Row sets: all rows of a step, those whose logits were asked for, and all once for each expert that
+they were routed to, sorted by expert."""
 
 Share = Literal["rows", "gather", "panels", "heads", "queue"]
 """How threads share an op: each its own run of rows, and reads those alone (rows) or any (gather);
@@ -62,6 +63,8 @@ class Op:
     """Whether another value can be added to its result."""
     places_output: ClassVar[bool] = False
     """Whether it can write the graph's output to where a step wants it."""
+    overwrites: ClassVar[bool] = False
+    """Whether its result may lie where what it reads lay, if no other op reads that."""
     in_place: ClassVar[bool] = False
     """Whether it puts a value that is there into more forms, and makes none of its own."""
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from qrt.graph.op import Op, Work
+import numpy as np
+from numpy.typing import NDArray
+
+from qrt.graph.op import Op, WeightUse, Work
 from qrt.graph.state import KV
 
 
@@ -16,6 +19,10 @@ class Attention(Op):
     With `softcap` c a score is c * tanh(score / c); with `window` w position p sees positions
     p - w + 1 .. p. q is (n_rows, n_heads * k_width), the result (n_rows, n_heads * v_width); query
     head h reads kv head h // (n_heads / n_kv_heads).
+
+    `chunked` windows begin anew at each multiple of w (Llama 4). `sinks` (n_heads,) are scores of a
+    position without a value, one for each head (gpt-oss). With `max_bias` m a score loses slope *
+    distance (ALiBi, Press et al. 2022), see `alibi_slopes`.
     """
 
     kind = "attention"
@@ -32,6 +39,9 @@ class Attention(Op):
     scale: float
     window: int | None = None
     softcap: float | None = None
+    chunked: bool = False
+    sinks: str | None = None
+    max_bias: float = 0.0
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -42,6 +52,9 @@ class Attention(Op):
         assert self.n_heads % self.n_kv_heads == 0, self.out
         return self.n_heads * self.v_width
 
+    def weights(self, widths: Mapping[str, int]) -> tuple[WeightUse, ...]:
+        return () if self.sinks is None else (WeightUse(self.sinks, (self.n_heads,)),)
+
     @property
     def state_reads(self) -> tuple[tuple[str, int], ...]:
         return ((KV.kind, self.layer),)
@@ -51,3 +64,14 @@ class Attention(Op):
         n_pairs = sum(min(start + row + 1, window) for row in range(n_rows))
         flops = 2 * n_pairs * self.n_heads * (self.k_width + self.v_width)
         return Work(flops, positions=min(start + n_rows, window - 1 + n_rows))
+
+
+def alibi_slopes(n_heads: int, max_bias: float) -> NDArray[np.float64]:
+    """What each head's scores lose for a position of distance, (n_heads,); zeros for max_bias 0."""
+    if max_bias == 0.0:
+        return np.zeros(n_heads)
+    n = 1 << (n_heads.bit_length() - 1)
+    head = np.arange(n_heads)
+    exponent = np.where(head < n, (head + 1) / n, (2 * (head - n) + 1) / (2 * n))
+    slopes: NDArray[np.float64] = 2.0 ** (-max_bias * exponent)
+    return slopes

@@ -10,7 +10,7 @@ from qrt.graph.op import Op, WeightUse, Work
 
 @dataclass(frozen=True, slots=True)
 class Linear(Op):
-    """out = x @ weight.T + bias; weight (n_out, width of x), bias (n_out,)"""
+    """out = (x @ weight.T) * scale + bias; weight (n_out, width of x), scale (1,), bias (n_out,)"""
 
     kind = "linear"
     share = "panels"
@@ -22,6 +22,7 @@ class Linear(Op):
     weight: str
     n_out: int
     bias: str | None = None
+    scale: str | None = None
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -31,8 +32,12 @@ class Linear(Op):
         return self.n_out
 
     def weights(self, widths: Mapping[str, int]) -> tuple[WeightUse, ...]:
-        matrix = WeightUse(self.weight, (self.n_out, widths[self.x]), "matmul", self.x)
-        return (matrix,) if self.bias is None else (matrix, WeightUse(self.bias, (self.n_out,)))
+        uses = [WeightUse(self.weight, (self.n_out, widths[self.x]), "matmul", self.x)]
+        if self.bias is not None:
+            uses.append(WeightUse(self.bias, (self.n_out,)))
+        if self.scale is not None:
+            uses.append(WeightUse(self.scale, (1,)))
+        return tuple(uses)
 
     def work(self, widths: Mapping[str, int], n_rows: int, start: int) -> Work:
         return Work(2 * n_rows * widths[self.x] * self.n_out)

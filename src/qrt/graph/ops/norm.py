@@ -11,14 +11,17 @@ from qrt.graph.op import Op, WeightUse
 
 @dataclass(frozen=True, slots=True)
 class Norm(Op):
-    """Normalizes runs of `group` values: the whole row, or each head; weight and bias (group,)."""
+    """Normalizes runs of `group` values: the whole row, or each head; weight and bias (group,).
+
+    Without a weight nothing scales the result.
+    """
 
     kind = "norm"
     hands_over = True
 
     out: str
     x: str
-    weight: str
+    weight: str | None
     group: int
     eps: float
     norm: Literal["rms", "layer"] = "rms"
@@ -38,4 +41,4 @@ class Norm(Op):
 
     @property
     def label(self) -> str:
-        return self.weight
+        return self.weight or self.out

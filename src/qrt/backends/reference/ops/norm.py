@@ -14,7 +14,9 @@ def run(step: Step, op: Norm) -> Array:
     if op.norm == "layer":
         groups = groups - groups.mean(axis=-1, keepdims=True)
     scale: Array = 1.0 / np.sqrt((groups**2).mean(axis=-1, keepdims=True) + op.eps)
-    out: Array = groups * scale * step.weights[op.weight]
+    out: Array = groups * scale
+    if op.weight is not None:
+        out = out * step.weights[op.weight]
     if op.bias is not None:
         out = out + step.weights[op.bias]
     return out.reshape(x.shape)

@@ -1,0 +1,54 @@
+"""The choice of experts, and the order in which rows go to them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qrt.backends.reference.ops.elementwise import sigmoid
+from qrt.backends.reference.step import Array, Step
+from qrt.graph.ops.route import LEAST_SUM, Route
+
+
+def run(step: Step, op: Route) -> Array:
+    logits = step.values[op.logits]
+    scores = _scores(logits, op)
+    ranks = scores if op.bias is None else scores + step.weights[op.bias]
+    if op.n_groups > 1:
+        groups = ranks.reshape(len(ranks), op.n_groups, -1)  # (n_rows, n_groups, n_in_group)
+        two_best = np.sort(groups, axis=2)[:, :, -2:].sum(axis=2)
+        left_out = np.argsort(-two_best, axis=1, kind="stable")[:, op.n_groups_used :]
+        np.put_along_axis(groups := groups.copy(), left_out[:, :, None], -np.inf, axis=1)
+        ranks = groups.reshape(ranks.shape)
+    chosen = np.argsort(-ranks, axis=1, kind="stable")[:, : op.n_used]  # (n_rows, n_used)
+    weights = np.take_along_axis(scores, chosen, axis=1)
+    if op.gating == "softmax_of_chosen":
+        weights = _softmax(weights)
+    if op.renormalize:
+        weights = weights / np.maximum(weights.sum(axis=1, keepdims=True), LEAST_SUM)
+    return np.concatenate([chosen.astype(np.float64), weights * op.scale], axis=1)
+
+
+def _scores(logits: Array, op: Route) -> Array:
+    if op.gating == "softmax":
+        return _softmax(logits)
+    if op.gating == "sigmoid":
+        return sigmoid(logits)
+    if op.gating == "sqrt_softplus":
+        return np.sqrt(np.logaddexp(0.0, logits))
+    return logits
+
+
+def _softmax(x: Array) -> Array:
+    weights: Array = np.exp(x - x.max(axis=1, keepdims=True))
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def experts_of(route: Array, n_used: int) -> NDArray[np.int64]:
+    """The experts of each row, (n_rows, n_used)."""
+    return route[:, :n_used].astype(np.int64)
+
+
+def order_of(route: Array, n_used: int) -> NDArray[np.int64]:
+    """Which pair of row and choice each routed row is, as row * n_used + choice: sorted by expert."""
+    return np.argsort(experts_of(route, n_used).ravel(), kind="stable")
