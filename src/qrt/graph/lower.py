@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from qrt.graph.graph import Graph
-from qrt.graph.op import LOGITS, Op
+from qrt.graph.op import LOGITS, ROUTED, Op
 from qrt.graph.ops.add import Add
 from qrt.graph.ops.hand_over import HandOver
 
@@ -59,11 +59,13 @@ FormOf = Callable[[str], str]
 """The form in which the weight of this name wants its input: F32 or another."""
 
 
-def lower(graph: Graph, form_of: FormOf, form_bytes: dict[str, float]) -> Plan:
-    """The plan of `graph`; `form_bytes` are the bytes per value of every form."""
+def lower(graph: Graph, form_of: FormOf, form_bytes: dict[str, float], routed: int = 1) -> Plan:
+    """The plan of `graph`; `form_bytes` are the bytes per value of every form, `routed` how many
+    routed rows there may be for each row of a step.
+    """
     tasks = _in_forms(_with_residuals(graph), graph, form_of)
     tasks = _on_row_sets(tasks)
-    slots, row_bytes = _slots(tasks, graph, form_bytes)
+    slots, row_bytes = _slots(tasks, graph, form_bytes, routed)
     return Plan(_with_barriers(tasks, graph, slots), slots, row_bytes)
 
 
@@ -136,14 +138,14 @@ def _on_row_sets(tasks: list[Task]) -> list[Task]:
 def _writes(task: Task) -> Iterator[tuple[str, str]]:
     if task.op.out is None:
         return
-    if not task.op.in_place:
+    if not task.op.forms_alone:
         yield task.op.out, F32
     for form in task.forms:
         yield task.op.out, form
 
 
 def _slots(
-    tasks: list[Task], graph: Graph, form_bytes: dict[str, float]
+    tasks: list[Task], graph: Graph, form_bytes: dict[str, float], routed: int
 ) -> tuple[dict[tuple[str, str], int], int]:
     """Memory for every (value, form) from its making to its last use, freed slots used again."""
     placed = _placed_output(tasks, graph)
@@ -162,6 +164,7 @@ def _slots(
             if key[0] == placed or key in slots:
                 continue
             need = -(-int(graph.widths[key[0]] * form_bytes[key[1]]) // 64) * 64
+            need *= routed if task.rows == ROUTED else 1
             fits = sorted(slot for slot in free if slot[0] >= need)
             if fits:
                 free.remove(fits[0])
@@ -222,4 +225,6 @@ def _accesses(
             accesses.append((slots.get((value, form), graph.output), share))
     if op.scratch is not None:
         outputs.append((("scratch", op.scratch), number))
+    if op.looks_up is not None:
+        inputs.append((("scratch", op.looks_up), number))
     return inputs, outputs

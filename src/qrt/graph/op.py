@@ -57,6 +57,8 @@ class Op:
     share: ClassVar[Share] = "rows"
     scratch: ClassVar[str | None] = None
     """Memory beside the values, by name, that its threads share while it runs."""
+    looks_up: ClassVar[str | None] = None
+    """Such memory of an op before it, which it reads."""
     hands_over: ClassVar[bool] = False
     """Whether it can write its result in more forms than float32 rows."""
     takes_residual: ClassVar[bool] = False
@@ -65,8 +67,8 @@ class Op:
     """Whether it can write the graph's output to where a step wants it."""
     overwrites: ClassVar[bool] = False
     """Whether its result may lie where what it reads lay, if no other op reads that."""
-    in_place: ClassVar[bool] = False
-    """Whether it puts a value that is there into more forms, and makes none of its own."""
+    forms_alone: ClassVar[bool] = False
+    """Whether it writes the forms that matmuls want, and no float32 rows."""
 
     out: str | None
     """The value it makes; None if it changes a state alone."""

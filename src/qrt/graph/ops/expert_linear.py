@@ -17,6 +17,7 @@ class ExpertLinear(Op):
 
     kind = "expert_linear"
     share = "queue"
+    looks_up = "routing"
 
     out: str
     x: str

@@ -18,10 +18,13 @@ class Gather(Op):
     kind = "gather"
     share = "gather"
     hands_over = True
+    forms_alone = True
+    looks_up = "routing"
 
     out: str
     x: str
     route: str
+    n_experts: int
     n_used: int
     weighted: bool = False
 

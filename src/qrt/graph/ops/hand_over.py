@@ -13,7 +13,7 @@ class HandOver(Op):
 
     kind = "hand_over"
     hands_over = True
-    in_place = True
+    forms_alone = True
 
     x: str
 

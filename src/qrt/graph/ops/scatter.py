@@ -18,10 +18,12 @@ class Scatter(Op):
     kind = "scatter"
     share = "gather"
     takes_residual = True
+    looks_up = "routing"
 
     out: str
     x: str
     route: str
+    n_experts: int
     n_used: int
     weighted: bool = True
 
