@@ -2,132 +2,225 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Iterator, Mapping
 
 from qrt.arch.hparams import Layer, read_hparams
-from qrt.arch.rope import read_rope
-from qrt.arch.source import Source
+from qrt.arch.parts import Parts
+from qrt.arch.rope import LONGROPE, factors_tensor, read_rope
+from qrt.arch.source import Source, place
 from qrt.graph.builder import GraphBuilder
 from qrt.graph.graph import Graph
 from qrt.graph.ops.add import Add
+from qrt.graph.ops.add_positions import AddPositions
+from qrt.graph.ops.elementwise import Elementwise
 from qrt.graph.ops.embed import Embed
 from qrt.graph.ops.glu import Glu
-from qrt.graph.ops.linear import Linear
-from qrt.graph.ops.norm import Norm
 from qrt.graph.ops.rope import Rope, RopeSpec
 from qrt.graph.ops.select import Select
 
 
-class Decoder:
+class Decoder(Parts):
     """RMSNorm, rotary grouped-query attention, RMSNorm, SwiGLU; residuals around both.
 
-    A subclass states how its architecture differs. A value has the name of the weight that makes
-    it (`blk.0.attn_q` comes from `blk.0.attn_q.weight`), or a name of its own beside it.
+    A subclass states how its architecture differs: by attributes (see Options) first, by methods
+    where that is not enough.
     """
-
-    rope_style: ClassVar[Literal["norm", "neox"]] = "neox"
-    rope_factors: ClassVar[str | None] = None
-    """Tensor of divisors of the rotary frequencies, for files that have it."""
-    yarn_keys: ClassVar[tuple[str, ...]] = ()
-    """Of `rope.scaling.yarn_*` those that the architecture heeds; others keep their defaults."""
-    required_biases: ClassVar[tuple[str, ...]] = ()
-    """Linear layers that have a bias, without `blk.N.`"""
-    optional_biases: ClassVar[tuple[str, ...]] = ()
-    """Linear layers that may have a bias; if one block has it, all must."""
-    ignored: ClassVar[frozenset[str]] = frozenset()
-    """Tensors that a file may hold and that logits do not need."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
-        self.hp = read_hparams(source)
-        if n_experts := source.count("expert_count", 0):
+        n_experts = source.count("expert_count", 0)
+        if n_experts and not self.has_experts:
             expected = f"0, since {source.arch} models with experts are not supported"
             raise source.wrong(source.key("expert_count"), expected, n_experts)
+        self.hp = read_hparams(source, self.norm_kind, self.windows)
+        self.heeded = self.numbers()
         self.ropes = [self.rope_spec(layer) for layer in self.hp.layers]
         self.graph = GraphBuilder()
 
+    def numbers(self) -> Mapping[str, float | None]:
+        """Keys of real hyperparameters that the architecture heeds, beyond those of all decoders.
+
+        Each with its value where a file has none; None: a file must have it. `number` asks for
+        embedding_scale, residual_scale, logit_scale, attention.scale, attention.clamp_kqv,
+        attention.max_alibi_bias, attn_logit_softcapping and final_logit_softcapping.
+        """
+        return {}
+
+    def number(self, key: str, neutral: float = 0.0) -> float:
+        """A real hyperparameter; `neutral` where the architecture does not heed it."""
+        return self.source.real(key, self.heeded[key]) if key in self.heeded else neutral
+
     def build(self) -> Graph:
         """The graph of the whole model, its tensors not yet checked."""
-        hp, graph = self.hp, self.graph
-        x = graph.append(Embed("token_embd", "token_embd.weight", hp.n_vocab, hp.dim))
-        for layer in hp.layers:
-            graph.begin_layer()
+        x = self.embed()
+        for layer in self.hp.layers:
+            self.graph.begin_layer()
             x = self.block(layer, x)
-        x = graph.append(Select("selected", x))
+        x = self.graph.append(Select("selected", x))
         self.head(x)
-        return graph.build(
+        return self.graph.build(
             self.source.arch,
-            n_ctx_train=hp.n_ctx_train,
-            dim=hp.dim,
-            unused=self.source.tensors.keys() & (self.ignored | {self.rope_factors}),
+            n_ctx_train=self.hp.n_ctx_train,
+            dim=self.hp.dim,
+            unused=self.unused(),
         )
+
+    def embed(self) -> str:
+        """Embeddings of tokens, with those of positions and a norm where there are such."""
+        hp, scale = self.hp, self.number("embedding_scale", 1.0)
+        x = self.graph.append(Embed("token_embd", "token_embd.weight", hp.n_vocab, hp.dim, scale))
+        if self.learned_positions:
+            name = "position_embd"
+            x = self.graph.append(AddPositions(name, x, f"{name}.weight", hp.n_ctx_train))
+        return x if self.embed_norm is None else self.norm(self.embed_norm, x)
 
     def block(self, layer: Layer, x: str) -> str:
         """One layer, from residual stream to residual stream."""
-        h = self.norm(f"{layer.at}attn_norm", x)
-        h = self.attention(layer, h)
-        x = self.graph.append(Add(f"{layer.at}attn_add", x, h))
-        h = self.norm(f"{layer.at}ffn_norm", x)
-        h = self.feed_forward(layer, h)
-        return self.graph.append(Add(f"{layer.at}ffn_add", x, h))
+        at = layer.at
+        h = self.norm_of(layer, self.attn_norm, x)
+        more = self.norm_of(layer, self.attn_post_norm, self.attention(layer, h))
+        attended = self.add(f"{at}attn_add", x, more)
+        if not self.parallel:
+            h = self.norm_of(layer, self.ffn_norm, attended)
+        elif self.ffn_norm is not None:
+            h = self.norm_of(layer, self.ffn_norm, x)
+        more = self.norm_of(layer, self.ffn_post_norm, self.feed_forward(layer, h))
+        return self.add(f"{at}ffn_add", attended, more)
+
+    def add(self, name: str, x: str, more: str) -> str:
+        """The residual stream x and what a part of a block adds to it."""
+        more = self.scaled(more, self.number("residual_scale", 1.0))
+        return self.graph.append(Add(name, x, more))
 
     def attention(self, layer: Layer, x: str) -> str:
         """Queries, keys and values of x, attention, output projection."""
-        graph, at, head_dim = self.graph, layer.at, layer.head_dim
         q, k, v = self.qkv(layer, x)
-        rope = self.ropes[layer.number]
-        h = graph.attention(
-            f"{at}attn",
-            graph.append(Rope(f"{at}attn_q_rope", q, head_dim, rope)),
-            graph.append(Rope(f"{at}attn_k_rope", k, head_dim, rope)),
+        q, k = self.placed(layer, q, k)
+        return self.attend(layer, self.tempered(layer, q), k, v)
+
+    def attend(
+        self, layer: Layer, q: str, k: str | None, v: str | None, cache: int | None = None
+    ) -> str:
+        """Attention to the layer's cache or another's, and the output projection."""
+        h = self.graph.attention(
+            f"{layer.at}attn",
+            q,
+            k,
             v,
-            layer=layer.number,
+            layer=layer.number if cache is None else cache,
             n_heads=layer.n_heads,
             n_kv_heads=layer.n_kv_heads,
-            scale=head_dim**-0.5,
+            scale=self.number("attention.scale") or layer.head_dim**-0.5,
+            v_width=layer.value_dim,
             window=layer.window,
+            softcap=self.number("attn_logit_softcapping") or None,
+            sinks=f"{layer.at}attn_sinks.weight" if self.sinks else None,
+            max_bias=self.number("attention.max_alibi_bias"),
         )
-        return self.linear(f"{at}attn_output", h, self.hp.dim)
+        return self.linear(f"{layer.at}attn_output", h, self.hp.dim)
 
     def qkv(self, layer: Layer, x: str) -> tuple[str, str, str]:
-        """Query (n_heads * head_dim), key and value (n_kv_heads * head_dim), before rope."""
-        q = self.linear(f"{layer.at}attn_q", x, layer.n_heads * layer.head_dim)
-        k = self.linear(f"{layer.at}attn_k", x, layer.n_kv_heads * layer.head_dim)
-        v = self.linear(f"{layer.at}attn_v", x, layer.n_kv_heads * layer.head_dim)
+        """Query (n_heads * head_dim), key (n_kv_heads * head_dim) and value (n_kv_heads *
+        value_dim) before norms and rope; from `attn_qkv` where the file has it.
+        """
+        at, limit = layer.at, self.number("attention.clamp_kqv")
+        widths = {
+            f"{at}attn_q": layer.n_heads * layer.head_dim,
+            f"{at}attn_k": layer.n_kv_heads * layer.head_dim,
+            f"{at}attn_v": layer.n_kv_heads * layer.value_dim,
+        }
+        if f"{at}attn_qkv.weight" in self.source.tensors:
+            joined = self.linear(f"{at}attn_qkv", x, sum(widths.values()))
+            q, k, v = self.split(self.clamped(joined, limit), widths)
+        else:
+            q, k, v = (self.clamped(self.linear(name, x, n), limit) for name, n in widths.items())
         return q, k, v
 
+    def placed(self, layer: Layer, q: str, k: str) -> tuple[str, str]:
+        """Queries and keys, normalized and turned to their positions."""
+        steps = [self.head_norm, self.rotated]
+        for step in reversed(steps) if self.qk_norm_after_rope else steps:
+            q, k = step(layer, "attn_q", q), step(layer, "attn_k", k)
+        return q, k
+
+    def head_norm(self, layer: Layer, stem: str, x: str) -> str:
+        """Queries or keys, normalized as stated."""
+        if self.qk_norm is None:
+            return x
+        group = layer.head_dim if self.qk_norm == "head" else None
+        return self.norm(f"{layer.at}{stem}_norm", x, group)
+
+    def rotated(self, layer: Layer, stem: str, x: str) -> str:
+        """Queries or keys behind the rotary embedding of their layer."""
+        if (spec := self.ropes[layer.number]) is None:
+            return x
+        return self.graph.append(Rope(f"{layer.at}{stem}_rope", x, layer.head_dim, spec))
+
+    def tempered(self, layer: Layer, q: str) -> str:  # noqa: ARG002
+        """Queries scaled by their position: only some architectures do that."""
+        return q
+
     def feed_forward(self, layer: Layer, x: str) -> str:
-        """Gated feed-forward network."""
-        gate = self.linear(f"{layer.at}ffn_gate", x, layer.ffn_dim)
-        up = self.linear(f"{layer.at}ffn_up", x, layer.ffn_dim)
-        h = self.graph.append(Glu(f"{layer.at}ffn_glu", gate, up))
-        return self.linear(f"{layer.at}ffn_down", h, self.hp.dim)
+        """Gated feed-forward network, or one without a gate."""
+        at, dim = layer.at, layer.ffn_dim
+        if self.ffn == "plain":
+            up = self.linear(f"{at}ffn_up", x, dim)
+            h = self.graph.append(Elementwise(f"{at}ffn_act", up, self.act))
+        elif self.ffn == "fused":
+            both = self.linear(f"{at}ffn_up", x, 2 * dim)
+            h = self.graph.append(Glu(f"{at}ffn_glu", both, None, self.act))
+        else:
+            gate = self.linear(f"{at}ffn_gate", x, dim)
+            up = self.linear(f"{at}ffn_up", x, dim)
+            h = self.graph.append(Glu(f"{at}ffn_glu", gate, up, self.act))
+        return self.linear(f"{at}ffn_down", h, self.hp.dim)
 
     def head(self, x: str) -> str:
         """Final norm and logits; without `output.weight` the embedding serves as output."""
         x = self.norm("output_norm", x)
         tied = "output.weight" not in self.source.tensors
-        return self.linear("output", x, self.hp.n_vocab, "token_embd" if tied else None)
+        x = self.linear("output", x, self.hp.n_vocab, "token_embd" if tied else None)
+        x = self.scaled(x, self.number("logit_scale", 1.0))
+        if limit := self.number("final_logit_softcapping"):
+            x = self.graph.append(Elementwise("output_capped", x, "softcap", limit))
+        return x
 
-    def rope_spec(self, layer: Layer) -> RopeSpec:
-        """The rotary embedding of a layer."""
-        factors, n_ctx = self.rope_factors, self.hp.n_ctx_train
-        if factors not in self.source.tensors:
-            factors = None
+    def rope_spec(self, layer: Layer) -> RopeSpec | None:
+        """The rotary embedding of a layer; None: it has none."""
+        if self.rope_style is None:
+            return None
+        source, n_ctx = self.source, self.hp.n_ctx_train
+        dim = source.count("rope.dimension_count", layer.head_dim)
+        if layer.window is not None:
+            dim = source.count("rope.dimension_count_swa", dim)
         return read_rope(
-            self.source, self.rope_style, layer.head_dim, n_ctx, factors, self.yarn_keys
+            source,
+            self.rope_style,
+            layer.head_dim,
+            n_ctx,
+            factors_tensor(source, self.rope_factors, self.longrope, n_ctx),
+            self.yarn_keys,
+            dim=dim,
+            base=self.rope_base(layer),
+            scaled=layer.window is None or self.local_rope_scaled,
         )
 
-    def norm(self, name: str, x: str, group: int | None = None) -> str:
-        """RMSNorm by the weight `name`."""
-        group = group or self.graph.widths[x]
-        return self.graph.append(Norm(name, x, f"{name}.weight", group, self.hp.eps))
+    def rope_base(self, layer: Layer) -> float:
+        """The base of a layer's rotary frequencies."""
+        base = self.source.real("rope.freq_base", 10000.0)
+        if layer.window is None:
+            return base
+        return self.source.real("rope.freq_base_swa", self.local_rope_base or base)
 
-    def linear(self, name: str, x: str, width: int, weight: str | None = None) -> str:
-        """Linear layer `name`, with its bias where the architecture and the file have one."""
-        stem = name.split(".", 2)[-1]
-        has_bias = stem in self.required_biases or (
-            stem in self.optional_biases and f"{stem}.bias" in self.source.stems
-        )
-        bias = f"{name}.bias" if has_bias else None
-        return self.graph.append(Linear(name, x, f"{weight or name}.weight", width, bias))
+    def unused(self) -> Iterator[str]:
+        """Tensors of the file that logits do not need, or that are folded into the ops."""
+        passed_over = {
+            *self.ignored,
+            self.rope_factors,
+            *(LONGROPE.values() if self.longrope else ()),
+        }
+        ahead = range(len(self.hp.layers), self.hp.n_blocks)
+        for name in self.source.tensors:
+            block, stem = place(name)
+            if block in ahead or stem in passed_over or stem.endswith(".input_scale"):
+                yield name

@@ -9,12 +9,14 @@ from qrt.arch.source import Source
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Sizes of one layer. `head_dim` is that of queries, keys and values alike."""
+    """Sizes of one layer."""
 
     number: int
     n_heads: int
     n_kv_heads: int
     head_dim: int
+    """Width of a query and of a key."""
+    value_dim: int
     ffn_dim: int
     window: int | None = None
     """How many positions attention sees, the row's own among them; None: all."""
@@ -36,40 +38,78 @@ class Hparams:
     dim: int
     eps: float
     layers: tuple[Layer, ...]
+    n_blocks: int
+    """Blocks in the file; those behind `layers` predict tokens further ahead and are not run."""
 
 
-def read_hparams(source: Source) -> Hparams:
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Of each `period` layers one sees all positions, the last or with `global_first` the first.
+
+    `length` is the window of the others where a file has no `attention.sliding_window`; 0: they see
+    all as well; None: a file must have it. `attention.sliding_window_pattern` has another period,
+    or says of each layer whether it has a window.
+    """
+
+    period: int
+    length: int | None = 0
+    global_first: bool = False
+
+    def read(self, source: Source, n_layers: int) -> tuple[int | None, ...]:
+        """The window of each layer."""
+        length = source.count("attention.sliding_window", self.length)
+        if length == 0:
+            return (None,) * n_layers
+        key = "attention.sliding_window_pattern"
+        if source.is_list(key):
+            local = source.flags(key, n_layers)
+        else:
+            period = source.count(key, self.period)
+            seeing_all = 0 if self.global_first else period - 1
+            local = tuple(period == 0 or i % period != seeing_all for i in range(n_layers))
+        return tuple(length if is_local else None for is_local in local)
+
+
+def read_hparams(source: Source, norm_kind: str = "rms", windows: Windows | None = None) -> Hparams:
     """Reads and checks them; numbers of heads and feed-forward widths may differ by layer.
 
     Raises ArchError naming the key that is wrong.
     """
     n_layers = source.count("block_count")
+    n_ahead = source.count("nextn_predict_layers", 0)
+    if n_ahead >= n_layers:
+        key = source.key("nextn_predict_layers")
+        raise source.wrong(key, f"fewer than the {n_layers} layers", n_ahead)
+    eps = "layer_norm_rms_epsilon" if norm_kind == "rms" else "layer_norm_epsilon"
     return Hparams(
         n_vocab=source.n_vocab(),
         n_ctx_train=source.count("context_length"),
         dim=source.count("embedding_length"),
-        eps=source.real("attention.layer_norm_rms_epsilon"),
-        layers=_read_layers(source, n_layers),
+        eps=source.real(f"attention.{eps}"),
+        layers=_read_layers(source, n_layers, windows)[: n_layers - n_ahead],
+        n_blocks=n_layers,
     )
 
 
-def _read_layers(source: Source, n_layers: int) -> tuple[Layer, ...]:
-    dim = source.count("embedding_length")
+def _read_layers(source: Source, n_layers: int, windows: Windows | None) -> tuple[Layer, ...]:
     n_heads = source.counts("attention.head_count", n_layers)
     n_kv_heads = source.counts("attention.head_count_kv", n_layers, n_heads)
-    ffn_dims = source.counts("feed_forward_length", n_layers)
+    no_ffn = (0,) * n_layers if source.count("expert_count", 0) else None
+    ffn_dims = source.counts("feed_forward_length", n_layers, no_ffn)
     for heads, kv_heads in zip(n_heads, n_kv_heads, strict=True):
         if heads % kv_heads:
             key = source.key("attention.head_count_kv")
             raise source.wrong(key, f"a divisor of the {heads} query heads", kv_heads)
-    head_dim = source.count("attention.key_length", dim // n_heads[0])
-    value_dim = source.count("attention.value_length", dim // n_heads[0])
-    if value_dim != head_dim:
-        key = source.key("attention.value_length")
-        raise source.wrong(key, f"the key length, {head_dim}", value_dim)
+    found = (None,) * n_layers if windows is None else windows.read(source, n_layers)
+    default = source.count("embedding_length") // n_heads[0]
+    key_dim = source.count("attention.key_length", default)
+    value_dim = source.count("attention.value_length", default)
+    local_dims = (
+        source.count("attention.key_length_swa", key_dim),
+        source.count("attention.value_length_swa", value_dim),
+    )
     return tuple(
-        Layer(number, heads, kv_heads, head_dim, ffn_dim)
-        for number, (heads, kv_heads, ffn_dim) in enumerate(
-            zip(n_heads, n_kv_heads, ffn_dims, strict=True)
-        )
+        Layer(i, n_heads[i], n_kv_heads[i], *dims, ffn_dims[i], window)
+        for i, window in enumerate(found)
+        for dims in [(key_dim, value_dim) if window is None else local_dims]
     )

@@ -13,29 +13,36 @@ from qrt.errors import ArchError
 from qrt.formats.qtensor import QTensor
 from qrt.graph.graph import Graph
 
+WITH_UNDERSCORES = {"ernie4_5": "ernie4_5", "seed_oss": "seed_oss"}
+"""Architectures that files do not spell with hyphens alone, by the names of their files here."""
+
 
 def architecture_names() -> tuple[str, ...]:
     """The architectures there are: one for each file in `arch/architectures`."""
-    files = pkgutil.iter_modules(architectures.__path__)
-    return tuple(sorted(file.name.replace("_", "-") for file in files))
+    files = (file.name for file in pkgutil.iter_modules(architectures.__path__))
+    return tuple(sorted(WITH_UNDERSCORES.get(file, file.replace("_", "-")) for file in files))
 
 
 def build_graph(
-    metadata: Mapping[str, object], tensors: Mapping[str, QTensor], where: str
+    metadata: Mapping[str, object],
+    tensors: Mapping[str, QTensor],
+    where: str,
+    n_ctx: int | None = None,
 ) -> Graph:
     """The graph of a model file, every hyperparameter and every tensor checked.
 
     This is the gate: whatever passes it, kernels may take by pointer. `where` names the file in
-    messages. Raises ArchError: unknown architecture; a hyperparameter that is missing, of the
-    wrong type or out of range; a tensor that is missing, misshapen, in an unfit format or unused.
+    messages; `n_ctx` is how many positions a sequence will have, None: as many as in training.
+    Raises ArchError: unknown architecture; a hyperparameter that is missing, of the wrong type or
+    out of range; a tensor that is missing, misshapen, in an unfit format or unused.
     """
     name = metadata.get("general.architecture")
-    source = Source(str(name), metadata, tensors, where)
+    source = Source(str(name), metadata, tensors, where, n_ctx)
     known = architecture_names()
     if not isinstance(name, str) or name not in known:
         expected = f"one of {', '.join(known)}"
         raise source.wrong("key 'general.architecture'", expected, name)
-    graph = _architecture(name)(source).build()
+    graph = architecture(name)(source).build()
     for weight, shape in graph.weights.items():
         source.check_tensor(weight, shape)
     unused = sorted(tensors.keys() - graph.weights.keys() - graph.unused)
@@ -46,7 +53,8 @@ def build_graph(
     return graph
 
 
-def _architecture(name: str) -> type[Decoder]:
+def architecture(name: str) -> type[Decoder]:
+    """The class of a known architecture."""
     file = f"{architectures.__name__}.{name.replace('-', '_')}"
     found: type[Decoder] = importlib.import_module(file).Architecture
     return found

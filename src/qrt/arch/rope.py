@@ -13,6 +13,8 @@ from qrt.arch.source import Source
 from qrt.graph.ops.rope import RopeSpec
 
 SCALINGS = ("none", "linear", "yarn")
+LONGROPE = {"short": "rope_factors_short.weight", "long": "rope_factors_long.weight"}
+"""The tensors of LongRoPE (Ding et al. 2024), for contexts up to the original one and beyond it."""
 
 
 def read_rope(
@@ -20,25 +22,33 @@ def read_rope(
     style: Literal["norm", "neox"],
     head_dim: int,
     n_ctx_train: int,
-    factors_tensor: str | None = None,
+    factors: str | None = None,
     yarn_keys: Collection[str] = (),
+    *,
+    dim: int | None = None,
+    base: float | None = None,
+    scaled: bool = True,
 ) -> RopeSpec:
-    """Reads the `rope.*` keys, and the divisors of Llama 3 in `factors_tensor` (rope_dim / 2,).
+    """Reads the `rope.*` keys, and the divisors in the tensor `factors` (rope_dim / 2,).
 
     `yarn_keys` names the `rope.scaling.yarn_*` keys that the architecture heeds ("ext_factor",
     "attn_factor", "beta_fast", "beta_slow", "log_multiplier"); like llama.cpp, qrt passes over the
-    others. Keys, defaults and arithmetic are those of the GGUF convention. Raises ArchError.
+    others. Keys, defaults and arithmetic are those of the GGUF convention. `dim` and `base` may be
+    given; without `scaled` nothing but them counts. Raises ArchError.
     """
-    dim = source.count("rope.dimension_count", head_dim)
+    dim = dim or source.count("rope.dimension_count", head_dim)
     if dim % 2 or dim > head_dim:
         key = source.key("rope.dimension_count")
         raise source.wrong(key, f"an even number up to the head size, {head_dim}", dim)
-    theta = source.real("rope.freq_base", 10000.0)
+    theta = base or source.real("rope.freq_base", 10000.0)
     inv_freq = theta ** (-np.arange(0, dim, 2, dtype=np.float64) / dim)  # (dim / 2,)
-    if factors_tensor is not None:
-        inv_freq /= _read_factors(source, factors_tensor, dim // 2)
+    if not scaled:
+        return RopeSpec(style, dim, tuple(inv_freq.tolist()))
+    if factors is not None:
+        inv_freq /= _read_factors(source, factors, dim // 2)
 
-    scaling = source.choice("rope.scaling.type", SCALINGS, "linear")
+    scalings = (*SCALINGS, "longrope") if factors in LONGROPE.values() else SCALINGS
+    scaling = source.choice("rope.scaling.type", scalings, "linear")
     factor = source.real("rope.scaling.factor", source.real("rope.scale_linear", 1.0))
     if scaling == "none":
         factor = 1.0
@@ -65,6 +75,19 @@ def read_rope(
         mscale /= yarn_mscale(factor, yarn("log_multiplier", 0.0))
     mscale *= source.real("rope.scaling.attn_factor", 1.0)
     return RopeSpec(style, dim, tuple(inv_freq.tolist()), mscale)
+
+
+def factors_tensor(
+    source: Source, name: str | None, longrope: bool, n_ctx_train: int
+) -> str | None:
+    """The tensor that divides the rotary frequencies: `name`, or one of LONGROPE if allowed."""
+    if name in source.tensors:
+        return name
+    if longrope and any(tensor in source.tensors for tensor in LONGROPE.values()):
+        original = source.count("rope.scaling.original_context_length", n_ctx_train)
+        n_ctx = min(source.n_ctx or n_ctx_train, n_ctx_train)
+        return LONGROPE["long" if n_ctx > original else "short"]
+    return None
 
 
 def yarn_kept(

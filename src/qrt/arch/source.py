@@ -23,22 +23,43 @@ COUNTS: dict[str, tuple[int, int]] = {
     "attention.head_count": (1, 4096),
     "attention.head_count_kv": (1, 4096),
     "attention.key_length": (1, 4096),
+    "attention.key_length_swa": (1, 4096),
+    "attention.shared_kv_layers": (0, 512),
+    "attention.sliding_window": (0, 1 << 28),
+    "attention.sliding_window_pattern": (0, 512),
     "attention.value_length": (1, 4096),
+    "attention.value_length_swa": (1, 4096),
     "block_count": (1, 512),
     "context_length": (1, 1 << 28),
     "embedding_length": (1, 1 << 18),
+    "embedding_length_per_layer_input": (0, 1 << 18),
     "expert_count": (0, 1024),
-    "feed_forward_length": (1, 1 << 20),
+    "feed_forward_length": (0, 1 << 20),
+    "nextn_predict_layers": (0, 512),
     "rope.dimension_count": (2, 4096),
+    "rope.dimension_count_swa": (2, 4096),
+    "rope.dimension_sections": (0, 4096),
     "rope.scaling.original_context_length": (1, 1 << 28),
     "vocab_size": (1, 1 << 24),
 }
 """Whole-number hyperparameters and their least and greatest value."""
 
 REALS: dict[str, tuple[float, float]] = {
+    "attention.clamp_kqv": (0.0, 1e6),
+    "attention.layer_norm_epsilon": (1e-12, 1.0),
     "attention.layer_norm_rms_epsilon": (1e-12, 1.0),
+    "attention.max_alibi_bias": (0.0, 64.0),
+    "attention.scale": (0.0, 1e3),
+    "attention.temperature_scale": (0.0, 1e3),
+    "attn_logit_softcapping": (0.0, 1e6),
+    "embedding_scale": (1e-6, 1e6),
+    "final_logit_softcapping": (0.0, 1e6),
+    "logit_scale": (1e-6, 1e6),
+    "residual_scale": (1e-6, 1e6),
     "rope.freq_base": (1.5, 1e15),
+    "rope.freq_base_swa": (1.5, 1e15),
     "rope.scale_linear": (1e-3, 1e6),
+    "rope.scaling.alpha": (0.0, 1e6),
     "rope.scaling.attn_factor": (1e-3, 1e3),
     "rope.scaling.factor": (1e-3, 1e6),
     "rope.scaling.yarn_attn_factor": (1e-3, 1e3),
@@ -61,6 +82,8 @@ class Source:
     metadata: Mapping[str, object]
     tensors: Mapping[str, QTensor]
     where: str
+    n_ctx: int | None = None
+    """Positions that a sequence will have; None: as many as the model was trained for."""
 
     def count(self, key: str, default: int | None = None) -> int:
         """A whole number within COUNTS[key]. Raises ArchError when absent without a default."""
@@ -87,12 +110,33 @@ class Source:
             raise self.wrong(self.key(key), expected, numbers or value)
         return numbers
 
+    def is_list(self, key: str) -> bool:
+        """Whether the file has an array for it."""
+        return isinstance(self._read(key, None), np.ndarray | list | tuple)
+
+    def flags(self, key: str, n_layers: int) -> tuple[bool, ...]:
+        """Yes or no for each layer, as booleans or as 0 and 1. Raises ArchError."""
+        value = self._read(key, None)
+        found = value.tolist() if isinstance(value, np.ndarray) else value
+        right = isinstance(found, list | tuple) and len(found) == n_layers
+        if not right or any(type(item) not in (bool, int) or item not in (0, 1) for item in found):
+            expected = f"true or false for each of {n_layers} layers"
+            raise self.wrong(self.key(key), expected, value)
+        return tuple(map(bool, found))
+
     def real(self, key: str, default: float | None = None) -> float:
         """A float within REALS[key]. Raises ArchError when absent without a default."""
         lo, hi = REALS[key]
         value = self._read(key, default)
         if type(value) is not float or not lo <= value <= hi:
             raise self.wrong(self.key(key), f"a number from {lo:g} to {hi:g}", value)
+        return value
+
+    def flag(self, key: str, default: bool) -> bool:
+        """Yes or no. Raises ArchError."""
+        value = self._read(key, default)
+        if type(value) is not bool:
+            raise self.wrong(self.key(key), "true or false", value)
         return value
 
     def choice(self, key: str, options: tuple[str, ...], default: str) -> str:
@@ -143,7 +187,7 @@ class Source:
     @cached_property
     def stems(self) -> frozenset[str]:
         """Names of the tensors, `blk.N.` taken off."""
-        return frozenset(re.sub(r"^blk\.\d+\.", "", name) for name in self.tensors)
+        return frozenset(place(name)[1] for name in self.tensors)
 
     def key(self, key: str) -> str:
         """The key as it stands in the file, for a message."""
@@ -161,6 +205,12 @@ class Source:
 
     def _read(self, key: str, default: object) -> object:
         return self.metadata.get(f"{self.arch}.{key}", default)
+
+
+def place(name: str) -> tuple[int | None, str]:
+    """The block that a tensor is of, None for none, and its name without `blk.N.`"""
+    found = re.match(r"blk\.(\d{1,9})\.", name)
+    return (None, name) if found is None else (int(found[1]), name[found.end() :])
 
 
 def _numbers(value: object) -> tuple[int, ...] | None:

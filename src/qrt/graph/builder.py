@@ -47,7 +47,7 @@ class GraphBuilder:
         self,
         out: str,
         q: str,
-        k: str,
+        k: str | None,
         v: str | None,
         *,
         layer: int,
@@ -63,12 +63,14 @@ class GraphBuilder:
     ) -> str:
         """Stores k and v in `layer`'s cache and attends to it.
 
-        Without v, V is the first `v_width` values of each row of K.
+        Without v, V is the first `v_width` values of each row of K; without k, an earlier op has
+        stored both.
         """
-        k_width = self.widths[k] // n_kv_heads
+        k_width = self.widths[q] // n_heads
         if v_width is None:
             v_width = k_width if v is None else self.widths[v] // n_kv_heads
-        self.append(StoreKV(k, v, layer, n_kv_heads, k_width, v_width, window))
+        if k is not None:
+            self.append(StoreKV(k, v, layer, n_kv_heads, k_width, v_width, window))
         heads = (n_heads, n_kv_heads, k_width, v_width)
         options = (window, softcap, chunked, sinks, max_bias)
         return self.append(Attention(out, q, layer, *heads, scale, *options))

@@ -87,7 +87,7 @@ def load(path: str | os.PathLike[str], options: LoadOptions, progress: Progress)
     """
     file = open_gguf(path)
     where = str(path)
-    graph = build_graph(file.metadata, file.tensors, where)
+    graph = build_graph(file.metadata, file.tensors, where, options.n_ctx or _DEFAULT_N_CTX)
     n_ctx = _context(options.n_ctx, graph.n_ctx_train)
     runs = _runs(options, graph)
     parts = _parts(graph, runs)  # imports what it needs before there is another thread

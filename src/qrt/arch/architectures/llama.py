@@ -10,7 +10,5 @@ class Architecture(Decoder):
 
     rope_style = "norm"
     rope_factors = "rope_freqs.weight"
-    optional_biases = (
-        *("attn_q", "attn_k", "attn_v", "attn_output"),
-        *("ffn_gate", "ffn_up", "ffn_down"),
-    )
+    longrope = True
+    optional_biases = ("attn_output", "ffn_gate", "ffn_up", "ffn_down")
