@@ -149,7 +149,8 @@ def test_an_unknown_architecture_is_named(arch: object) -> None:
     metadata, tensors = load("llama")
     with pytest.raises(ArchError) as error:
         build_graph(metadata | {"general.architecture": arch}, tensors, "m.gguf")
-    assert all(known in message(error) for known in architecture_names())
+    assert f"expected one of the {len(architecture_names())} that qrt knows" in message(error)
+    assert ("llama" in message(error)) >= (isinstance(arch, str) and arch in ("Llama", "../llama"))
 
 
 @pytest.mark.parametrize("name", MODELS)

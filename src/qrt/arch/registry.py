@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import pkgutil
 from collections.abc import Mapping
@@ -40,7 +41,8 @@ def build_graph(
     source = Source(str(name), metadata, tensors, where, n_ctx)
     known = architecture_names()
     if not isinstance(name, str) or name not in known:
-        expected = f"one of {', '.join(known)}"
+        close = difflib.get_close_matches(str(name)[:64], known, n=4, cutoff=0.3) or known[:4]
+        expected = f"one of the {len(known)} that qrt knows, such as {', '.join(close)}"
         raise source.wrong("key 'general.architecture'", expected, name)
     graph = architecture(name)(source).build()
     for weight, shape in graph.weights.items():

@@ -1,0 +1,296 @@
+"""Makes tests/data/tiny: logits of the tiny models, by transformers and by llama.cpp.
+
+    python tests/make_arch_oracles.py --peer-python PYTHON [NAME...]
+
+It needs the extra `oracle`, and PYTHON an interpreter with llama-cpp-python. Where `HF` has a row
+for a model, its logits are those of transformers in float32, and llama.cpp's NMSE to them is
+printed; elsewhere they are llama.cpp's, with one thread, an F32 cache and no flash attention.
+
+A row of `HF` names the class of the configuration, what it has beyond what `config` reads from the
+metadata, and how the values of the file become those of transformers, by the stems of tensors
+(PERMUTED, MINUS_ONE, joined ones). Names of tensors are those of the gguf package.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import tiny_models
+from numpy.typing import NDArray
+from oracles import TESTS
+from tiny_models import MODELS, TOKENS, arch_of, metadata_of, tensors_of, write_tiny
+
+Array = NDArray[np.float32]
+PEER = """
+import sys, numpy as np, llama_cpp
+path, target, tokens = sys.argv[1], sys.argv[2], [int(t) for t in sys.argv[3].split(",")]
+options = {"n_ctx": 256, "n_threads": 1, "n_threads_batch": 1, "flash_attn": False}
+options |= {f"yarn_{key}": -1.0 for key in ("attn_factor", "beta_fast", "beta_slow")}  # not set
+f32 = llama_cpp.GGML_TYPE_F32
+model = llama_cpp.Llama(path, **options, type_k=f32, type_v=f32, logits_all=True, verbose=False)
+model.eval(tokens)
+np.save(target, np.array(model.scores[: len(tokens)], np.float32))
+"""
+
+
+def peer_logits(python: str, name: str) -> Array | None:
+    """llama.cpp's, (n_tokens, n_vocab); None where it refuses the file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path, target = Path(folder) / "tiny.gguf", Path(folder) / "logits.npy"
+        write_tiny(name, path)
+        tokens = ",".join(map(str, TOKENS))
+        command = [python, "-c", PEER, str(path), str(target), tokens]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            print(f"{name}: llama.cpp refuses it: {done.stderr[-2000:]}")
+            return None
+        return np.load(target)
+
+
+@dataclass(frozen=True)
+class Row:
+    """How a model is made with transformers."""
+
+    kind: str
+    """`model_type` of the configuration."""
+    config: Mapping[str, object] = field(default_factory=dict)
+    permuted: bool = False
+    """Whether the file has the rows of queries and keys in the order of adjacent pairs."""
+    minus_one: bool = False
+    """Whether the file's norm weights are those of transformers plus 1."""
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    """Parts of transformers' names that the gguf package does not know, and what does."""
+
+
+ROPE = {"rope_type": "default", "rope_theta": 500.0}
+YARN = {
+    **ROPE,
+    "rope_type": "yarn",
+    "factor": 4.0,
+    "original_max_position_embeddings": 32,
+    "beta_fast": 32.0,
+    "beta_slow": 1.0,
+}
+LLAMA3 = {
+    **ROPE,
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}
+LONGROPE = {
+    **ROPE,
+    "rope_type": "longrope",
+    "short_factor": tiny_models.LONGROPE["rope_factors_short.weight"].tolist(),
+    "long_factor": tiny_models.LONGROPE["rope_factors_long.weight"].tolist(),
+    "attention_factor": 1.2,
+}
+LOCAL, GLOBAL = "sliding_attention", "full_attention"
+
+HF: dict[str, Row] = {
+    "llama": Row("llama", {"rope_parameters": LLAMA3}, permuted=True),
+    "llama@biases": Row(
+        "llama",
+        {
+            "attention_bias": True,
+            "mlp_bias": True,
+            "rope_parameters": {**ROPE, "rope_type": "linear", "factor": 2.0},
+        },
+        permuted=True,
+    ),
+    "qwen2": Row("qwen2", {"rope_parameters": YARN}),
+    "qwen3": Row("qwen3"),
+    "qwen3@fused": Row("qwen3"),
+    "gemma": Row("gemma", {"hidden_activation": "gelu_pytorch_tanh"}, minus_one=True),
+    "gemma2": Row(
+        "gemma2",
+        {
+            "attn_logit_softcapping": 5.0,
+            "final_logit_softcapping": 3.0,
+            "query_pre_attn_scalar": 32,
+        },
+        minus_one=True,
+    ),
+    "gemma3": Row(
+        "gemma3_text",
+        {
+            "query_pre_attn_scalar": 32,
+            "layer_types": [LOCAL, GLOBAL, LOCAL],
+            "rope_parameters": {
+                LOCAL: {"rope_type": "default", "rope_theta": 100.0},
+                GLOBAL: {**ROPE, "rope_type": "linear", "factor": 4.0},
+            },
+        },
+        minus_one=True,
+    ),
+    "gemma3@6": Row(
+        "gemma3_text",
+        {
+            "query_pre_attn_scalar": 32,
+            "final_logit_softcapping": 3.0,
+            "layer_types": [LOCAL] * 5 + [GLOBAL],
+            "rope_parameters": {LOCAL: {**ROPE, "rope_theta": 10000.0}, GLOBAL: ROPE},
+        },
+        minus_one=True,
+    ),
+    "phi3": Row("phi3"),
+    "phi3@long": Row(
+        "phi3",
+        {
+            "original_max_position_embeddings": 32,
+            "rope_parameters": {**LONGROPE, "original_max_position_embeddings": 32},
+        },
+    ),
+    "phi3@short": Row(
+        "phi3",
+        {
+            "original_max_position_embeddings": 256,
+            "rope_parameters": {**LONGROPE, "original_max_position_embeddings": 256},
+        },
+    ),
+    "glm4": Row(
+        "glm4",
+        {"attention_bias": True, "rope_parameters": {**ROPE, "partial_rotary_factor": 0.5}},
+    ),
+    "smollm3": Row("smollm3", {"no_rope_layers": [1, 1, 1, 0]}, permuted=True),
+    "granite": Row(
+        "granite",
+        {
+            "embedding_multiplier": 3.0,
+            "residual_multiplier": 0.4,
+            "attention_multiplier": 0.3,
+            "logits_scaling": 2.5,
+        },
+        permuted=True,
+    ),
+    "command-r": Row("cohere", {"logit_scale": 0.25}),
+    "cohere2": Row("cohere2", {"logit_scale": 0.25, "layer_types": [LOCAL] * 3 + [GLOBAL]}),
+    "olmo": Row("olmo", {"clip_qkv": 1.5}, permuted=True),
+    "olmo2": Row("olmo2"),
+    "olmo2@windows": Row("olmo3", {"layer_types": [LOCAL] * 3 + [GLOBAL], "rope_parameters": YARN}),
+    "exaone4": Row("exaone4", {"rope_parameters": LLAMA3}),
+    "exaone4@64": Row("exaone4", {"layer_types": ([LOCAL] * 3 + [GLOBAL]) * 16}),
+    "seed_oss": Row("seed_oss", {"attention_bias": True, "attention_out_bias": False}),
+    "ernie4_5": Row("ernie4_5"),
+    "hunyuan-dense": Row("hunyuan_v1_dense"),
+}
+
+
+def hf_config(name: str, row: Row) -> dict[str, object]:
+    """The configuration that says what the metadata says."""
+    prefix = f"{arch_of(name)}."
+    keys = {k.removeprefix(prefix): v for k, v in metadata_of(name).items()}
+    eps = keys.get("attention.layer_norm_rms_epsilon", keys.get("attention.layer_norm_epsilon"))
+    config: dict[str, object] = {
+        "vocab_size": keys["vocab_size"],
+        "hidden_size": keys["embedding_length"],
+        "intermediate_size": keys.get("feed_forward_length"),
+        "num_hidden_layers": keys["block_count"],
+        "num_attention_heads": keys["attention.head_count"],
+        "num_key_value_heads": keys["attention.head_count_kv"],
+        "max_position_embeddings": keys["context_length"],
+        "rms_norm_eps": eps,
+        "layer_norm_eps": eps,
+        "rope_parameters": ROPE,
+        "tie_word_embeddings": "output.weight" not in MODELS[name].optional,
+        "head_dim": keys.get("attention.key_length", 16),
+        "sliding_window": keys.get("attention.sliding_window"),
+        "pad_token_id": 0,
+        "bos_token_id": 0,
+        "eos_token_id": 0,
+    }
+    return {**config, **row.config}
+
+
+def hf_logits(name: str, row: Row) -> Array:
+    """transformers', (n_tokens, n_vocab)."""
+    import gguf
+    import torch
+    import transformers
+
+    torch.manual_seed(0)
+    config = transformers.AutoConfig.for_model(row.kind, **hf_config(name, row))
+    config._attn_implementation = "eager"
+    model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    arch = next(a for a, text in gguf.MODEL_ARCH_NAMES.items() if text == arch_of(name))
+    names = gguf.get_tensor_name_map(arch, config.num_hidden_layers)
+    tensors = {key: t.dequantize() for key, t in tensors_of(name).items()}
+    left = {key for key in tensors if not key.endswith(".scale")}
+    with torch.no_grad():
+        for theirs, parameter in model.named_parameters():
+            ours = file_name(theirs, row, names)
+            if ours == "output.weight" and ours not in tensors:
+                continue
+            left -= {ours, re.sub("attn_[qkv].weight", "attn_qkv.weight", ours)}
+            value = hf_value(ours, own_value(ours, tensors, config), row, config)
+            parameter.copy_(torch.from_numpy(value.reshape(parameter.shape).copy()))
+        left -= set(MODELS[name].given)
+        assert not left, f"transformers has nothing for {left}"
+        return model(torch.from_numpy(TOKENS)[None]).logits[0].numpy()
+
+
+def file_name(theirs: str, row: Row, names: object) -> str:
+    """The name of a parameter in the file."""
+    for part, ours in row.renamed.items():
+        theirs = theirs.replace(part, ours)
+    found = names.get_name(theirs, try_suffixes=(".weight", ".bias"))  # type: ignore[attr-defined]
+    return found or theirs
+
+
+def own_value(name: str, tensors: Mapping[str, Array], config: object) -> Array:
+    """A tensor of the file, cut out of one that it is joined in and with its scale."""
+    at, _, rest = name.rpartition("attn_")
+    if name not in tensors and f"{at}attn_qkv.weight" in tensors:
+        n = config.head_dim * config.num_attention_heads  # type: ignore[attr-defined]
+        n_kv = config.head_dim * config.num_key_value_heads  # type: ignore[attr-defined]
+        parts = np.split(tensors[f"{at}attn_qkv.weight"], [n, n + n_kv])
+        return parts["qkv".index(rest[0])]
+    scale = tensors.get(name.removesuffix("weight") + "scale", 1.0)
+    return tensors[name] * scale
+
+
+def hf_value(name: str, value: Array, row: Row, config: object) -> Array:
+    """A tensor of the file as transformers has it."""
+    stem = name.split(".", 2)[-1].rsplit(".", 1)[0]
+    if row.minus_one and stem.endswith("norm"):
+        return value - 1.0
+    heads = {"attn_q": "num_attention_heads", "attn_k": "num_key_value_heads"}
+    if row.permuted and stem in heads:
+        n = getattr(config, heads[stem])
+        pairs = value.reshape(n, -1, 2, *value.shape[1:])
+        return np.ascontiguousarray(pairs.swapaxes(1, 2)).reshape(value.shape)
+    return value
+
+
+def nmse(got: Array, expected: Array) -> float:
+    wide = expected.astype(np.float64)
+    return float(((got - wide) ** 2).mean() / (wide**2).mean())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--peer-python", default=sys.executable)
+    options = parser.parse_args()
+    for name in options.names or MODELS:
+        peer = peer_logits(options.peer_python, name)
+        logits = hf_logits(name, HF[name]) if name in HF else peer
+        if logits is None:
+            continue
+        np.savez_compressed(TESTS / "data/tiny" / f"{name}.npz", logits=logits)
+        by = "transformers" if name in HF else "llama.cpp"
+        beside = "" if peer is None else f", llama.cpp's NMSE {nmse(peer, logits):.2g}"
+        print(f"{name}: {by}, spread {logits.std():.3g}{beside}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
