@@ -55,6 +55,16 @@ def step(model: Executor, *segments: Segment) -> Logits:
     return model.step(Batch(segments)).copy()
 
 
+def logits_of(backend: ModuleType, model: Model, tokens: ArrayLike, **changes: Any) -> Logits:
+    """Logits after every token of a prompt, whatever groups of pages the model has."""
+    n_groups = len(model[0].states)
+    one = segment(tokens)
+    executor = prepare(backend, model, capacities=(8,) * n_groups, **changes)
+    result = step(executor, replace(one, tables=one.tables * n_groups))
+    executor.close()
+    return result
+
+
 def in_chunks(model: Executor, tokens: ArrayLike, chunk: int, table: ArrayLike = TABLE) -> Logits:
     """Logits after every token of a prompt that is run in chunks."""
     whole = np.array(tokens, np.int32)

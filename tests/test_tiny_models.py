@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
+from types import ModuleType
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from kernels import nmse
 from oracles import TESTS
-from steps import Logits, Model, prepare, segment, step
+from steps import Logits, Model, logits_of
 from tiny_models import MODELS, N_CTX, TOKENS, arch_of, metadata_of, tensors_of
 
 from qrt.arch import architecture_names, build_graph
-from qrt.arch.source import place
+from qrt.arch.source import COUNTS, REALS, place
 from qrt.backends import cpu, reference
 from qrt.errors import ArchError, BackendError
 from qrt.formats.qtensor import QTensor
@@ -25,13 +30,8 @@ def build(metadata: Mapping[str, object], tensors: Mapping[str, QTensor]) -> Mod
     return build_graph(metadata, tensors, "tiny", N_CTX), tensors
 
 
-def logits(model: Model, backend=reference) -> Logits:
-    n_groups = len(model[0].states)
-    executor = prepare(backend, model, kv_type="f32", capacities=(8,) * n_groups, n_ctx=N_CTX)
-    rows = segment(TOKENS)
-    result = step(executor, type(rows)(rows.tokens, 0, rows.tables * n_groups, rows.logit_rows))
-    executor.close()
-    return result
+def logits(model: Model, backend: ModuleType = reference) -> Logits:
+    return logits_of(backend, model, TOKENS, kv_type="f32", n_ctx=N_CTX)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -41,10 +41,10 @@ def test_logits_are_those_of_others(name: str) -> None:
     got = logits(model)
     assert nmse(got, expected) < 1e-6
     try:
-        on_cpu = logits(model, cpu)
+        cpu.check(model[0])
     except BackendError:
         return  # it has no kernel for one of the ops
-    assert nmse(on_cpu, got) < 1e-6
+    assert nmse(logits(model, cpu), got) < 1e-6
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -70,3 +70,26 @@ def test_every_tensor_and_every_key_matters(name: str) -> None:
 
 def test_every_architecture_has_a_tiny_model() -> None:
     assert {arch_of(name) for name in MODELS} == set(architecture_names())
+
+
+NUMBERS = st.one_of(
+    st.sampled_from([0, 1, 2, 3, 8, 16, 32, 64, 1 << 40, 0.0, 0.5, 1.0, 1e30, True, "x", None]),
+    st.lists(st.integers(0, 4), max_size=6),
+)
+
+
+@settings(max_examples=400)
+@given(
+    name=st.sampled_from(sorted(MODELS)),
+    changes=st.dictionaries(st.sampled_from([*COUNTS, *REALS]), NUMBERS, min_size=1, max_size=3),
+)
+def test_any_metadata_gives_a_graph_or_an_arch_error(name: str, changes: dict[str, object]) -> None:
+    hostile = {f"{arch_of(name)}.{key}": value for key, value in changes.items()}
+    metadata = {key: v for key, v in (metadata_of(name) | hostile).items() if v is not None}
+    with suppress(ArchError):
+        build(metadata, shared_tensors(name))
+
+
+@cache
+def shared_tensors(name: str) -> dict[str, QTensor]:
+    return tensors_of(name)

@@ -115,7 +115,8 @@ def yarn_mscale(factor: float, multiplier: float) -> float:
 
 def _read_factors(source: Source, name: str, length: int) -> NDArray[np.float64]:
     factors = source.vector(name, length)
-    if not np.all(np.isfinite(factors) & (factors >= 1e-3)):
-        expected = "finite factors of at least 0.001"
-        raise source.wrong(f"tensor {name!r}", expected, float(factors.min()))
+    wrong = ~np.isfinite(factors) | (abs(factors) < 1e-6)
+    if np.any(wrong):
+        expected = "finite factors that are not within 0.000001 of 0"
+        raise source.wrong(f"tensor {name!r}", expected, float(factors[wrong][0]))
     return factors

@@ -17,7 +17,7 @@ def cut(graph: Graph, borders: Iterable[int]) -> list[Graph]:
     What precedes the layers stays with the first of them, what follows with the last. A part ends
     on its hidden states, which the next one receives. Every part has all state groups, so that
     tables fit, with the layers that are its own. Raises BackendError where more than one value
-    crosses a border.
+    crosses a border, or what a layer remembers.
     """
     firsts = [0, *(graph.starts[layer] for layer in borders), len(graph.ops)]
     crossing = [_crossing(graph, first) for first in firsts[1:-1]]
@@ -49,6 +49,12 @@ def _crossing(graph: Graph, first: int) -> str:
     """The one value that is made before op `first` and read from there on."""
     made = {op.out for op in graph.ops[:first]}
     values = {value for op in graph.ops[first:] for value in op.reads if value in made}
+    written = {state for op in graph.ops[:first] for state in op.state_writes}
+    if any(state in written for op in graph.ops[first:] for state in op.state_reads):
+        raise BackendError(
+            f"{graph.arch} cannot be cut before op {first}: layers behind it attend to keys and "
+            "values of layers before it; run all layers on one backend"
+        )
     if len(values) != 1:
         raise BackendError(
             f"{graph.arch} cannot be cut before op {first}: {len(values)} values cross the border, "
