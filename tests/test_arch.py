@@ -197,7 +197,7 @@ def test_any_metadata_gives_a_graph_or_an_arch_error(changes: dict[str, object],
     ("changes", "expected"),
     [
         ({"attention__head_count_kv": 3}, "llama.attention.head_count_kv"),
-        ({"attention__value_length": 64}, "'blk.0.attn_v.weight': expected shape (64, 256)"),
+        ({"attention__value_length": 64}, "'blk.0.attn_v.weight': expected shape (128, 256)"),
         ({"nextn_predict_layers": 2}, "fewer than the 2 layers, got 2"),
         ({"rope__dimension_count": 127}, "an even number up to the head size, 128, got 127"),
         ({"rope__dimension_count": 130}, "an even number up to the head size, 128, got 130"),

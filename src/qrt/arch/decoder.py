@@ -47,8 +47,10 @@ class Decoder(Parts):
         return {}
 
     def number(self, key: str, neutral: float = 0.0) -> float:
-        """A real hyperparameter; `neutral` where the architecture does not heed it."""
-        return self.source.real(key, self.heeded[key]) if key in self.heeded else neutral
+        """A real hyperparameter; `neutral` where it is 0, or the architecture does not heed it."""
+        if key not in self.heeded:
+            return neutral
+        return self.source.real(key, self.heeded[key], zero=neutral)
 
     def build(self) -> Graph:
         """The graph of the whole model, its tensors not yet checked."""

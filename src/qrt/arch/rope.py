@@ -49,7 +49,8 @@ def read_rope(
 
     scalings = (*SCALINGS, "longrope") if factors in LONGROPE.values() else SCALINGS
     scaling = source.choice("rope.scaling.type", scalings, "linear")
-    factor = source.real("rope.scaling.factor", source.real("rope.scale_linear", 1.0))
+    factor = source.real("rope.scale_linear", 1.0, zero=1.0)
+    factor = source.real("rope.scaling.factor", factor, zero=1.0)
     if scaling == "none":
         factor = 1.0
 

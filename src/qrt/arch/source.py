@@ -45,15 +45,15 @@ COUNTS: dict[str, tuple[int, int]] = {
 """Whole-number hyperparameters and their least and greatest value."""
 
 REALS: dict[str, tuple[float, float]] = {
-    "attention.clamp_kqv": (0.0, 1e6),
+    "attention.clamp_kqv": (1e-3, 1e6),
     "attention.layer_norm_epsilon": (1e-12, 1.0),
     "attention.layer_norm_rms_epsilon": (1e-12, 1.0),
-    "attention.max_alibi_bias": (0.0, 64.0),
-    "attention.scale": (0.0, 1e3),
+    "attention.max_alibi_bias": (1e-3, 64.0),
+    "attention.scale": (1e-6, 1e3),
     "attention.temperature_scale": (0.0, 1e3),
-    "attn_logit_softcapping": (0.0, 1e6),
+    "attn_logit_softcapping": (1e-3, 1e6),
     "embedding_scale": (1e-6, 1e6),
-    "final_logit_softcapping": (0.0, 1e6),
+    "final_logit_softcapping": (1e-3, 1e6),
     "logit_scale": (1e-6, 1e6),
     "residual_scale": (1e-6, 1e6),
     "rope.freq_base": (1.5, 1e15),
@@ -117,17 +117,22 @@ class Source:
     def flags(self, key: str, n_layers: int) -> tuple[bool, ...]:
         """Yes or no for each layer, as booleans or as 0 and 1. Raises ArchError."""
         value = self._read(key, None)
-        found = value.tolist() if isinstance(value, np.ndarray) else value
-        right = isinstance(found, list | tuple) and len(found) == n_layers
-        if not right or any(type(item) not in (bool, int) or item not in (0, 1) for item in found):
-            expected = f"true or false for each of {n_layers} layers"
-            raise self.wrong(self.key(key), expected, value)
-        return tuple(map(bool, found))
+        found: object = value.tolist() if isinstance(value, np.ndarray) else value
+        items = found if isinstance(found, list | tuple) else ()
+        if len(items) == n_layers and all(item in (0, 1) for item in items):
+            return tuple(map(bool, items))
+        expected = f"true or false for each of {n_layers} layers"
+        raise self.wrong(self.key(key), expected, value)
 
-    def real(self, key: str, default: float | None = None) -> float:
-        """A float within REALS[key]. Raises ArchError when absent without a default."""
+    def real(self, key: str, default: float | None = None, zero: float | None = None) -> float:
+        """A float within REALS[key]; `zero` where the file has 0, if that stands for something.
+
+        Raises ArchError when absent without a default.
+        """
         lo, hi = REALS[key]
         value = self._read(key, default)
+        if zero is not None and type(value) is float and value == 0.0:
+            return zero
         if type(value) is not float or not lo <= value <= hi:
             raise self.wrong(self.key(key), f"a number from {lo:g} to {hi:g}", value)
         return value

@@ -14,13 +14,12 @@ class Architecture(olmo2.Architecture):
     """
 
     qk_norm = "head"
-    windows = None
     local_rope_scaled = True
     rope_factors = "rope_freqs.weight"
 
     def __init__(self, source: Source) -> None:
-        if source.count("block_count") - source.count("nextn_predict_layers", 0) == 64:
-            self.windows = Windows(period=4, length=4096)
+        n_layers = source.count("block_count") - source.count("nextn_predict_layers", 0)
+        self.windows = Windows(period=4, length=4096) if n_layers == 64 else None
         super().__init__(source)
 
     def rope_spec(self, layer: Layer) -> RopeSpec | None:

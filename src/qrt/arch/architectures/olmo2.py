@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar, Literal
+
 from qrt.arch.decoder import Decoder
 from qrt.arch.hparams import Windows
 
@@ -15,6 +17,6 @@ class Architecture(Decoder):
     attn_post_norm = "post_attention_norm"
     ffn_norm = None
     ffn_post_norm = "post_ffw_norm"
-    qk_norm = "row"
-    windows = Windows(period=4)
+    qk_norm: ClassVar[Literal["head", "row"] | None] = "row"
+    windows: Windows | None = Windows(period=4)
     local_rope_scaled = False
