@@ -24,7 +24,10 @@ UNUSED_TOKEN = 5
 
 @dataclass(frozen=True)
 class Shape:
-    """The dimensions and metadata of a published model; `rope_factor` > 0 adds Llama 3 factors."""
+    """The dimensions and metadata of a published model; `rope_factor` > 0 adds Llama 3 factors.
+
+    `norms` and `biases` name what a layer has beyond the two norms of llama, with their lengths.
+    """
 
     arch: str
     dim: int
@@ -38,8 +41,13 @@ class Shape:
     rope_theta: float
     norm_eps: float
     tied: bool
-    qkv_bias: bool = False
     rope_factor: float = 0.0
+    fused: bool = False
+    n_experts: int = 0
+    n_used: int = 0
+    norms: tuple[tuple[str, int], ...] = ()
+    biases: tuple[tuple[str, int], ...] = ()
+    keys: tuple[tuple[str, object], ...] = ()
 
 
 LLAMA_1B = Shape(
@@ -81,7 +89,111 @@ SHAPES = {
         rope_theta=1_000_000.0,
         norm_eps=1e-6,
         tied=True,
-        qkv_bias=True,
+        biases=(("attn_q", 896), ("attn_k", 128), ("attn_v", 128)),
+    ),
+    "qwen3-30b-a3b": Shape(
+        arch="qwen3moe",
+        dim=2048,
+        n_layers=48,
+        n_heads=32,
+        n_kv_heads=4,
+        head_dim=128,
+        ffn_dim=768,
+        n_vocab=151_936,
+        n_ctx=40_960,
+        rope_theta=1_000_000.0,
+        norm_eps=1e-6,
+        tied=False,
+        n_experts=128,
+        n_used=8,
+        norms=(("attn_q_norm", 128), ("attn_k_norm", 128)),
+    ),
+    "gpt-oss-20b": Shape(
+        arch="gpt-oss",
+        dim=2880,
+        n_layers=24,
+        n_heads=64,
+        n_kv_heads=8,
+        head_dim=64,
+        ffn_dim=2880,
+        n_vocab=201_088,
+        n_ctx=131_072,
+        rope_theta=150_000.0,
+        norm_eps=1e-5,
+        tied=False,
+        n_experts=32,
+        n_used=4,
+        norms=(("post_attention_norm", 2880),),
+        biases=(
+            *(("attn_q", 4096), ("attn_k", 512), ("attn_v", 512), ("attn_output", 2880)),
+            *(("ffn_gate_inp", 32), ("ffn_gate_exps", 2880), ("ffn_up_exps", 2880)),
+            ("ffn_down_exps", 2880),
+        ),
+        keys=(
+            ("attention.sliding_window", 128),
+            ("rope.scaling.type", "yarn"),
+            ("rope.scaling.factor", 32.0),
+            ("rope.scaling.original_context_length", 4096),
+        ),
+    ),
+    "mixtral-8x7b": Shape(
+        arch="llama",
+        dim=4096,
+        n_layers=32,
+        n_heads=32,
+        n_kv_heads=8,
+        head_dim=128,
+        ffn_dim=14_336,
+        n_vocab=32_000,
+        n_ctx=32_768,
+        rope_theta=1_000_000.0,
+        norm_eps=1e-5,
+        tied=False,
+        n_experts=8,
+        n_used=2,
+    ),
+    "gemma3-4b": Shape(
+        arch="gemma3",
+        dim=2560,
+        n_layers=34,
+        n_heads=8,
+        n_kv_heads=4,
+        head_dim=256,
+        ffn_dim=10_240,
+        n_vocab=262_208,
+        n_ctx=131_072,
+        rope_theta=1_000_000.0,
+        norm_eps=1e-6,
+        tied=True,
+        norms=(
+            *(("attn_q_norm", 256), ("attn_k_norm", 256)),
+            *(("post_attention_norm", 2560), ("post_ffw_norm", 2560)),
+        ),
+        keys=(
+            ("attention.sliding_window", 1024),
+            ("rope.scaling.type", "linear"),
+            ("rope.scaling.factor", 8.0),
+        ),
+    ),
+    "phi-4-mini": Shape(
+        arch="phi3",
+        dim=3072,
+        n_layers=32,
+        n_heads=24,
+        n_kv_heads=8,
+        head_dim=128,
+        ffn_dim=8192,
+        n_vocab=200_064,
+        n_ctx=131_072,
+        rope_theta=10_000.0,
+        norm_eps=1e-5,
+        tied=True,
+        fused=True,
+        keys=(
+            ("rope.dimension_count", 96),
+            ("rope.scaling.original_context_length", 4096),
+            ("rope.scaling.attn_factor", 1.1902380714),
+        ),
     ),
 }
 
@@ -150,35 +262,52 @@ def largest_prime(limit: int) -> int:
     return next(n for n in range(limit, 1, -1) if all(n % i for i in range(2, int(n**0.5) + 1)))
 
 
-def matrices(shape: Shape) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Names and (out, in) shapes of all matrices."""
+def matrices(shape: Shape) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Names and (out, in) shapes of all matrices, (n_experts, out, in) of those of experts."""
+    several, exps = ((shape.n_experts,), "_exps") if shape.n_experts else ((), "")
     q_dim, kv_dim = shape.n_heads * shape.head_dim, shape.n_kv_heads * shape.head_dim
     yield "token_embd.weight", (shape.n_vocab, shape.dim)
     if not shape.tied:
         yield "output.weight", (shape.n_vocab, shape.dim)
     for layer in range(shape.n_layers):
-        yield f"blk.{layer}.attn_q.weight", (q_dim, shape.dim)
-        yield f"blk.{layer}.attn_k.weight", (kv_dim, shape.dim)
-        yield f"blk.{layer}.attn_v.weight", (kv_dim, shape.dim)
-        yield f"blk.{layer}.attn_output.weight", (shape.dim, q_dim)
-        yield f"blk.{layer}.ffn_gate.weight", (shape.ffn_dim, shape.dim)
-        yield f"blk.{layer}.ffn_up.weight", (shape.ffn_dim, shape.dim)
-        yield f"blk.{layer}.ffn_down.weight", (shape.dim, shape.ffn_dim)
+        at = f"blk.{layer}."
+        if shape.fused:
+            yield f"{at}attn_qkv.weight", (q_dim + 2 * kv_dim, shape.dim)
+            yield f"{at}ffn_up.weight", (2 * shape.ffn_dim, shape.dim)
+        else:
+            yield f"{at}attn_q.weight", (q_dim, shape.dim)
+            yield f"{at}attn_k.weight", (kv_dim, shape.dim)
+            yield f"{at}attn_v.weight", (kv_dim, shape.dim)
+            yield f"{at}ffn_gate{exps}.weight", (*several, shape.ffn_dim, shape.dim)
+            yield f"{at}ffn_up{exps}.weight", (*several, shape.ffn_dim, shape.dim)
+        yield f"{at}attn_output.weight", (shape.dim, q_dim)
+        yield f"{at}ffn_down{exps}.weight", (*several, shape.dim, shape.ffn_dim)
 
 
 def vectors(shape: Shape, rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray]]:
-    """Names and float32 values of all 1-D tensors."""
+    """Names and float32 values of all tensors that are not quantized."""
     yield "output_norm.weight", np.ones(shape.dim, np.float32)
     if shape.rope_factor:
         yield "rope_freqs.weight", llama3_rope_factors(shape)
-    widths = {"q": shape.n_heads, "k": shape.n_kv_heads, "v": shape.n_kv_heads}
+    if shape.arch == "phi3":
+        for name, low in (("short", 1.0), ("long", 4.0)):
+            yield f"rope_factors_{name}.weight", np.linspace(1.0, low, 48, dtype=np.float32)
+    names = [("attn_norm", shape.dim), ("ffn_norm", shape.dim), *shape.norms]
+    if shape.arch == "gpt-oss":
+        names.remove(("ffn_norm", shape.dim))
     for layer in range(shape.n_layers):
-        yield f"blk.{layer}.attn_norm.weight", np.ones(shape.dim, np.float32)
-        yield f"blk.{layer}.ffn_norm.weight", np.ones(shape.dim, np.float32)
-        if shape.qkv_bias:
-            for name, n_heads in widths.items():
-                bias = rng.standard_normal(n_heads * shape.head_dim, dtype=np.float32)
-                yield f"blk.{layer}.attn_{name}.bias", bias * np.float32(WEIGHT_STD)
+        at = f"blk.{layer}."
+        for name, length in names:
+            yield f"{at}{name}.weight", np.ones(length, np.float32)
+        for name, length in shape.biases:
+            size = (shape.n_experts, length) if name.endswith("_exps") else (length,)
+            bias = rng.standard_normal(size, dtype=np.float32)
+            yield f"{at}{name}.bias", bias * np.float32(WEIGHT_STD)
+        if shape.arch == "gpt-oss":
+            yield f"{at}attn_sinks.weight", rng.standard_normal(shape.n_heads, dtype=np.float32)
+        if shape.n_experts:
+            router = rng.standard_normal((shape.n_experts, shape.dim), dtype=np.float32)
+            yield f"{at}ffn_gate_inp.weight", router * np.float32(WEIGHT_STD)
 
 
 def llama3_rope_factors(shape: Shape) -> np.ndarray:
@@ -208,6 +337,12 @@ def architecture_metadata(name: str, shape: Shape, qtype: str) -> dict[str, obje
         f"{arch}.rope.dimension_count": shape.head_dim,
         f"{arch}.rope.freq_base": shape.rope_theta,
         f"{arch}.vocab_size": shape.n_vocab,
+        f"{arch}.attention.key_length": shape.head_dim,
+        f"{arch}.attention.value_length": shape.head_dim,
+        **({f"{arch}.expert_count": shape.n_experts} if shape.n_experts else {}),
+        **({f"{arch}.expert_used_count": shape.n_used} if shape.n_experts else {}),
+        **({f"{arch}.expert_feed_forward_length": shape.ffn_dim} if shape.n_experts else {}),
+        **{f"{arch}.{key}": value for key, value in shape.keys},
     }
 
 
@@ -230,17 +365,23 @@ def vocabulary(path: Path, n_vocab: int) -> dict[str, object]:
     return meta
 
 
-def write_model(name: str, qtype_name: str, out: Path, vocab: Path, seed: int) -> None:
-    """Write the whole file; raises SystemExit where rows are not whole blocks."""
+def write_model(
+    name: str, qtype_name: str, out: Path, vocab: Path, seed: int, n_layers: int | None
+) -> None:
+    """Write the whole file, or one of fewer layers; raises SystemExit where rows are not whole
+    blocks.
+    """
     shape, qtype = SHAPES[name], QTYPES[qtype_name]
+    if n_layers is not None:
+        shape = replace(shape, n_layers=n_layers)
     rng = np.random.default_rng(seed)
     pool = random_pool(qtype, rng)
     tensors: list[TensorSource] = []
     start = 0
     for tensor, dims in matrices(shape):
-        if dims[1] % qtype.block_size:
+        if dims[-1] % qtype.block_size:
             blocks = f"{qtype.name} blocks of {qtype.block_size}"
-            raise SystemExit(f"{name}: rows of {dims[1]} are not whole {blocks}: {tensor}")
+            raise SystemExit(f"{name}: rows of {dims[-1]} are not whole {blocks}: {tensor}")
         n_blocks = math.prod(dims) // qtype.block_size
         tensors.append((tensor, qtype, dims, partial(take, pool, start, n_blocks)))
         start = (start + n_blocks) % len(pool)
@@ -257,8 +398,9 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--vocab", type=Path, required=True, help="GGUF file with the vocabulary")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--layers", type=int, help="cut to so many layers")
     args = parser.parse_args()
-    write_model(args.shape, args.qtype, args.out, args.vocab, args.seed)
+    write_model(args.shape, args.qtype, args.out, args.vocab, args.seed, args.layers)
 
 
 if __name__ == "__main__":

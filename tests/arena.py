@@ -5,7 +5,7 @@ What an op reads is what the reference backend asks for when it runs it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,14 +17,15 @@ from qrt.backends.reference.step import Pages, Step
 from qrt.graph.batch import PAGE_LEN, Batch, Segment
 from qrt.graph.graph import Graph
 from qrt.graph.lower import F32, Plan, Task, lower
-from qrt.graph.op import ALL, Op
+from qrt.graph.op import ALL, LOGITS, ROUTED, Op
 from qrt.graph.ops.hand_over import HandOver
 from qrt.graph.ops.linear import Linear
 from qrt.graph.state import KV
 
 FORMS = {F32: 4.0, "tiles": 4.0, "lines": 2.0}
 N_ROWS, N_LOGITS, N_THREADS, TILE = 7, 3, 3, 4
-MAX_ROWS = 8
+MAX_ROWS, N_USED, N_EXPERTS = 8, 2, 3
+ROWS = {ALL: N_ROWS, LOGITS: N_LOGITS, ROUTED: N_ROWS * N_USED}
 SEGMENT = Segment(
     np.arange(N_ROWS, dtype=np.int32), 0, (np.zeros(1, np.int32),), np.array([1, 2, 5], np.int32)
 )
@@ -48,18 +49,24 @@ class Asked(dict[Any, Any]):
         return self[key]
 
 
-def observe(op: Op, graph: Graph, n_rows: int, other_row: int | None = None) -> tuple[Step, Any]:
+def observe(
+    op: Op, graph: Graph, rows: Mapping[str, int], other_row: int | None = None
+) -> tuple[Step, Any]:
     """A step in which the reference ran `op` on random values, and the value that it made.
 
-    With `other_row`, that row of every value that it reads is another one.
+    `rows` are those of each value. With `other_row`, that row of every value read is another one.
     """
 
     def value(name: str) -> NDArray[np.float64]:
         rng = np.random.default_rng(sum(name.encode()))
-        rows = rng.normal(size=(n_rows, graph.widths[name]))
+        made = rng.normal(size=(rows[name], graph.widths[name]))
+        if op.looks_up is not None and name == op.reads[1]:
+            made[:, :N_USED] = rng.permuted(np.tile(np.arange(N_EXPERTS), (N_ROWS, 1)), axis=1)[
+                :, :N_USED
+            ]
         if other_row is not None:
-            rows[other_row] += 1.0
-        return rows
+            made[other_row] += 1.0
+        return made
 
     def weight(name: str) -> NDArray[np.float64]:
         rng = np.random.default_rng(sum(name.encode()))
@@ -82,9 +89,8 @@ def observe(op: Op, graph: Graph, n_rows: int, other_row: int | None = None) -> 
 
 def check_op(op: Op, graph: Graph, rows_of: dict[str, str]) -> None:
     """What an op says of itself is what the reference backend does with it."""
-    rows = {name: N_ROWS if where == ALL else N_LOGITS for name, where in rows_of.items()}
-    n_rows = rows[op.reads[0]] if op.reads else N_ROWS
-    step, made = observe(op, graph, n_rows)
+    rows = {name: ROWS[where] for name, where in rows_of.items()}
+    step, made = observe(op, graph, rows)
     assert set(step.values) == set(op.reads)
     uses = op.weights(graph.widths)
     assert {use.name: use.shape for use in uses} == {n: w.shape for n, w in step.weights.items()}
@@ -95,10 +101,10 @@ def check_op(op: Op, graph: Graph, rows_of: dict[str, str]) -> None:
     if op.out is None:
         return
     where = op.rows(rows_of)
-    assert made.shape == (N_ROWS if where == ALL else N_LOGITS, graph.widths[op.out])
+    assert made.shape == (ROWS[where], graph.widths[op.out])
     assert op.width(graph.widths) == graph.widths[op.out]
     if op.share == "rows":  # a thread that has its rows of what is read needs nothing else
-        _, again = observe(op, graph, n_rows, other_row=1)
+        _, again = observe(op, graph, rows, other_row=1)
         assert np.delete(again, 1, axis=0).tobytes() == np.delete(made, 1, axis=0).tobytes()
 
 
@@ -115,12 +121,12 @@ def words(plan: Plan, graph: Graph, key: Key, row: int) -> NDArray[np.int64]:
     return base + tile + (unit * TILE + row % TILE) * 2 + inside
 
 
-def true_reads(task: Task, graph: Graph, n_rows: int) -> Iterator[Key]:
+def true_reads(task: Task, graph: Graph, rows: Mapping[str, int]) -> Iterator[Key]:
     """What the reference reads, each matmul's input in the form of its weight."""
     if isinstance(task.op, HandOver):
         yield task.op.x, F32
         return
-    step, _ = observe(task.op, graph, n_rows)
+    step, _ = observe(task.op, graph, rows)
     forms = {use.x: form_of(use.name) for use in task.op.weights(graph.widths) if use.x}
     for name in step.values:
         yield name, forms.get(name, F32)
@@ -130,7 +136,7 @@ def true_reads(task: Task, graph: Graph, n_rows: int) -> Iterator[Key]:
 
 def writes(task: Task) -> Iterator[Key]:
     if task.op.out is not None:
-        forms = task.forms if isinstance(task.op, HandOver) else (F32, *task.forms)
+        forms = task.forms if task.op.forms_alone else (F32, *task.forms)
         yield from ((task.op.out, form) for form in forms)
 
 
@@ -165,11 +171,11 @@ class Arena:
 
     def access(self, number: int, task: Task) -> None:
         op = task.op
-        n_read = self.rows_of[op.reads[0]] if op.reads else N_ROWS
-        n_rows = N_LOGITS if task.of_logits else N_ROWS
-        reads = tuple(true_reads(task, self.graph, n_read))
-        for is_write, keys, n in ((False, reads, n_read), (True, writes(task), n_rows)):
+        n_rows = ROWS[task.rows]
+        reads = tuple(true_reads(task, self.graph, self.rows_of))
+        for is_write, keys in ((False, reads), (True, writes(task))):
             for key in keys:
+                n = n_rows if is_write else self.rows_of[key[0]]
                 if key not in self.plan.slots:
                     assert key == (self.graph.output, F32)
                     continue
@@ -183,6 +189,7 @@ class Arena:
             self.kv[layer] = False
         for _, layer in op.state_reads:
             assert self.kv[layer], "attends to what others may still store"
+        assert op.looks_up not in self.scratch, "looks up what others may still write"
         if op.scratch is not None:
             assert op.scratch not in self.scratch, "shares its memory with an op before"
             self.scratch.add(op.scratch)
@@ -230,7 +237,7 @@ def check(graph: Graph) -> Plan:
         check_op(op, graph, rows_of)
         if op.out is not None:
             rows_of[op.out] = op.rows(rows_of)
-    plan = lower(graph, form_of, FORMS)
+    plan = lower(graph, form_of, FORMS, N_USED)
     simulate(plan, graph)
     assert plan.tasks[-1].barrier
     assert all(offset % 64 == 0 for offset in plan.slots.values())

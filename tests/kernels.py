@@ -48,11 +48,16 @@ SOME = (  # every row of the instruction table
     *(*DOTS, "glu", "embed.F16", "store_kv.f16.f16", "attention.f16.f16.1"),
     *("matmul.IQ4_NL.1", "matmul.F16.1", "hand_over.bf16", "matmul_amx.Q4_0"),
 )
+EXPERT_TYPES = ("F32", "Q8_0", "Q4_K")
+EXPERT_TILES = (1, 2, 4)
 ALL = (
     *(*SOME, "rope", "add", "select", "receive", "read", "clock", "norm.bf16", "glu.bf16"),
     *(f"embed.{name}" for name in PANEL_FORMATS if name != "F16"),
     *(tiling.matmul.format(name) for name in PANEL_FORMATS for tiling in TILINGS),
     *(f"matmul_amx.{name}" for name, fmt in PANEL_FORMATS.items() if fmt.quantized),
+    *("route", "gather", "scatter"),
+    *(f"expert_matmul.{name}.{rows}" for name in EXPERT_TYPES for rows in EXPERT_TILES),
+    *(f"expert_matmul_prefill.{name}.4.2" for name in EXPERT_TYPES),
     *(f"store_kv.{k}.{v}" for k, v in KV_PAIRS),
     *(f"attention.{k}.{v}.{heads}" for k, v in KV_PAIRS for heads in (1, 2, 4)),
 )
@@ -202,12 +207,13 @@ class Lab:
         x: NDArray[np.float32],
         bias: NDArray[np.float32] | None = None,
         residual: NDArray[np.float32] | None = None,
+        scale: float = 1.0,
     ) -> NDArray[np.float32]:
-        """x @ w.T + bias + residual"""
+        """(x @ w.T) * scale + bias + residual"""
         n_rows, n_in = x.shape
         out = Buffer((n_rows, n_out), np.float32)
         handed = self.hand_over(x, tiling.rows, quantized=PANEL_FORMATS[qtype].quantized)
-        values = self.operands(panels, handed, n_in, out, bias, residual)
+        values = self.operands(panels, handed, n_in, out, bias, residual, scale)
         args = self.record(layout.MATMUL, **values)
         return self.run([(tiling.matmul.format(qtype), args)], [out], n_rows=n_rows)[0]
 
@@ -219,6 +225,7 @@ class Lab:
         out: Buffer,
         bias: NDArray[np.float32] | None,
         residual: NDArray[np.float32] | None,
+        scale: float = 1.0,
     ) -> dict[str, int]:
         """What the records of all matmuls have in common."""
         n_out = out.array.shape[1]
@@ -233,6 +240,7 @@ class Lab:
             "n_in": n_in,
             "n_out": n_out,
             "rows_of": EVERY_ROW,
+            "scale": float_bits(scale),
         }
 
 

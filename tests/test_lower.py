@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from arena import FORMS, check, form_of, simulate
+from arena import FORMS, N_EXPERTS, N_USED, check, form_of, simulate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from steps import open_model
@@ -15,14 +15,19 @@ from steps import open_model
 from qrt.graph.builder import GraphBuilder
 from qrt.graph.graph import Graph
 from qrt.graph.lower import F32, Task, lower
+from qrt.graph.op import ROUTED
 from qrt.graph.ops.add import Add
 from qrt.graph.ops.attention import Attention
 from qrt.graph.ops.embed import Embed
+from qrt.graph.ops.expert_linear import ExpertLinear
+from qrt.graph.ops.gather import Gather
 from qrt.graph.ops.glu import Glu
 from qrt.graph.ops.linear import Linear
 from qrt.graph.ops.norm import Norm
 from qrt.graph.ops.receive import Receive
 from qrt.graph.ops.rope import Rope, RopeSpec
+from qrt.graph.ops.route import Route
+from qrt.graph.ops.scatter import Scatter
 from qrt.graph.ops.select import Select
 
 
@@ -118,6 +123,32 @@ def test_the_checker_sees_an_op_that_keeps_a_read_to_itself(
     monkeypatch.setattr(Glu, "reads", property(lambda op: (op.gate,)))
     with pytest.raises(AssertionError):
         check(graph)
+
+
+def test_experts() -> None:
+    """Routed rows, beside a shared expert and with other ops between."""
+
+    def make(builder: GraphBuilder, x: str) -> str:
+        logits = builder.append(Linear("router", x, "w-router", N_EXPERTS))
+        route = builder.append(Route("route", logits, N_EXPERTS, N_USED))
+        sizes = (N_EXPERTS, N_USED)
+        h = builder.append(Gather("taken", x, route, *sizes))
+        gate, up = (
+            builder.append(ExpertLinear(name, h, route, f"w-{name}", *sizes, 24))
+            for name in ("gate", "up")
+        )
+        h = builder.append(Glu("glu", gate, up))
+        h = builder.append(ExpertLinear("down", h, route, "w-down", *sizes, 32))
+        h = builder.append(Scatter("experts", h, route, *sizes))
+        shared = builder.append(Linear("shared", x, "w-shared", 32))
+        return builder.append(Add("sum", h, shared))
+
+    tasks = tasks_of(make)
+    routed = [task.op.out for task in tasks if task.rows == ROUTED]
+    assert routed == ["taken", "gate", "up", "glu", "down"]
+    first = next(i for i, task in enumerate(tasks) if task.op.out == "gate")
+    assert not tasks[first].barrier
+    assert tasks[first + 1].barrier
 
 
 def tasks_of(make: Callable[[GraphBuilder, str], str]) -> list[Task]:

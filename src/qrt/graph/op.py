@@ -13,8 +13,8 @@ from typing import ClassVar, Literal
 from qrt.graph.state import StateGroup
 
 ALL, LOGITS, ROUTED = "all", "logits", "routed"
-"""Row sets: all rows of a step, those whose logits were asked for, and all once for each expert that
-they were routed to, sorted by expert."""
+"""Row sets: all rows of a step, those whose logits were asked for, and all once for each expert
+that they were routed to, sorted by expert."""
 
 Share = Literal["rows", "gather", "panels", "heads", "queue"]
 """How threads share an op: each its own run of rows, and reads those alone (rows) or any (gather);

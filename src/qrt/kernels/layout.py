@@ -53,17 +53,19 @@ SHARED_ROWS = 16
 
 STEP = record(
     "Step",
-    "cancel fault n_rows n_logits tokens positions tables logit_rows hidden output rope scratch",
+    "cancel fault n_rows n_logits n_routed tokens positions tables logit_rows hidden output rope "
+    "scratch",
 )
 """What changes between steps; kernels get its address.
 
-fault: 1 + the layer whose attention was not finite, 0 for none; tokens, positions, logit_rows:
-int32 arrays; tables: for each state group the address of the addresses of each row's int32 table;
-hidden: float32 rows from another part of the model; output: where the graph's output goes; rope:
-float32 cos and sin, (n_specs, n_rows, 2, rope_dim / 2) at the offset in the op's record; scratch:
-per-thread working memory, `SCRATCH` bytes each."""
+fault: 1 + the layer whose attention was not finite, 0 for none; n_routed: rows in the tiles of all
+experts, as the last Route found; tokens, positions, logit_rows: int32 arrays; tables: for each
+state group the address of the addresses of each row's int32 table; hidden: float32 rows from
+another part of the model; output: where the graph's output goes; rope: float32 cos and sin,
+(n_specs, n_rows, 2, rope_dim / 2) at the offset in the op's record; scratch: per-thread working
+memory, `SCRATCH` bytes each."""
 
-ROWS_OF = {"all": STEP.n_rows, "logits": STEP.n_logits}
+ROWS_OF = {"all": STEP.n_rows, "logits": STEP.n_logits, "routed": STEP.n_routed}
 """Where a step says how many rows each row set has: what stands in `rows_of` of a record."""
 
 SCRATCH = 128 * 1024
@@ -78,7 +80,35 @@ NORM = record("Norm", "x weight bias n_in group eps kind rows_of out lines float
 normed float32 rows go. lines, floats: where the rows go for matmuls, quantized or as float32, in
 tiles of `tile_rows`; 0 for neither."""
 HAND_OVER = record("HandOver", "x n_in rows_of lines floats tile_rows")
-MATMUL = record("Matmul", "weights x out stride bias residual n_in n_out rows_of")
+MATMUL = record("Matmul", "weights x out stride bias residual n_in n_out rows_of scale")
+"""scale: a float that all outputs are multiplied with."""
+EXPERT_MATMUL = record("ExpertMatmul", f"{' '.join(MATMUL._fields[:-1])} scales routing next")
+"""MATMUL for the matrices of all experts, `weights` and `bias` those of the first. scales: where
+their scales are, 0 for none. next: the piece of work that the next thread takes; 0 between steps.
+"""
+ROUTING = record("Routing", "arrived n_active")
+"""What Route found out of a step: threads that are done, and the experts that have rows. An ACTIVE
+for each of those follows, then, behind room for all experts, a word for each expert, then for each
+row and choice, as row * n_used + choice, the routed row as int32."""
+ACTIVE = record("Active", "expert first n_rows")
+"""An expert, its first routed row, a multiple of the rows of a tile, and how many it has."""
+
+
+def routing_parts(n_experts: int) -> tuple[int, int, int]:
+    """Bytes from a ROUTING to its ACTIVEs, to the words, to the routed rows."""
+    words = ROUTING.size + n_experts * ACTIVE.size
+    return ROUTING.size, words, words + 8 * n_experts
+
+
+ROUTE = record(
+    "Route",
+    "logits out bias n_experts n_used gating n_groups n_groups_used renormalize scale tile_rows "
+    "routing",
+)
+"""gating: 0 softmax, 1 sigmoid, 2 softmax of the chosen, 3 square root of softplus."""
+GATHER = record("Gather", "x n_in route n_used weighted places lines floats tile_rows")
+"""places: the routed rows in a ROUTING. lines, floats, tile_rows: as in NORM."""
+SCATTER = record("Scatter", "x route out residual n_in n_used weighted places")
 MATMUL_AMX = record("MatmulAmx", f"{' '.join(MATMUL._fields[:-1])} wide wide_bytes")
 """wide: memory of `wide_bytes` for each thread, at least twice
 `panel_wide_bytes`."""

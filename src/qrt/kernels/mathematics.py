@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from qrt.kernels.intrinsics import as_f32, fma, to_i32, vmax, vmin
+from qrt.kernels.intrinsics import as_f32, as_i32, fma, to_i32, vmax, vmin
 from qrt.kernels.jit import inline
 
 LOG2_E = 1.4426950408889634
@@ -16,6 +16,12 @@ TO_INTEGER = 12582912.0
 
 EXP_TERMS = (1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0)
 """Taylor's coefficients, which on |r| <= ln(2) / 2 leave 1.2e-7 of the value."""
+
+LOG_TERMS = (2.0 / 15.0, 2.0 / 13.0, 2.0 / 11.0, 2.0 / 9.0, 2.0 / 7.0, 2.0 / 5.0, 2.0 / 3.0, 2.0)
+"""Of log((1 + s) / (1 - s)), which on s <= 1 / 3 leave 1e-8."""
+
+SIGN = -0x80000000
+"""The sign of a float32 as an int32."""
 
 
 @inline
@@ -31,6 +37,24 @@ def vexp(x):
     y = fma(y, r, EXP_TERMS[5])
     y = fma(y, r, 1.0)
     return y * as_f32((to_i32(n) + 127) << 23)
+
+
+@inline
+def sigmoid(x):
+    """1 / (1 + e**-x)"""
+    return 1.0 / (1.0 + vexp(0.0 - x))
+
+
+@inline
+def softplus(x):
+    """log(1 + e**x) = max(x, 0) + log(1 + u), u = e**-|x|; the logarithm by its atanh series."""
+    u = vexp(as_f32(as_i32(x) | SIGN))
+    s = u / (u + 2.0)
+    square = s * s
+    y = square * LOG_TERMS[0] + LOG_TERMS[1]
+    for term in LOG_TERMS[2:]:
+        y = fma(y, square, term)
+    return vmax(x, 0.0) + s * y
 
 
 @inline

@@ -1,4 +1,4 @@
-"""Matmul on packed panels: y[t, o] = sum_i x[t, i] * w[o, i] + bias[o] + residual[t, o].
+"""Matmul on packed panels: y[t, o] = sum_i x[t, i] * w[o, i] * scale + bias[o] + residual[t, o].
 
 Threads take panels; a few panels of 16 outputs stay in cache while tiles of activation rows pass.
 Lanes are outputs, so there are no sums across lanes, and each output is summed by one thread in one
@@ -19,6 +19,7 @@ from qrt.kernels.intrinsics import (
     lane,
     load_bf16x16,
     load_f16x16,
+    load_f32,
     load_f32x16,
     load_i64,
     prefetch,
@@ -176,12 +177,12 @@ def rows_and_target(step, args):
 
 
 @inline
-def finish(value, args, out, row, panel):
-    """Adds bias and residual to the outputs of a panel and stores those of them that there are.
+def finish(value, scale, bias, args, out, row, panel):
+    """Scales the outputs of a panel, adds bias and residual and stores those that there are.
 
-    `args` begin as MATMUL does.
+    `args` begin as MATMUL does; bias is an address, 0 for none.
     """
-    bias, residual = load_i64(args + MATMUL.bias), load_i64(args + MATMUL.residual)
+    value, residual = value * scale, load_i64(args + MATMUL.residual)
     column = 16 * panel
     at = 4 * (row * load_i64(args + MATMUL.stride) + column)
     width = min(16, load_i64(args + MATMUL.n_out) - column)
@@ -204,29 +205,51 @@ def finish(value, args, out, row, panel):
             store_f32(out + 4 * i, y)
 
 
-def build(qtype: str, tile_rows: str) -> Any:
-    """The kernel for weights of `qtype` and tiles of `tile_rows` activation rows."""
-    fmt, tile = PANEL_FORMATS[qtype], int(tile_rows)
+def few_rows(fmt: PanelFormat, tile: int) -> Any:
+    """multiply(scratch, weights, x, n_in, first, end, rows, n_rows, scale, bias, args, out): panels
+    from `first` up to `end` of a matrix times `n_rows` rows at x, the first of them number `rows`.
+    """
     panel = (_quantized_panel if fmt.quantized else _float_panel)(fmt, tile)
-    nothing = zeros(16 * tile)
-    row_bytes = LINE // 32 if fmt.quantized else 4  # of x, for each k
+    nothing, row_bytes = zeros(16 * tile), x_bytes(fmt)
     block_bytes, block_size = 16 * fmt.block_bytes, fmt.block_size
 
-    def matmul(step, args, thread, n_threads):
-        n_in, n_out = load_i64(args + MATMUL.n_in), load_i64(args + MATMUL.n_out)
-        weights, x = load_i64(args + MATMUL.weights), load_i64(args + MATMUL.x)
-        scratch = load_i64(step + STEP.scratch) + thread * SCRATCH
-        n_rows, out = rows_and_target(step, args)
-        n_panels = (n_out + 15) >> 4
+    @inline
+    def multiply(scratch, weights, x, n_in, first, end, rows, n_rows, scale, bias, args, out):
         panel_bytes = n_in // block_size * block_bytes
-        last = n_panels * (thread + 1) // n_threads
-        for group in range(n_panels * thread // n_threads, last, PANELS_AT_ONCE):
+        for group in range(first, end, PANELS_AT_ONCE):
             for row in range(0, n_rows, tile):
-                for i in range(group, min(group + PANELS_AT_ONCE, last)):
+                for i in range(group, min(group + PANELS_AT_ONCE, end)):
                     p = weights + i * panel_bytes
                     acc = panel(nothing(), p, x + row * n_in * row_bytes, n_in)
                     store(scratch, acc)
                     for r in range(min(tile, n_rows - row)):
-                        finish(load_f32x16(scratch + 64 * r), args, out, row + r, i)
+                        value = load_f32x16(scratch + 64 * r)
+                        finish(value, scale, bias, args, out, rows + row + r, i)
+
+    return multiply
+
+
+def x_bytes(fmt: PanelFormat) -> int:
+    """Bytes of activations for each k of a row, as weights of a format want them."""
+    return LINE // 32 if fmt.quantized else 4
+
+
+def matmul_of(multiply: Any) -> Any:
+    """The kernel that shares out the panels of a matrix among threads."""
+
+    def matmul(step, args, thread, n_threads):
+        n_in, n_out = load_i64(args + MATMUL.n_in), load_i64(args + MATMUL.n_out)
+        weights, x = load_i64(args + MATMUL.weights), load_i64(args + MATMUL.x)
+        scale, bias = load_f32(args + MATMUL.scale), load_i64(args + MATMUL.bias)
+        scratch = load_i64(step + STEP.scratch) + thread * SCRATCH
+        n_rows, out = rows_and_target(step, args)
+        n_panels = (n_out + 15) >> 4
+        first, end = n_panels * thread // n_threads, n_panels * (thread + 1) // n_threads
+        multiply(scratch, weights, x, n_in, first, end, 0, n_rows, scale, bias, args, out)
 
     return matmul
+
+
+def build(qtype: str, tile_rows: str) -> Any:
+    """The kernel for weights of `qtype` and tiles of `tile_rows` activation rows."""
+    return matmul_of(few_rows(PANEL_FORMATS[qtype], int(tile_rows)))

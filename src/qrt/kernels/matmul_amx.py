@@ -12,7 +12,7 @@ from typing import Any
 
 from qrt.kernels.blocks import VISITS
 from qrt.kernels.blocks.parts import fetch
-from qrt.kernels.intrinsics import fma, load_f32x16, load_i64, store, to_f32
+from qrt.kernels.intrinsics import fma, load_f32, load_f32x16, load_i64, store, to_f32
 from qrt.kernels.jit import inline
 from qrt.kernels.layout import BF16_TILE, LINE, MATMUL_AMX, SCRATCH, STEP
 from qrt.kernels.matmul import finish, rows_and_target
@@ -104,6 +104,7 @@ def build(qtype: str) -> Any:
     def matmul_amx(step, args, thread, n_threads):
         n_in, n_out = load_i64(args + MATMUL_AMX.n_in), load_i64(args + MATMUL_AMX.n_out)
         weights, x = load_i64(args + MATMUL_AMX.weights), load_i64(args + MATMUL_AMX.x)
+        scale, bias = load_f32(args + MATMUL_AMX.scale), load_i64(args + MATMUL_AMX.bias)
         wide_bytes = load_i64(args + MATMUL_AMX.wide_bytes)
         wide = load_i64(args + MATMUL_AMX.wide) + thread * wide_bytes
         registers = load_i64(step + STEP.scratch) + thread * SCRATCH
@@ -128,7 +129,7 @@ def build(qtype: str) -> Any:
                 for r in range(min(2 * BF16_TILE, n_rows - row)):
                     for i in range(n_group):
                         value = load_f32x16(sums + LINE * (r * at_once + i))
-                        finish(value, args, out, row + r, group + i)
+                        finish(value, scale, bias, args, out, row + r, group + i)
         end_tiles()
 
     return matmul_amx

@@ -12,10 +12,10 @@ from typing import Any
 
 from qrt.kernels.blocks import VISITS
 from qrt.kernels.blocks.parts import fetch_nothing
-from qrt.kernels.intrinsics import load_f32x16, load_i64, load_wide, scatter, store, zeros
+from qrt.kernels.intrinsics import load_f32x16, load_wide, scatter, store, zeros
 from qrt.kernels.jit import inline
-from qrt.kernels.layout import LINE, MATMUL, ROW_TILE, SCRATCH, STEP
-from qrt.kernels.matmul import finish, float_panels, rows_and_target, update_for
+from qrt.kernels.layout import LINE, ROW_TILE, SCRATCH
+from qrt.kernels.matmul import finish, float_panels, matmul_of, update_for, x_bytes
 from qrt.kernels.panels import PANEL_FORMATS, PanelFormat
 
 K_AT_ONCE = 512
@@ -81,14 +81,14 @@ def _numbers(count: int, lanes: int) -> Any:
 
 
 def _finish_rows(n_panels: int) -> Any:
-    """finish_rows(sums, n_rows, n_here, args, out, row, panel): stores the outputs of some rows."""
+    """finish_rows(sums, n_rows, n_here, scale, bias, args, out, row, panel): stores outputs."""
 
     @inline
-    def finish_rows(sums, n_rows, n_here, args, out, row, panel):
+    def finish_rows(sums, n_rows, n_here, scale, bias, args, out, row, panel):
         for r in range(n_rows):
             for i in range(n_here):
                 value = load_f32x16(sums + 64 * (n_panels * r + i))
-                finish(value, args, out, row + r, panel + i)
+                finish(value, scale, bias, args, out, row + r, panel + i)
 
     return finish_rows
 
@@ -115,7 +115,9 @@ def _quantized_products(fmt: PanelFormat, at_once: int, n_panels: int, finish_ro
         return acc
 
     @inline
-    def products(kept, p, panel_bytes, n_here, x, n_in, n_rows, args, out, first, panel):
+    def products(
+        kept, p, panel_bytes, n_here, x, n_in, n_rows, scale, bias, args, out, first, panel
+    ):
         parts = kept + SUMS_BYTES * n_panels
         for k in range(0, n_in, K_AT_ONCE):
             n_k = min(K_AT_ONCE, n_in - k)
@@ -128,8 +130,8 @@ def _quantized_products(fmt: PanelFormat, at_once: int, n_panels: int, finish_ro
                 lines = x + (tile * n_in + k * ROW_TILE) * (LINE // 32) + member * LINE
                 store(kept + vector * row, meet(acc, parts, lines, n_k >> 5))
                 if k + n_k == n_in:
-                    n = min(at_once, n_rows - row)
-                    finish_rows(kept + vector * row, n, n_here, args, out, first + row, panel)
+                    n, sums = min(at_once, n_rows - row), kept + vector * row
+                    finish_rows(sums, n, n_here, scale, bias, args, out, first + row, panel)
 
     return products
 
@@ -139,47 +141,66 @@ def _float_products(fmt: PanelFormat, at_once: int, n_panels: int, finish_rows: 
     panels, nothing = float_panels(fmt, at_once, n_panels), zeros(16 * n_panels * at_once)
 
     @inline
-    def products(kept, p, panel_bytes, n_here, x, n_in, n_rows, args, out, first, panel):
+    def products(
+        kept, p, panel_bytes, n_here, x, n_in, n_rows, scale, bias, args, out, first, panel
+    ):
         apart = panel_bytes if n_here > 1 else 0
         for row in range(0, n_rows, at_once):
             acc = panels(nothing(), p, apart, x + 4 * row * n_in, n_in)
             store(kept, acc)
             n = min(at_once, n_rows - row)
-            finish_rows(kept, n, n_here, args, out, first + row, panel)
+            finish_rows(kept, n, n_here, scale, bias, args, out, first + row, panel)
 
     return products
 
 
-def build(qtype: str, rows_at_once: str, panels_at_once: str) -> Any:
-    """The kernel for weights of `qtype`, whose sums of so many rows and panels fit registers.
+def many_rows(fmt: PanelFormat, rows_at_once: int, panels_at_once: int) -> Any:
+    """multiply(scratch, weights, x, n_in, first, end, rows, n_rows, scale, bias, args, out) as in
+    `matmul`, for many rows, whose sums of so many rows and panels fit registers.
 
     Plain numbers, and codes of 8 bits, whose signs avx2 sets apart, meet whole tiles of rows.
 
-    products(kept, p, panel_bytes, n_here, x, n_in, n_rows, args, out, first, panel) multiplies
-    n_here panels at p, from the panel-th on, with n_rows rows at x, from the first-th on, and
-    stores the outputs of a tile as soon as its sums are whole: writing them hides behind the work
-    on the next. Sums wait at `kept` as (n_rows, panels_at_once, 16) float32.
+    products(kept, p, panel_bytes, n_here, x, n_in, n_rows, ..., first, panel) multiplies n_here
+    panels at p, from the panel-th on, with n_rows rows at x, from the first-th on, and stores the
+    outputs of a tile as soon as its sums are whole: writing them hides behind the work on the
+    next. Sums wait at `kept` as (n_rows, panels_at_once, 16) float32.
     """
-    fmt, at_once, n_panels = PANEL_FORMATS[qtype], int(rows_at_once), int(panels_at_once)
+    at_once, n_panels = rows_at_once, panels_at_once
     if fmt.bits in (0, 8):
         at_once, n_panels = ROW_TILE, max(1, at_once * n_panels // ROW_TILE)
     products_of = _quantized_products if fmt.quantized else _float_products
     products = products_of(fmt, at_once, n_panels, _finish_rows(n_panels))
-    row_bytes = LINE // 32 if fmt.quantized else 4  # of x, for each k
+    row_bytes = x_bytes(fmt)
     block_bytes, block_size = 16 * fmt.block_bytes, fmt.block_size
 
-    def matmul(step, args, thread, n_threads):
-        n_in, n_out = load_i64(args + MATMUL.n_in), load_i64(args + MATMUL.n_out)
-        weights, x = load_i64(args + MATMUL.weights), load_i64(args + MATMUL.x)
-        scratch = load_i64(step + STEP.scratch) + thread * SCRATCH
-        n_rows, out = rows_and_target(step, args)
-        last = (n_out + 15) >> 4
+    @inline
+    def multiply(scratch, weights, x, n_in, first, end, rows, n_rows, scale, bias, args, out):
         panel_bytes = n_in // block_size * block_bytes
-        end = last * (thread + 1) // n_threads
-        for panel in range(last * thread // n_threads, end, n_panels):
+        for panel in range(first, end, n_panels):
             n_here, p = min(n_panels, end - panel), weights + panel * panel_bytes
-            for first in range(0, n_rows, ROWS_AT_ONCE):
-                n, here = min(ROWS_AT_ONCE, n_rows - first), x + first * n_in * row_bytes
-                products(scratch, p, panel_bytes, n_here, here, n_in, n, args, out, first, panel)
+            for row in range(0, n_rows, ROWS_AT_ONCE):
+                n, here = min(ROWS_AT_ONCE, n_rows - row), x + row * n_in * row_bytes
+                at = rows + row
+                products(
+                    scratch,
+                    p,
+                    panel_bytes,
+                    n_here,
+                    here,
+                    n_in,
+                    n,
+                    scale,
+                    bias,
+                    args,
+                    out,
+                    at,
+                    panel,
+                )
 
-    return matmul
+    return multiply
+
+
+def build(qtype: str, rows_at_once: str, panels_at_once: str) -> Any:
+    """The kernel for weights of `qtype`; see `many_rows`."""
+    multiply = many_rows(PANEL_FORMATS[qtype], int(rows_at_once), int(panels_at_once))
+    return matmul_of(multiply)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 
 from qrt.backends.base import Choices, Settings
@@ -26,6 +27,7 @@ from qrt.graph.graph import Graph
 from qrt.graph.lower import lower
 from qrt.graph.ops.attention import Attention
 from qrt.graph.ops.rope import Rope, RopeSpec
+from qrt.graph.ops.route import Route
 from qrt.kernels.isa import choose
 from qrt.kernels.layout import BF16_TILE, MAX_HEAD_DIM, ROW_TILE
 from qrt.kernels.objects import load_kernels
@@ -61,10 +63,14 @@ def prepare(
     tier = choose(env.isa)
     check(graph)
     qtypes = {name: tensors[name].qtype.name for name in matrix_names(graph)}
-    plan = lower(graph, lambda weight: form_for(qtypes[weight]), FORM_BYTES)
-    variant = Variant(qtypes, settings.kv_type, few(1))
+    max_rows = -(-settings.max_rows // BF16_TILE) * BF16_TILE
+    routed = routed_rows(graph, max_rows)
+    plan = lower(graph, lambda weight: form_for(qtypes[weight]), FORM_BYTES, routed)
+    routes = [op for op in graph.ops if isinstance(op, Route)]
+    share = max((op.n_used / op.n_experts for op in routes), default=0.0)
+    variant = Variant(qtypes, settings.kv_type, few(1), share)
     needed = {
-        kernel_of(task, Variant(qtypes, settings.kv_type, tiling))
+        kernel_of(task, replace(variant, tiling=tiling))
         for task in plan.tasks
         for tiling in tilings(tier)
     }
@@ -82,7 +88,6 @@ def prepare(
         if n_decoding != settings.n_threads:
             decoding = Team(n_decoding, library)
             undo.callback(decoding.close)
-        max_rows = -(-settings.max_rows // BF16_TILE) * BF16_TILE
         recorder = Recorder(
             graph,
             plan,
@@ -90,7 +95,7 @@ def prepare(
             reserve_states(graph.states, settings.capacities, settings.kv_type),
             variant,
             reserve(plan.row_bytes * max_rows),
-            reserve_scratch(graph, settings.n_ctx),
+            reserve_scratch(graph, settings.n_ctx, max_rows),
             reserve_wide(weights, settings.n_threads if tier.tiles else 0),
             max_rows,
             rope_tables(op.spec for op in graph.ops if isinstance(op, Rope)),
@@ -100,6 +105,13 @@ def prepare(
         executor = CpuExecutor(settings, tier, recorder, teams, mapped)
         undo.pop_all()
     return executor
+
+
+def routed_rows(graph: Graph, max_rows: int) -> int:
+    """Routed rows for each row of a step of `max_rows`, with those that fill up tiles."""
+    routes = [op for op in graph.ops if isinstance(op, Route)]
+    fill = [-(-op.n_experts * (ROW_TILE - 1) // max_rows) for op in routes]
+    return max((op.n_used + n for op, n in zip(routes, fill, strict=True)), default=1)
 
 
 def rope_tables(specs: Iterable[RopeSpec]) -> dict[RopeSpec, int]:

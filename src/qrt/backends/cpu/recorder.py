@@ -22,12 +22,12 @@ from qrt.kernels import layout
 from qrt.kernels.objects import Library
 
 
-def reserve_scratch(graph: Graph, n_positions: int) -> dict[str, NDArray[np.uint8]]:
-    """The memory that the threads of some ops share while they run, one op at a time."""
+def reserve_scratch(graph: Graph, n_positions: int, max_rows: int) -> dict[str, NDArray[np.uint8]]:
+    """The memory that the threads of some ops share, one op at a time, for steps of `max_rows`."""
     sizes: dict[str, int] = {}
     for op in graph.ops:
         if op.scratch is not None:
-            need = runner(op).scratch_bytes(op, n_positions)
+            need = runner(op).scratch_bytes(op, n_positions, max_rows)
             sizes[op.scratch] = max(need, sizes.get(op.scratch, 0))
     return {name: reserve(size) for name, size in sizes.items()}
 
@@ -104,6 +104,14 @@ class Recorder:
         """Where a weight lies; 0 for none."""
         return self.weights[name].address if name else 0
 
+    def number(self, name: str | None) -> float:
+        """The one value of a weight; 1 for none."""
+        return float(self.weights[name].data.view(np.float32)[0]) if name else 1.0
+
+    def routed_rows(self, n_experts: int) -> int:
+        """Where it stands which routed rows belong to each row."""
+        return self.scratch("routing") + layout.routing_parts(n_experts)[2]
+
     def scratch(self, name: str) -> int:
         """Where the memory lies that threads share."""
         return address(self.shared[name])
@@ -124,7 +132,7 @@ class Recorder:
         return {
             "lines": self.at(out, LINES) if LINES in task.forms else 0,
             "floats": self.at(out, FLOATS) if FLOATS in task.forms else 0,
-            "tile_rows": self.variant.tiling.rows,
+            "tile_rows": self.variant.rows_at_once(task.rows),
         }
 
     def pages(self, layer: int) -> dict[str, int]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from qrt.graph.batch import phase_of
 from qrt.graph.lower import Task
+from qrt.graph.op import ALL
 from qrt.kernels.isa import Tier
 from qrt.kernels.layout import ROW_TILE
 
@@ -20,8 +21,16 @@ class Tiling(NamedTuple):
     bf16: bool = False
 
     def in_bf16(self, task: Task) -> bool:
-        """Whether a task's lines are bf16. Those of logit rows, which are few, stay quantized."""
-        return self.bf16 and not task.of_logits
+        """Whether a task's lines are bf16. Those of logit and routed rows, which are few for each
+        matrix, stay quantized.
+        """
+        return self.bf16 and task.rows == ALL
+
+    def routed(self, share: float) -> int:
+        """The rows of an expert that matmuls take at once, where a row goes to `share` of them."""
+        if self != few(self.rows):
+            return ROW_TILE
+        return max(rows for rows in (1, 2, ROW_TILE) if rows <= max(1.0, self.rows * share))
 
 
 def few(rows: int) -> Tiling:

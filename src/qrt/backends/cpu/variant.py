@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from qrt.backends.base import kv_types
-from qrt.backends.cpu.tiling import Tiling
+from qrt.backends.cpu.tiling import Tiling, few
 from qrt.graph.lower import F32, Task
+from qrt.graph.op import ROUTED
 from qrt.kernels import layout
 from qrt.kernels.panels import PANEL_FORMATS
 
@@ -31,11 +32,14 @@ def bits(value: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """The formats of a model's matrices by name, the type of its cache, a step's tiling."""
+    """The formats of a model's matrices by name, the type of its cache, a step's tiling, and the
+    share of the experts that a row goes to.
+    """
 
     qtypes: Mapping[str, str]
     kv_type: str
     tiling: Tiling
+    share: float = 0.0
 
     def with_cache(self, family: str) -> str:
         """A kernel that has a variant for each type of K and of V."""
@@ -44,6 +48,16 @@ class Variant:
     def with_lines(self, family: str, task: Task) -> str:
         """A kernel that hands over lines, of int8 or of bf16."""
         return f"{family}.bf16" if self.tiling.in_bf16(task) and LINES in task.forms else family
+
+    def rows_at_once(self, rows: str) -> int:
+        """The rows of a row set that its matmuls take at once."""
+        return self.tiling.routed(self.share) if rows == ROUTED else self.tiling.rows
+
+    def on_experts(self, weight: str) -> str:
+        """The kernel of a matmul with the matrices of experts."""
+        few_rows = few(self.tiling.routed(self.share))
+        tiling = few_rows if self.tiling == few(self.tiling.rows) else self.tiling
+        return f"expert_{tiling.matmul.format(self.qtypes[weight])}"
 
     def on_tiles(self, task: Task, weight: str) -> bool:
         """Whether a matmul of a task runs on tile registers."""

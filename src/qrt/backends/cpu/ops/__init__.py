@@ -2,7 +2,7 @@
 
 A file has the name of the op. `kernel(op, task, variant)` is the name, `arguments(op, task,
 recorder)` the layout of the record with its values. Where threads share scratch memory,
-`scratch_bytes(op, n_positions)` is its size.
+`scratch_bytes(op, n_positions, max_rows)` is its size.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def arguments(op: Attention, task: Task, recorder: Recorder) -> tuple[Any, dict[
     }
 
 
-def scratch_bytes(op: Attention, n_positions: int) -> int:
+def scratch_bytes(op: Attention, n_positions: int, max_rows: int) -> int:
     """Room for what is kept of the splits of rows of `n_positions`."""
     heads = heads_at_once(op)
     n_groups = op.n_kv_heads * -(-op.n_heads // op.n_kv_heads // heads)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qrt.backends.cpu.variant import form_for
+from qrt.backends.cpu.variant import bits, form_for
 from qrt.graph.lower import Task
 from qrt.graph.ops.linear import Linear
 from qrt.kernels import layout
@@ -35,6 +35,7 @@ def arguments(op: Linear, task: Task, recorder: Recorder) -> tuple[Any, dict[str
         "residual": recorder.at(task.residual) if task.residual else 0,
         "n_in": n_in,
         "n_out": n_out,
+        "scale": bits(recorder.number(op.scale)),
         **recorder.rows_of(task),
     }
     if recorder.variant.on_tiles(task, op.weight):

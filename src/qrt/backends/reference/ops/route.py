@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,15 +13,20 @@ from qrt.graph.ops.route import LEAST_SUM, Route
 
 
 def run(step: Step, op: Route) -> Array:
-    logits = step.values[op.logits]
+    return choose(step.values[op.logits], step.weights[op.bias] if op.bias else None, op)
+
+
+def choose(logits: Array, bias: NDArray[Any] | None, op: Route) -> Array:
+    """The experts of each row and their weights, (n_rows, 2 * n_used)."""
     scores = _scores(logits, op)
-    ranks = scores if op.bias is None else scores + step.weights[op.bias]
+    ranks = scores if bias is None else scores + bias
     if op.n_groups > 1:
-        groups = ranks.reshape(len(ranks), op.n_groups, -1)  # (n_rows, n_groups, n_in_group)
+        groups = ranks.reshape(-1, op.n_groups, op.n_experts // op.n_groups)
         two_best = np.sort(groups, axis=2)[:, :, -2:].sum(axis=2)
         left_out = np.argsort(-two_best, axis=1, kind="stable")[:, op.n_groups_used :]
-        np.put_along_axis(groups := groups.copy(), left_out[:, :, None], -np.inf, axis=1)
-        ranks = groups.reshape(ranks.shape)
+        kept = groups.copy()
+        np.put_along_axis(kept, left_out[:, :, None], -np.inf, axis=1)
+        ranks = kept.reshape(ranks.shape)
     chosen = np.argsort(-ranks, axis=1, kind="stable")[:, : op.n_used]  # (n_rows, n_used)
     weights = np.take_along_axis(scores, chosen, axis=1)
     if op.gating == "softmax_of_chosen":
@@ -50,5 +57,5 @@ def experts_of(route: Array, n_used: int) -> NDArray[np.int64]:
 
 
 def order_of(route: Array, n_used: int) -> NDArray[np.int64]:
-    """Which pair of row and choice each routed row is, as row * n_used + choice: sorted by expert."""
+    """The pair of row and choice that each routed row is, as row * n_used + choice."""
     return np.argsort(experts_of(route, n_used).ravel(), kind="stable")
