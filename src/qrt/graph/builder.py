@@ -72,8 +72,8 @@ class GraphBuilder:
         if k is not None:
             self.append(StoreKV(k, v, layer, n_kv_heads, k_width, v_width, window))
         heads = (n_heads, n_kv_heads, k_width, v_width)
-        options = (window, softcap, chunked, sinks, max_bias)
-        return self.append(Attention(out, q, layer, *heads, scale, *options))
+        op = Attention(out, q, layer, *heads, scale, window, softcap, chunked, sinks, max_bias)
+        return self.append(op)
 
     def build(self, arch: str, *, n_ctx_train: int, dim: int, unused: Iterable[str] = ()) -> Graph:
         """The graph; its output is the last value made, as wide as the vocabulary."""

@@ -37,7 +37,8 @@ def gelu(x: Array) -> Array:
 
 def gelu_erf(x: Array) -> Array:
     """x times the standard normal distribution function"""
-    return 0.5 * x * (1.0 + np.vectorize(math.erf, otypes=[np.float64])(x / math.sqrt(2.0)))
+    erf: Array = np.vectorize(math.erf, otypes=[np.float64])(x / math.sqrt(2.0))
+    return 0.5 * x * (1.0 + erf)
 
 
 def relu(x: Array) -> Array:

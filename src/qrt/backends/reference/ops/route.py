@@ -48,7 +48,8 @@ def _scores(logits: Array, op: Route) -> Array:
 
 def _softmax(x: Array) -> Array:
     weights: Array = np.exp(x - x.max(axis=1, keepdims=True))
-    return weights / weights.sum(axis=1, keepdims=True)
+    weights /= weights.sum(axis=1, keepdims=True)
+    return weights
 
 
 def experts_of(route: Array, n_used: int) -> NDArray[np.int64]:
