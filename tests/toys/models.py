@@ -14,15 +14,20 @@ from qrt.graph.builder import GraphBuilder
 from qrt.graph.graph import Graph
 from qrt.graph.ops.add import Add
 from qrt.graph.ops.embed import Embed
+from qrt.graph.ops.expert_linear import ExpertLinear
+from qrt.graph.ops.gather import Gather
 from qrt.graph.ops.glu import Glu
 from qrt.graph.ops.linear import Linear
 from qrt.graph.ops.norm import Norm
 from qrt.graph.ops.rope import Rope, RopeSpec
+from qrt.graph.ops.route import Route
+from qrt.graph.ops.scatter import Scatter
 from qrt.graph.ops.select import Select
-from toys.ops import Put, Route, Scan, Take
+from toys.ops import Scan
 
 DIM, N_LAYERS, N_CTX = 32, 3, 16384
-N_HEADS, N_KV_HEADS, HEAD_DIM, N_EXPERTS, WINDOW = 4, 2, 16, 4, 128
+N_HEADS, N_KV_HEADS, HEAD_DIM, WINDOW = 4, 2, 16, 128
+N_EXPERTS, N_USED = 4, 2
 LATENT, V_WIDTH = 24, 16
 """MLA: values of a position that all heads share, and how many of them are V."""
 
@@ -87,13 +92,21 @@ def hybrid(graph: GraphBuilder, layer: int, x: str) -> str:
 
 
 def experts(graph: GraphBuilder, at: str, x: str) -> str:
-    route = graph.append(Route(f"{at}route", x, f"{at}route.weight", N_EXPERTS))
-    out = linear(graph, f"{at}shared", x, DIM)
-    for expert in range(N_EXPERTS):
-        taken = graph.append(Take(f"{at}take{expert}", x, route, expert))
-        h = feed_forward(graph, f"{at}{expert}.", taken)
-        out = graph.append(Put(f"{at}put{expert}", out, h, route, expert))
-    return out
+    """Two of four experts beside one that all rows meet."""
+    logits = linear(graph, f"{at}router", x, N_EXPERTS)
+    sizes = (N_EXPERTS, N_USED)
+    route = graph.append(Route(f"{at}route", logits, *sizes))
+
+    def linears(name: str, x: str, n_out: int) -> str:
+        weight = f"{at}{name}.weight"
+        return graph.append(ExpertLinear(f"{at}{name}", x, route, weight, *sizes, n_out))
+
+    h = graph.append(Gather(f"{at}gather", x, route, *sizes))
+    gate, up = (linears(f"ffn_{name}_exps", h, 2 * DIM) for name in ("gate", "up"))
+    h = graph.append(Glu(f"{at}ffn_exps_glu", gate, up))
+    h = linears("ffn_down_exps", h, DIM)
+    h = graph.append(Scatter(f"{at}scatter", h, route, *sizes))
+    return graph.append(Add(f"{at}experts", feed_forward(graph, at, x), h))
 
 
 def build(mixer: Mixer, feed: Callable[[GraphBuilder, str, str], str] = feed_forward) -> Graph:

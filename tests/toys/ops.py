@@ -1,11 +1,11 @@
-"""Three toy ops: a recurrent scan, the choice of experts, rows taken to an expert and put back."""
+"""A toy op: a recurrent scan."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from qrt.graph.op import ALL, Op, WeightUse
+from qrt.graph.op import Op, WeightUse
 from qrt.graph.state import Recurrent
 
 N_TAIL = 3
@@ -44,67 +44,3 @@ class Scan(Op):
     @property
     def state_reads(self) -> tuple[tuple[str, int], ...]:
         return self.state_writes
-
-
-@dataclass(frozen=True, slots=True)
-class Route(Op):
-    """The softmax over experts of each row, all but the two best set to 0: (n_rows, n_experts)."""
-
-    kind = "route"
-
-    out: str
-    x: str
-    weight: str
-    n_experts: int
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        return (self.x,)
-
-    def width(self, widths: Mapping[str, int]) -> int:
-        return self.n_experts
-
-    def weights(self, widths: Mapping[str, int]) -> tuple[WeightUse, ...]:
-        shape = (self.n_experts, widths[self.x])
-        return (WeightUse(self.weight, shape, "matmul", self.x),)
-
-
-@dataclass(frozen=True, slots=True)
-class Take(Op):
-    """The rows of x that are routed to an expert; what follows runs on those alone."""
-
-    kind = "take"
-    share = "gather"
-
-    out: str
-    x: str
-    route: str
-    expert: int
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        return self.x, self.route
-
-    def rows(self, rows_of: Mapping[str, str]) -> str:
-        return f"expert {self.expert}"
-
-
-@dataclass(frozen=True, slots=True)
-class Put(Op):
-    """base, with an expert's rows x added where they were taken, times their weights."""
-
-    kind = "put"
-    share = "gather"
-
-    out: str
-    base: str
-    x: str
-    route: str
-    expert: int
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        return self.base, self.x, self.route
-
-    def rows(self, rows_of: Mapping[str, str]) -> str:
-        return ALL

@@ -52,16 +52,19 @@ def _print(found: Description) -> None:
     tensors.append(("total", f"{n_tensors} tensors", total, byte_size(found.file_bytes)))
     print_table("Tensors", tensors, right=(1, 2, 3))
     if found.running is not None:
-        _print_running(found.running)
+        _print_running(found.running, found.n_params)
 
 
-def _print_running(running: Running) -> None:
+def _print_running(running: Running, n_params: int) -> None:
     from qrt.cli.tables import print_table, print_tuning
+    from qrt.tools.bench import short_count
 
     n_ctx, kv_bytes = running.n_ctx_train, running.kv_bytes_per_token
+    total, active = short_count(n_params), short_count(running.n_active_params)
     facts = [
         ("layers", f"{running.n_layers} of dim {running.dim}"),
         ("vocabulary", f"{running.n_vocab} tokens"),
+        ("parameters", total if total == active else f"{total}, {active} active"),
         ("weights read per token", byte_size(running.weight_bytes_per_token)),
         (f"KV per token ({running.kv_type})", byte_size(kv_bytes)),
         (f"KV at context {n_ctx}", byte_size(running.state_bytes(n_ctx))),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -38,6 +39,26 @@ class Graph:
         """Every reading of a weight, in order."""
         for op in self.ops:
             yield from op.weights(self.widths)
+
+    def shares(self) -> dict[str, float]:
+        """What share of each weight one row reads: of a mixture, the experts that it is sent to.
+
+        Tables that are only looked up are left out.
+        """
+        shares: dict[str, float] = {}
+        for op in self.ops:
+            of = op.work(self.widths, 1, 0).weights
+            for use in op.weights(self.widths):
+                if use.role != "table":
+                    share = 1.0 if of is None else of[use.name]
+                    shares[use.name] = max(share, shares.get(use.name, 0.0))
+        return shares
+
+    def active_params(self) -> int:
+        """Weights that a row needs: all, but of a mixture those of the experts it is sent to."""
+        shares = self.shares()
+        sizes = {name: math.prod(shape) for name, shape in self.weights.items()}
+        return round(sum(size * shares.get(name, 1.0) for name, size in sizes.items()))
 
     def group_of(self, kind: str, layer: int) -> int:
         """The number of the state group of a kind that a layer belongs to."""

@@ -150,9 +150,10 @@ def _prepare(
 
 
 def bytes_per_token(graph: Graph, tensors: Mapping[str, QTensor]) -> int:
-    """Bytes of the weights that one decoded token reads: all but a table that is only looked up."""
-    read = {use.name for use in graph.uses() if use.role != "table"}
-    return sum(tensors[name].n_bytes for name in read)
+    """Bytes of the weights that one decoded token reads: all but a table that is only looked up,
+    and the experts of a mixture that it is not sent to.
+    """
+    return round(sum(tensors[name].n_bytes * share for name, share in graph.shares().items()))
 
 
 def build_tokenizer(metadata: Mapping[str, object], n_vocab: int, where: str) -> Tokenizer:

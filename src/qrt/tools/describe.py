@@ -45,6 +45,8 @@ class Running:
     dim: int
     n_vocab: int
     n_ctx_train: int
+    n_active_params: int
+    """What a token needs: without the experts of a mixture that it is not sent to."""
     weight_bytes_per_token: int
     kv_type: str
     kv_bytes_per_token: int
@@ -128,6 +130,7 @@ def _running(
         dim=graph.dim,
         n_vocab=graph.n_vocab,
         n_ctx_train=graph.n_ctx_train,
+        n_active_params=graph.active_params(),
         weight_bytes_per_token=bytes_per_token(graph, tensors),
         kv_type=kv_type,
         kv_bytes_per_token=kv_bytes(graph.states, kv_type, 1),
