@@ -23,10 +23,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import tiny_models
+import tiny_parts
 from numpy.typing import NDArray
 from oracles import TESTS
-from tiny_models import MODELS, TOKENS, arch_of, metadata_of, tensors_of, write_tiny
+from tiny_models import MODELS, arch_of, metadata_of, tensors_of, write_tiny
+from tiny_parts import TOKENS
 
 Array = NDArray[np.float32]
 PEER = """
@@ -90,8 +91,8 @@ LLAMA3 = {
 LONGROPE = {
     **ROPE,
     "rope_type": "longrope",
-    "short_factor": tiny_models.LONGROPE["rope_factors_short.weight"].tolist(),
-    "long_factor": tiny_models.LONGROPE["rope_factors_long.weight"].tolist(),
+    "short_factor": tiny_parts.LONGROPE["rope_factors_short.weight"].tolist(),
+    "long_factor": tiny_parts.LONGROPE["rope_factors_long.weight"].tolist(),
     "attention_factor": 1.2,
 }
 LOCAL, GLOBAL = "sliding_attention", "full_attention"

@@ -202,7 +202,8 @@ def test_any_metadata_gives_a_graph_or_an_arch_error(changes: dict[str, object],
         ({"rope__dimension_count": 127}, "an even number up to the head size, 128, got 127"),
         ({"rope__dimension_count": 130}, "an even number up to the head size, 128, got 130"),
         ({"rope__scaling__type": "longrope"}, "one of none, linear, yarn, got 'longrope'"),
-        ({"expert_count": 4}, "experts are not supported, got 4"),
+        ({"expert_count": 4}, "'llama.expert_used_count': expected a whole number from 1"),
+        ({"expert_count": 4, "expert_used_count": 5}, "at most the number of experts, 4, got 5"),
         ({"block_count": 3}, "tensor 'blk.2.attn_norm.weight' is missing"),
         ({"block_count": 1}, "no use for tensor 'blk.1.attn_k.bias'"),
         ({"context_length": None}, "'llama.context_length': expected a whole number from 1"),
@@ -212,6 +213,12 @@ def test_relations_are_explained(changes: dict[str, object], expected: str) -> N
     with pytest.raises(ArchError) as error:
         build("llama", **changes)
     assert expected in message(error)
+
+
+def test_an_architecture_without_experts_says_so() -> None:
+    with pytest.raises(ArchError) as error:
+        build("qwen2", expert_count=4)
+    assert "models with experts are not supported, got 4" in message(error)
 
 
 def test_the_vocabulary_has_a_row_per_token() -> None:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from kernels import nmse
 from oracles import TESTS
 from steps import Logits, Model, logits_of
-from tiny_models import MODELS, N_CTX, TOKENS, arch_of, metadata_of, tensors_of
+from tiny_models import MODELS, arch_of, metadata_of, tensors_of
+from tiny_parts import N_CTX, TOKENS
 
 from qrt.arch import architecture_names, build_graph
 from qrt.arch.source import COUNTS, REALS, place

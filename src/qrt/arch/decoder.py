@@ -116,6 +116,7 @@ class Decoder(Parts):
             v_width=layer.value_dim,
             window=layer.window,
             softcap=self.number("attn_logit_softcapping") or None,
+            chunked=self.chunked,
             sinks=f"{layer.at}attn_sinks.weight" if self.sinks else None,
             max_bias=self.number("attention.max_alibi_bias"),
         )

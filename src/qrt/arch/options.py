@@ -36,6 +36,8 @@ class Options:
     qk_norm_after_rope: ClassVar[bool] = False
     windows: Windows | None = None
     """Which layers see a window alone."""
+    chunked: ClassVar[bool] = False
+    """Whether windows begin anew at every multiple of their length."""
     sinks: ClassVar[bool] = False
     """Whether attention has `attn_sinks`."""
 
@@ -56,7 +58,7 @@ class Options:
     """Gate and up apart, both in `ffn_up`, or no gate."""
     act: ClassVar[Literal["silu", "gelu", "gelu_erf", "relu", "relu2"]] = "silu"
     has_experts: ClassVar[bool] = False
-    """Whether files may have experts; then `feed_forward` is overridden."""
+    """Whether files may have experts, see Mixture."""
 
     required_biases: ClassVar[tuple[str, ...]] = ()
     """Stems of linear layers and norms that have a bias."""

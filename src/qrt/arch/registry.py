@@ -14,7 +14,11 @@ from qrt.errors import ArchError
 from qrt.formats.qtensor import QTensor
 from qrt.graph.graph import Graph
 
-WITH_UNDERSCORES = {"ernie4_5": "ernie4_5", "seed_oss": "seed_oss"}
+WITH_UNDERSCORES = {
+    "ernie4_5": "ernie4_5",
+    "ernie4_5_moe": "ernie4_5-moe",
+    "seed_oss": "seed_oss",
+}
 """Architectures that files do not spell with hyphens alone, by the names of their files here."""
 
 

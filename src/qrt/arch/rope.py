@@ -48,11 +48,7 @@ def read_rope(
         inv_freq /= _read_factors(source, factors, dim // 2)
 
     scalings = (*SCALINGS, "longrope") if factors in LONGROPE.values() else SCALINGS
-    scaling = source.choice("rope.scaling.type", scalings, "linear")
-    factor = source.real("rope.scale_linear", 1.0, zero=1.0)
-    factor = source.real("rope.scaling.factor", factor, zero=1.0)
-    if scaling == "none":
-        factor = 1.0
+    scaling, factor = read_stretch(source, scalings)
 
     def yarn(name: str, default: float) -> float:
         return source.real(f"rope.scaling.yarn_{name}", default) if name in yarn_keys else default
@@ -76,6 +72,14 @@ def read_rope(
         mscale /= yarn_mscale(factor, yarn("log_multiplier", 0.0))
     mscale *= source.real("rope.scaling.attn_factor", 1.0)
     return RopeSpec(style, dim, tuple(inv_freq.tolist()), mscale)
+
+
+def read_stretch(source: Source, scalings: tuple[str, ...] = SCALINGS) -> tuple[str, float]:
+    """The kind of scaling, and how much longer the context is than in training."""
+    scaling = source.choice("rope.scaling.type", scalings, "linear")
+    factor = source.real("rope.scale_linear", 1.0, zero=1.0)
+    factor = source.real("rope.scaling.factor", factor, zero=1.0)
+    return scaling, 1.0 if scaling == "none" else factor
 
 
 def factors_tensor(

@@ -23,18 +23,32 @@ COUNTS: dict[str, tuple[int, int]] = {
     "attention.head_count": (1, 4096),
     "attention.head_count_kv": (1, 4096),
     "attention.key_length": (1, 4096),
+    "attention.key_length_mla": (0, 4096),
     "attention.key_length_swa": (1, 4096),
+    "attention.kv_lora_rank": (1, 4096),
+    "attention.q_lora_rank": (0, 1 << 16),
     "attention.shared_kv_layers": (0, 512),
     "attention.sliding_window": (0, 1 << 28),
     "attention.sliding_window_pattern": (0, 512),
     "attention.value_length": (1, 4096),
+    "attention.temperature_length": (1, 1 << 28),
+    "attention.value_length_mla": (0, 4096),
     "attention.value_length_swa": (1, 4096),
     "block_count": (1, 512),
     "context_length": (1, 1 << 28),
     "embedding_length": (1, 1 << 18),
     "embedding_length_per_layer_input": (0, 1 << 18),
     "expert_count": (0, 1024),
+    "expert_feed_forward_length": (1, 1 << 20),
+    "expert_gating_func": (0, 4),
+    "expert_group_count": (0, 1024),
+    "expert_group_used_count": (0, 1024),
+    "expert_shared_count": (0, 64),
+    "expert_shared_feed_forward_length": (0, 1 << 20),
+    "expert_used_count": (1, 1024),
     "feed_forward_length": (0, 1 << 20),
+    "interleave_moe_layer_step": (1, 512),
+    "leading_dense_block_count": (0, 512),
     "nextn_predict_layers": (0, 512),
     "rope.dimension_count": (2, 4096),
     "rope.dimension_count_swa": (2, 4096),
@@ -53,6 +67,7 @@ REALS: dict[str, tuple[float, float]] = {
     "attention.temperature_scale": (0.0, 1e3),
     "attn_logit_softcapping": (1e-3, 1e6),
     "embedding_scale": (1e-6, 1e6),
+    "expert_weights_scale": (1e-6, 1e3),
     "final_logit_softcapping": (1e-3, 1e6),
     "logit_scale": (1e-6, 1e6),
     "residual_scale": (1e-6, 1e6),
@@ -178,11 +193,14 @@ class Source:
         return rows
 
     def check_tensor(self, name: str, shape: tuple[int, ...]) -> None:
-        """Raises ArchError unless the tensor is there, in exactly this shape and a fit format."""
+        """Raises ArchError unless the tensor is there, in this shape and a fit format.
+
+        Files leave out dimensions of 1 in front, or have them.
+        """
         if name not in self.tensors:
             raise ArchError(f"{self.where}: tensor {name!r} is missing; expected shape {shape}")
         tensor = self.tensors[name]
-        if tuple(tensor.shape) != shape:
+        if _without_ones(tensor.shape) != _without_ones(shape):
             raise self.wrong(f"tensor {name!r}", f"shape {shape}", tuple(tensor.shape))
         fit = VECTOR_TYPES if len(shape) == 1 else WEIGHT_TYPES
         if tensor.qtype not in fit:
@@ -216,6 +234,12 @@ def place(name: str) -> tuple[int | None, str]:
     """The block that a tensor is of, None for none, and its name without `blk.N.`"""
     found = re.match(r"blk\.(\d{1,9})\.", name)
     return (None, name) if found is None else (int(found[1]), name[found.end() :])
+
+
+def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape without dimensions of 1 in front of its last."""
+    first = next((i for i, n in enumerate(shape[:-1]) if n != 1), len(shape) - 1)
+    return tuple(shape[max(first, 0) :])
 
 
 def _numbers(value: object) -> tuple[int, ...] | None:

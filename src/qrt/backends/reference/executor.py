@@ -100,9 +100,9 @@ def prepare(
     Raises InputError for an unknown `settings.kv_type`.
     """
     weights = {}
-    for done, name in enumerate(graph.weights):
+    for done, (name, shape) in enumerate(graph.weights.items()):
         progress("dequantize weights", done, len(graph.weights))
-        weights[name] = tensors[name].dequantize().astype(np.float64)
+        weights[name] = tensors[name].dequantize().astype(np.float64).reshape(shape)
     progress("dequantize weights", len(graph.weights), len(graph.weights))
     pages: dict[int, Pages] = {}
     slots: dict[int, NDArray[np.uint8]] = {}

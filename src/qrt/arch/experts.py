@@ -1,0 +1,145 @@
+"""What a file says of its mixture of experts: sizes, routing, and the layers that have one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal, TypeVar
+
+from qrt.arch.hparams import Hparams, Layer
+from qrt.arch.source import Source
+from qrt.graph.ops.route import Gating
+
+GATINGS: dict[int, Gating] = {
+    1: "softmax",
+    2: "sigmoid",
+    3: "softmax_of_chosen",
+    4: "sqrt_softplus",
+}
+"""By the number that `expert_gating_func` has in a file; 0 says nothing."""
+
+T = TypeVar("T")
+
+EXPERT_DIM = "expert_feed_forward_length"
+SHARED_DIM = "expert_shared_feed_forward_length"
+GATING, NORM, SCALE = "expert_gating_func", "expert_weights_norm", "expert_weights_scale"
+FIRST, STEP = "leading_dense_block_count", "interleave_moe_layer_step"
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertRules:
+    """How an architecture's experts differ from those of Mixtral (Jiang et al. 2024)."""
+
+    optional: bool = False
+    """Whether files may have none."""
+    keys: tuple[str, ...] = ()
+    """Of the keys above those that the architecture heeds; others keep their defaults."""
+    gating: Gating | None = "softmax"
+    """Where the file does not say; None: it has to."""
+    renormalize: bool = True
+    """Whether the weights of the chosen are divided by their sum, where the file does not say."""
+    shared: Literal["none", "one", "count"] = "none"
+    """Experts that all rows meet, side by side as one network: as many as `expert_shared_count`."""
+    shared_dim: Literal["none", "dense", "expert"] = "expert"
+    """The width of a shared expert where the file does not say: that of a dense layer, or of the
+    other experts, or there is none."""
+    act: Literal["oai"] | None = None
+    """Activation; None: that of dense layers."""
+    shared_gate: bool = False
+    """Whether each row has a weight for them, the sigmoid of `ffn_gate_inp_shexp`."""
+    needs_bias: bool = False
+    """Whether the bias of the choice, `exp_probs_b`, must be there; otherwise it may be."""
+    weigh_first: bool = False
+    """Whether weights multiply what goes into the experts, not what comes out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Experts:
+    """Sizes and routing of the layers that have experts; `shared_dim` 0: none that all rows meet.
+
+    They are the layers from `first` on whose number, counted from 1, `step` divides.
+    """
+
+    n_experts: int
+    n_used: int
+    ffn_dim: int
+    shared_dim: int
+    gating: Gating
+    renormalize: bool
+    scale: float
+    n_groups: int
+    n_groups_used: int
+    first: int
+    step: int
+
+    def are_in(self, layer: Layer) -> bool:
+        """Whether the layer has experts."""
+        return layer.number >= self.first and (layer.number + 1) % self.step == 0
+
+
+def read_experts(source: Source, hp: Hparams, rules: ExpertRules) -> Experts | None:
+    """Reads and checks the keys; None for a file without experts.
+
+    Raises ArchError naming the key that is wrong.
+    """
+    n_experts = source.count("expert_count", 0)
+    if n_experts == 0 and rules.optional:
+        return None
+    if n_experts == 0:
+        raise source.wrong(source.key("expert_count"), "the number of experts", n_experts)
+    n_used = source.count("expert_used_count")
+    if n_used > n_experts:
+        key = source.key("expert_used_count")
+        raise source.wrong(key, f"at most the number of experts, {n_experts}", n_used)
+
+    def heeded(read: Callable[[str, T], T], key: str, default: T) -> T:
+        return read(key, default) if key in rules.keys else default
+
+    dense_dim = hp.layers[0].ffn_dim
+    by_default = max(1, dense_dim // n_used) if EXPERT_DIM in rules.keys else dense_dim
+    ffn_dim = heeded(source.count, EXPERT_DIM, by_default)
+    shared_dim = {"none": 0, "dense": dense_dim, "expert": ffn_dim}[rules.shared_dim]
+    n_groups, n_groups_used = _read_groups(source, n_experts, n_used)
+    return Experts(
+        n_experts=n_experts,
+        n_used=n_used,
+        ffn_dim=ffn_dim,
+        shared_dim=_n_shared(source, rules) * heeded(source.count, SHARED_DIM, shared_dim),
+        gating=_gating(source, rules, heeded(source.count, GATING, 0)),
+        renormalize=heeded(source.flag, NORM, rules.renormalize),
+        scale=heeded(partial(source.real, zero=1.0), SCALE, 1.0),
+        n_groups=n_groups,
+        n_groups_used=n_groups_used,
+        first=heeded(source.count, FIRST, 0),
+        step=heeded(source.count, STEP, 1),
+    )
+
+
+def _n_shared(source: Source, rules: ExpertRules) -> int:
+    if rules.shared == "count":
+        return source.count("expert_shared_count")
+    return 1 if rules.shared == "one" else 0
+
+
+def _gating(source: Source, rules: ExpertRules, number: int) -> Gating:
+    gating = GATINGS.get(number, rules.gating)
+    if gating is None:
+        raise source.wrong(source.key(GATING), f"a number from 1 to {len(GATINGS)}", number)
+    return gating
+
+
+def _read_groups(source: Source, n_experts: int, n_used: int) -> tuple[int, int]:
+    """How many groups of experts there are, and from how many of them a row may choose."""
+    n_groups = source.count("expert_group_count", 1)
+    if n_groups <= 1:
+        return 1, 1
+    if n_experts % n_groups or n_groups == n_experts:
+        expected = f"a divisor of the {n_experts} experts that leaves several in each group"
+        raise source.wrong(source.key("expert_group_count"), expected, n_groups)
+    n_groups_used = source.count("expert_group_used_count")
+    least = -(-n_used * n_groups // n_experts)
+    if not least <= n_groups_used <= n_groups:
+        expected = f"from {least}, which hold {n_used} experts, to {n_groups}"
+        raise source.wrong(source.key("expert_group_used_count"), expected, n_groups_used)
+    return n_groups, n_groups_used

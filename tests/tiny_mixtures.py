@@ -1,0 +1,207 @@
+"""The entries of tiny_models that are mixtures of experts."""
+
+from __future__ import annotations
+
+from tiny_parts import (
+    LAYER_NORM,
+    LONGROPE,
+    OUTPUT,
+    QKV_BIASES,
+    WIDE,
+    WINDOW,
+    YARN,
+    Tiny,
+    llama3_factors,
+)
+
+MOE = {"expert_count": 8, "expert_used_count": 3}
+EXPERT = {**MOE, "expert_feed_forward_length": 40}
+SHARED = {"expert_shared_feed_forward_length": 48}
+ROUTED = {"expert_gating_func": 2, "expert_weights_norm": True, "expert_weights_scale": 2.5}
+GROUPS = {"expert_group_count": 4, "expert_group_used_count": 2}
+DENSE_FIRST = {"block_count": 3, "leading_dense_block_count": 1}
+CHOICE = ("blk.1.exp_probs_b.bias", "blk.2.exp_probs_b.bias")
+"""The bias of the choice in the layers behind the dense one."""
+LATENT = {
+    **DENSE_FIRST,
+    "attention.head_count_kv": 1,
+    "attention.key_length": 40,
+    "attention.value_length": 32,
+    "attention.key_length_mla": 24,
+    "attention.value_length_mla": 20,
+    "attention.kv_lora_rank": 32,
+    "attention.q_lora_rank": 48,
+    "rope.dimension_count": 8,
+    "expert_shared_count": 2,
+}
+NO_DENSE = ("feed_forward_length",)
+"""Layers of experts alone do not need it."""
+
+MIXTURES: dict[str, Tiny] = {
+    "llama@experts": Tiny({**WIDE, **MOE}, (*QKV_BIASES, "blk.*.ffn_up_exps.scale")),
+    "qwen3moe": Tiny({**WIDE, **EXPERT}, harmless=NO_DENSE),
+    "qwen3moe@width": Tiny({**WIDE, **MOE}, OUTPUT),
+    "qwen3vlmoe": Tiny(
+        {**WIDE, **EXPERT, "rope.dimension_sections": [6, 5, 5, 0]},
+        harmless=("rope.dimension_sections", *NO_DENSE),
+    ),
+    "qwen2moe": Tiny({**EXPERT, **SHARED}, (*QKV_BIASES, *OUTPUT), harmless=NO_DENSE),
+    "qwen2moe@width": Tiny(EXPERT, (*QKV_BIASES, *OUTPUT)),
+    "gpt-oss": Tiny(
+        {**WIDE, **EXPERT, **WINDOW, **YARN}, (*QKV_BIASES, *OUTPUT), harmless=NO_DENSE
+    ),
+    "deepseek": Tiny(
+        {**EXPERT, **DENSE_FIRST, "expert_shared_count": 2, "expert_weights_scale": 1.5}, OUTPUT
+    ),
+    "deepseek2": Tiny(
+        {
+            **EXPERT,
+            **LATENT,
+            **ROUTED,
+            **GROUPS,
+            **YARN,
+            "rope.scaling.yarn_log_multiplier": 0.0707,
+        },
+        (*CHOICE, *OUTPUT),
+    ),
+    "deepseek2@plain": Tiny(  # no multiplier, softmax, merged matrices
+        {
+            **EXPERT,
+            **LATENT,
+            **YARN,
+            "attention.temperature_scale": 0.3,
+            "attention.temperature_length": 8,
+        },
+        ("blk.1.ffn_gate_up_exps.weight", "blk.2.ffn_gate_up_exps.weight"),
+    ),
+    "deepseek2@old": Tiny(  # keys and values of all heads in the cache
+        {
+            **EXPERT,
+            **LATENT,
+            "attention.head_count_kv": 4,
+            "attention.key_length": 24,
+            "attention.value_length": 20,
+            "attention.key_length_mla": None,
+            "attention.value_length_mla": None,
+            "rope.scaling.factor": 2.0,
+        },
+        OUTPUT,
+        harmless=("attention.head_count_kv",),
+    ),
+    "deepseek2@lite": Tiny({**EXPERT, **LATENT, "attention.q_lora_rank": None, "block_count": 27}),
+    "mistral4": Tiny(
+        {
+            **EXPERT,
+            **LATENT,
+            **YARN,
+            "rope.scaling.yarn_log_multiplier": 0.07,
+            "expert_weights_norm": True,
+            "attention.temperature_scale": 0.3,
+            "attention.temperature_length": 8,
+        }
+    ),
+    "olmoe": Tiny(
+        {**MOE, "attention.head_count_kv": 4}, OUTPUT, harmless=("attention.head_count_kv",)
+    ),
+    "granitemoe": Tiny(
+        {
+            **MOE,
+            **SHARED,
+            "embedding_scale": 3.0,
+            "residual_scale": 0.4,
+            "attention.scale": 0.3,
+            "logit_scale": 2.5,
+        }
+    ),
+    "glm4moe": Tiny(
+        {
+            **WIDE,
+            **EXPERT,
+            **DENSE_FIRST,
+            **ROUTED,
+            "expert_gating_func": 1,
+            "expert_shared_count": 1,
+            "rope.dimension_count": 16,
+        },
+        (*QKV_BIASES, "blk.*.attn_q_norm.weight", "blk.*.attn_k_norm.weight"),
+    ),
+    "ernie4_5-moe": Tiny(
+        {**WIDE, **EXPERT, **SHARED, **DENSE_FIRST, "interleave_moe_layer_step": 1},
+        CHOICE,
+        harmless=("interleave_moe_layer_step",),
+    ),
+    "hunyuan-moe": Tiny(
+        {**WIDE, **MOE, **SHARED, "expert_feed_forward_length": 96},
+        harmless=("expert_feed_forward_length",),
+    ),
+    "minimax-m2": Tiny(
+        {
+            **WIDE,
+            **MOE,
+            "expert_feed_forward_length": 96,
+            "expert_gating_func": 2,
+            "rope.dimension_count": 16,
+        },
+        OUTPUT,
+        harmless=("expert_feed_forward_length",),
+    ),
+    "dots1": Tiny(
+        {
+            **EXPERT,
+            **DENSE_FIRST,
+            **ROUTED,
+            "attention.head_count_kv": 4,
+            "expert_shared_count": 2,
+        },
+        (*CHOICE, *OUTPUT),
+        harmless=("attention.head_count_kv",),
+    ),
+    "bailingmoe": Tiny(
+        {**EXPERT, "expert_shared_count": 2, "expert_weights_norm": True}, OUTPUT, harmless=NO_DENSE
+    ),
+    "bailingmoe2": Tiny(
+        {
+            **EXPERT,
+            **SHARED,
+            **DENSE_FIRST,
+            **ROUTED,
+            **GROUPS,
+            "expert_shared_count": 1,
+            "rope.dimension_count": 8,
+        },
+        ("blk.*.attn_qkv.weight", *CHOICE, *OUTPUT),
+    ),
+    "phimoe": Tiny(
+        {**MOE, "rope.scaling.original_context_length": 32, "rope.scaling.attn_factor": 1.2},
+        OUTPUT,
+        LONGROPE,
+        harmless=("rope_factors_short.weight",),
+    ),
+    "llama4": Tiny(
+        {
+            **WIDE,
+            **EXPERT,
+            "expert_used_count": 1,
+            "interleave_moe_layer_step": 2,
+            "block_count": 4,
+        },
+        (),
+        {"rope_freqs.weight": llama3_factors(32, 500.0, 64)},
+    ),
+    "exaone-moe": Tiny(
+        {
+            **WIDE,
+            **EXPERT,
+            **SHARED,
+            **WINDOW,
+            **DENSE_FIRST,
+            **ROUTED,
+            "block_count": 4,
+        },
+        (*CHOICE, "blk.3.exp_probs_b.bias", *OUTPUT),
+    ),
+    "arctic": Tiny(MOE),
+    "dbrx": Tiny(
+        {**MOE, **LAYER_NORM, "attention.clamp_kqv": 1.5}, ("blk.*.attn_qkv.weight", *OUTPUT)
+    ),
+}
