@@ -29,6 +29,8 @@ from oracles import TESTS
 from tiny_models import MODELS, arch_of, metadata_of, tensors_of, write_tiny
 from tiny_parts import TOKENS
 
+from qrt.arch.source import place
+
 Array = NDArray[np.float32]
 PEER = """
 import sys, numpy as np, llama_cpp
@@ -143,6 +145,27 @@ HF: dict[str, Row] = {
         },
         minus_one=True,
     ),
+    "gemma4": Row(
+        "gemma4_text",
+        {
+            "layer_types": [LOCAL, LOCAL, GLOBAL] * 2,
+            "head_dim": 16,
+            "global_head_dim": 32,
+            "num_key_value_heads": 2,
+            "num_global_key_value_heads": 1,
+            "attention_k_eq_v": True,
+            "num_kv_shared_layers": 3,
+            "intermediate_size": 96,
+            "use_double_wide_mlp": True,
+            "hidden_size_per_layer_input": 16,
+            "vocab_size_per_layer_input": 64,
+            "final_logit_softcapping": 3.0,
+            "rope_parameters": {
+                LOCAL: {**ROPE, "rope_theta": 100.0},
+                GLOBAL: {**ROPE, "rope_type": "proportional", "partial_rotary_factor": 0.25},
+            },
+        },
+    ),
     "phi3": Row("phi3"),
     "phi3@long": Row(
         "phi3",
@@ -157,6 +180,21 @@ HF: dict[str, Row] = {
             "original_max_position_embeddings": 256,
             "rope_parameters": {**LONGROPE, "original_max_position_embeddings": 256},
         },
+    ),
+    "mistral3": Row(
+        "ministral3",
+        {
+            "rope_parameters": {
+                **YARN,
+                "original_max_position_embeddings": 16,
+                "beta_fast": 0.8,
+                "beta_slow": 0.1,
+                "mscale": 1.0,
+                "mscale_all_dim": 0.5,
+                "llama_4_scaling_beta": 0.3,
+            }
+        },
+        permuted=True,
     ),
     "glm4": Row(
         "glm4",
@@ -177,8 +215,14 @@ HF: dict[str, Row] = {
     "cohere2": Row("cohere2", {"logit_scale": 0.25, "layer_types": [LOCAL] * 3 + [GLOBAL]}),
     "olmo": Row("olmo", {"clip_qkv": 1.5}, permuted=True),
     "olmo2": Row("olmo2"),
-    "olmo2@windows": Row("olmo3", {"layer_types": [LOCAL] * 3 + [GLOBAL], "rope_parameters": YARN}),
-    "exaone4": Row("exaone4", {"rope_parameters": LLAMA3}),
+    "olmo2@windows": Row(
+        "olmo3",
+        {
+            "layer_types": [LOCAL] * 3 + [GLOBAL],
+            "rope_parameters": {LOCAL: ROPE, GLOBAL: YARN},
+        },
+    ),
+    "exaone4": Row("exaone4", {"rope_parameters": LLAMA3, "layer_types": [GLOBAL] * 2}),
     "exaone4@64": Row("exaone4", {"layer_types": ([LOCAL] * 3 + [GLOBAL]) * 16}),
     "seed_oss": Row("seed_oss", {"attention_bias": True, "attention_out_bias": False}),
     "ernie4_5": Row("ernie4_5"),
@@ -227,9 +271,10 @@ def hf_logits(name: str, row: Row) -> Array:
     tensors = {key: t.dequantize() for key, t in tensors_of(name).items()}
     left = {key for key in tensors if not key.endswith(".scale")}
     with torch.no_grad():
-        for theirs, parameter in model.named_parameters():
+        for theirs, parameter in [*model.named_parameters(), *model.named_buffers()]:
             ours = file_name(theirs, row, names)
-            if ours == "output.weight" and ours not in tensors:
+            is_buffer = not isinstance(parameter, torch.nn.Parameter)
+            if ours not in tensors and (is_buffer or ours == "output.weight"):
                 continue
             left -= {ours, re.sub("attn_[qkv].weight", "attn_qkv.weight", ours)}
             value = hf_value(ours, own_value(ours, tensors, config), row, config)
@@ -244,7 +289,9 @@ def file_name(theirs: str, row: Row, names: object) -> str:
     for part, ours in row.renamed.items():
         theirs = theirs.replace(part, ours)
     found = names.get_name(theirs, try_suffixes=(".weight", ".bias"))  # type: ignore[attr-defined]
-    return found or theirs
+    if found is None:
+        return theirs
+    return found if found.endswith((".weight", ".bias")) else f"{found}.weight"
 
 
 def own_value(name: str, tensors: Mapping[str, Array], config: object) -> Array:
@@ -261,7 +308,7 @@ def own_value(name: str, tensors: Mapping[str, Array], config: object) -> Array:
 
 def hf_value(name: str, value: Array, row: Row, config: object) -> Array:
     """A tensor of the file as transformers has it."""
-    stem = name.split(".", 2)[-1].rsplit(".", 1)[0]
+    stem = place(name)[1].rsplit(".", 1)[0]
     if row.minus_one and stem.endswith("norm"):
         return value - 1.0
     heads = {"attn_q": "num_attention_heads", "attn_k": "num_key_value_heads"}
