@@ -203,11 +203,13 @@ class RandomBlock:
     """How random bytes become a block of sane values.
 
     `scales` lists (byte offset of an f16 field, its multiple of the scale); the multiple of a
-    minimum or an offset makes the mean zero. `file_type` is the value of `general.file_type`.
+    minimum or an offset makes the mean zero. `fixed` are scales of other kinds: (byte offset, bytes)
+    that make the deviation about WEIGHT_STD. `file_type` is the value of `general.file_type`.
     """
 
     file_type: int
-    scales: tuple[tuple[int, float], ...]
+    scales: tuple[tuple[int, float], ...] = ()
+    fixed: tuple[int, bytes] = (0, b"")
 
 
 BLOCKS = {
@@ -223,6 +225,19 @@ BLOCKS = {
     "Q6_K": RandomBlock(18, ((208, 1.0),)),
     "IQ4_NL": RandomBlock(25, ((0, 1.0),)),
     "IQ4_XS": RandomBlock(30, ((0, 1.0),)),
+    "MXFP4": RandomBlock(38, fixed=(0, b"\x78")),
+    "NVFP4": RandomBlock(39, fixed=(0, b"\x03\x04\x02\x03")),
+    "IQ3_S": RandomBlock(26, ((0, 1.0),)),
+    "IQ3_XXS": RandomBlock(23, ((0, 1.0),)),
+    "IQ2_S": RandomBlock(28, ((0, 1.0),)),
+    "IQ2_XS": RandomBlock(20, ((0, 1.0),)),
+    "IQ2_XXS": RandomBlock(19, ((0, 1.0),)),
+    "IQ1_M": RandomBlock(31, fixed=(48, bytes.fromhex("ff4fff0fff8fff1f"))),
+    "IQ1_S": RandomBlock(24, ((0, 1.0),)),
+    "TQ2_0": RandomBlock(37, ((64, 1.0),)),
+    "TQ1_0": RandomBlock(36, ((52, 1.0),)),
+    "Q2_0": RandomBlock(41, ((0, 1.0),)),
+    "Q1_0": RandomBlock(40, ((0, 1.0),)),
 }
 FLOAT_FILE_TYPES = {"F32": 0, "F16": 1, "BF16": 32}
 
@@ -239,9 +254,12 @@ def random_pool(qtype: QType, rng: np.random.Generator) -> np.ndarray:
             return (values.view(np.uint32) >> 16).astype("<u2").view(np.uint8)
         return values.astype("<f2" if qtype.name == "F16" else "<f4").view(np.uint8)
     pool = rng.integers(0, 256, size=(n_blocks, qtype.block_bytes), dtype=np.uint8)
-    set_scales(pool, BLOCKS[qtype.name], 1.0)
+    block = BLOCKS[qtype.name]
+    at, scales = block.fixed
+    pool[:, at : at + len(scales)] = np.frombuffer(scales, np.uint8)
+    set_scales(pool, block, 1.0)
     unit_std = float(qtype.dequantize(pool[:4096]).std())
-    set_scales(pool, BLOCKS[qtype.name], WEIGHT_STD / unit_std)
+    set_scales(pool, block, WEIGHT_STD / unit_std)
     return pool
 
 

@@ -46,7 +46,8 @@ DOTS = (
 )
 SOME = (  # every row of the instruction table
     *(*DOTS, "glu", "embed.F16", "store_kv.f16.f16", "attention.f16.f16.1"),
-    *("matmul.IQ4_NL.1", "matmul.F16.1", "hand_over.bf16", "matmul_amx.Q4_0"),
+    *("matmul.IQ4_NL.1", "matmul.IQ2_XXS.1", "matmul.F16.1", "hand_over.bf16"),
+    "matmul_amx.Q4_0",
 )
 EXPERT_TYPES = ("F32", "Q8_0", "Q4_K")
 EXPERT_TILES = (1, 2, 4)

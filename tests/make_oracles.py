@@ -1,4 +1,4 @@
-"""Remakes tests/data/quant with llama-cpp-python: `python tests/make_oracles.py`.
+"""Remakes tests/data/quant with llama-cpp-python: `python tests/make_oracles.py [TYPE...]`.
 
 logits: llama.cpp on the dequantized weights in F32 with an F32 cache. peer_nmse: the error of
 llama.cpp on the file as it is. Both with one thread and without flash attention.
@@ -6,6 +6,7 @@ llama.cpp on the file as it is. Both with one thread and without flash attention
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def dequantized(path: Path, target: Path) -> Path:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        for name in MODEL_TYPES:
+        for name in sys.argv[1:] or MODEL_TYPES:
             path = data_folder() / "quant" / f"llama-{name}.gguf"
             plain = dequantized(path, Path(folder) / "plain.gguf")
             exact = peer_logits(plain, llama_cpp.GGML_TYPE_F32)

@@ -21,6 +21,7 @@ from qrt.formats.fields import Metadata
 from qrt.formats.gguf import open_gguf
 from qrt.formats.qtype import QType
 from qrt.formats.quants import QTYPES
+from qrt.formats.quants.nvfp4 import ue4m3
 from qrt.formats.writer import write_gguf
 
 TESTS = Path(__file__).parent
@@ -37,6 +38,19 @@ HALVES = {  # of a block: where the scale stands, and the scale of the mins over
     "Q6_K": {208: 1.0},
     "IQ4_NL": {0: 1.0},
     "IQ4_XS": {0: 1.0},
+    "MXFP4": {},
+    "NVFP4": {},
+    "TQ2_0": {64: 1.0},
+    "TQ1_0": {52: 1.0},
+    "Q2_0": {0: 1.0},
+    "Q1_0": {0: 1.0},
+    "IQ3_S": {0: 1.0},
+    "IQ3_XXS": {0: 1.0},
+    "IQ2_S": {0: 1.0},
+    "IQ2_XS": {0: 1.0},
+    "IQ2_XXS": {0: 1.0},
+    "IQ1_S": {0: 1.0},
+    "IQ1_M": {},
 }
 MODEL_TYPES = ("F32", "F16", "BF16", *HALVES)
 DIM, FFN_DIM, N_HEADS, N_KV_HEADS, HEAD_DIM, N_VOCAB = 256, 512, 8, 2, 32, 128
@@ -66,10 +80,34 @@ def random_weights(qtype: QType, n: int, deviation: float, seed: int) -> NDArray
         for at, ratio in HALVES[qtype.name].items():
             halves = (scale * ratio * jitter).astype("<f2")
             blocks[:, at : at + 2] = halves[:, None].view(np.uint8)
+        if qtype.name in OTHER_SCALES:
+            OTHER_SCALES[qtype.name](blocks, scale * jitter)
 
     set_scales(1.0)
     set_scales(deviation / float(qtype.dequantize(blocks[:4096]).std()))
     return blocks
+
+
+def set_e8m0(blocks: NDArray[np.uint8], scales: NDArray[np.float64]) -> None:
+    """The nearest powers of two."""
+    blocks[:, 0] = np.rint(np.log2(np.abs(scales))).astype(np.int64) + 128
+
+
+def set_ue4m3(blocks: NDArray[np.uint8], scales: NDArray[np.float64]) -> None:
+    """The nearest numbers not above 1, 1/2, 1/4 and 1/8 of them."""
+    numbers = ue4m3(np.arange(127, dtype=np.uint8))
+    wanted = np.abs(scales)[:, None] / [1, 2, 4, 8]
+    blocks[:, :4] = np.searchsorted(numbers, wanted, side="right") - 1
+
+
+def set_quartered(blocks: NDArray[np.uint8], scales: NDArray[np.float64]) -> None:
+    """float16, four bits each at the top of four u16."""
+    bits = scales.astype("<f2").view("<u2")[:, None] >> np.arange(0, 16, 4, dtype="<u2") << 12
+    words = blocks[:, 48:].view("<u2")
+    words[:] = words & 0x0FFF | bits
+
+
+OTHER_SCALES = {"MXFP4": set_e8m0, "NVFP4": set_ue4m3, "IQ1_M": set_quartered}
 
 
 def to_float_bytes(name: str, values: NDArray[np.float32]) -> NDArray[np.uint8]:

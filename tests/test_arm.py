@@ -39,6 +39,7 @@ WANTED = {
         "matmul.F16.1": (FMLA, FROM_HALF, PREFETCH),
         "matmul.Q4_K.1": (SDOT, FROM_HALF, FMLA, PREFETCH),
         "matmul.IQ4_XS.1": (SDOT, TBL),
+        "matmul.IQ2_XXS.1": (SDOT, TBL),
         "matmul.Q8_0.1": (SDOT,),
         "matmul.Q8_0.4": (SDOT,),
     },

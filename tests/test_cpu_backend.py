@@ -144,6 +144,13 @@ def test_ops_after_the_choice_of_rows() -> None:
             assert nmse(step(model, rows), step(exact, rows)) <= 1e-10
 
 
+def test_a_type_without_kernels_is_an_error() -> None:
+    graph, tensors = chain(1)
+    changed = {**tensors, "weight": replace(tensors["weight"], qtype=QTYPES["I8"])}
+    with pytest.raises(BackendError, match=r"tensor 'weight': .*MXFP4.*, got I8; "):
+        prepare(cpu, (graph, changed), capacities=())
+
+
 @pytest.fixture
 def slow() -> Iterator[Executor]:
     """A model whose prefill of 512 rows takes about a second, in a thousand ops."""

@@ -169,7 +169,10 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "TENSORS_NO_DIMS": ({"tensors": [Info("t", ())]}, "has 0 dimensions"),
     "TENSORS_PART_BLOCK": ({"tensors": [Info("t", (33,), 2, 18)]}, "not whole Q4_0 blocks of 32"),
-    "TENSORS_LATER_TYPE": ({"tensors": [Info("t", (256,), 21)]}, "type IQ3_S is not supported yet"),
+    "TENSORS_TYPE_OF_ACTIVATIONS": (
+        {"tensors": [Info("t", (256,), 15)]},
+        "type Q8_K is not supported",
+    ),
     "TENSORS_OVERLAP": ({"tensors": [Info("a"), Info("b", offset=128)]}, "overlaps that of 'a'"),
     "TENSORS_BEYOND": ({"tensors": [Info("a", offset=2**63)]}, "is not all in the file"),
 }

@@ -92,8 +92,9 @@ def test_matmul_against_unquantized_activations(lab: Lab, qtype: str) -> None:
 
 
 def check_tier(lab: Lab, qtype: str, tiling: Tiling) -> None:
+    n_in = max(96, 2 * QTYPES[qtype].block_size)
     for seed, n_tokens in enumerate((1, 5, 33)):
-        check_matmul(lab, qtype, (tiling,), 67, activations("mixed", n_tokens, 96, seed), seed)
+        check_matmul(lab, qtype, (tiling,), 67, activations("mixed", n_tokens, n_in, seed), seed)
 
 
 @pytest.mark.parametrize(("qtype", "tiling"), [("Q4_0", MANY), ("Q8_0", ONE)])
@@ -101,7 +102,7 @@ def test_dot_products_of_every_tier(any_lab: Lab, qtype: str, tiling: Tiling) ->
     check_tier(any_lab, qtype, tiling)
 
 
-@pytest.mark.parametrize("qtype", ["IQ4_NL", "F16"])
+@pytest.mark.parametrize("qtype", ["IQ4_NL", "IQ2_XXS", "F16"])
 def test_lookups_and_floats_of_every_tier(main_lab: Lab, qtype: str) -> None:
     check_tier(main_lab, qtype, ONE)
 
@@ -157,6 +158,22 @@ def test_hand_over_of_tiny_values_is_zero(any_lab: Lab) -> None:
     np.testing.assert_array_equal(quants[:, 0], [0, 0, 0, 127])
 
 
+SIGNS = [8 * (e % 4) + e // 8 + 4 * (e // 4 % 2) for e in range(32)]
+SHORT_SIGNS = [*(SIGNS[e] for e in range(32) if e % 8 < 7), 28, 29, 30, 31]
+ORDERS = {  # where each bit of a unit goes
+    "sort": [8 * (e % 4) + e // 4 for e in range(32)],
+    "quarters": [8 * (e // 2 % 4) + 2 * (e // 8) + e % 2 for e in range(32)],
+    "signs": SIGNS,
+    ("short signs", 4): SHORT_SIGNS,
+    ("short signs", 8): [*range(32), *(32 + at for at in SHORT_SIGNS)],
+    "points": [
+        at
+        for i in range(0, 32, 8)
+        for at in (*range(i, i + 8), 60 + i // 8, *(32 + SIGNS[i + e] for e in range(7)))
+    ],
+}
+
+
 def unpacked(panels: NDArray[np.uint8], qtype: str, n_rows: int) -> NDArray[np.uint8]:
     """Blocks (n_rows, n_blocks, block_bytes) from panels, written apart from the kernel."""
     fmt = PANEL_FORMATS[qtype]
@@ -165,12 +182,15 @@ def unpacked(panels: NDArray[np.uint8], qtype: str, n_rows: int) -> NDArray[np.u
     at = 0
     for field in fmt.fields:
         for i in range(field.count):
-            units = panels[:, at : at + 16 * field.unit].reshape(-1, 16, field.unit)
+            units = panels[:, at : at + 16 * field.unit]
+            part = min(field.unit, 4)
+            units = units.reshape(len(panels), -1, 16, part).swapaxes(1, 2)
+            units = units.reshape(len(panels), 16, field.unit)
             if field.change == "flip":
                 units = units ^ 0x80
-            elif field.change == "sort":
+            elif field.change != "none":
+                order = ORDERS.get(field.change) or ORDERS[field.change, field.unit]
                 bits = np.unpackbits(units, axis=2, bitorder="little")
-                order = [8 * (e % 4) + e // 4 for e in range(32)]
                 units = np.packbits(bits[..., order], axis=2, bitorder="little")
             start = field.offset + i * field.unit
             blocks[:, :, start : start + field.unit] = units

@@ -22,6 +22,7 @@ from qrt.formats.quants import (
     WEIGHT_TYPES,
     why_not,
 )
+from qrt.formats.quants.grids import LEVELS, grid
 
 SCALE_BYTES = {  # where the f16 scales of a block stand
     "Q4_0": (0,),
@@ -36,9 +37,20 @@ SCALE_BYTES = {  # where the f16 scales of a block stand
     "Q6_K": (208,),
     "IQ4_NL": (0,),
     "IQ4_XS": (0,),
+    "IQ3_S": (0,),
+    "IQ3_XXS": (0,),
+    "IQ2_S": (0,),
+    "IQ2_XS": (0,),
+    "IQ2_XXS": (0,),
+    "IQ1_S": (0,),
+    "TQ2_0": (64,),
+    "TQ1_0": (52,),
+    "Q2_0": (0,),
+    "Q1_0": (0,),
 }
 SCALES = np.array([0, -0.0, 1, -1, 6e-8, -5e-6, 6.1e-5, 0.0123, -3.7, 999, 65504, -65504], "<f2")
-by_name = pytest.mark.parametrize("qtype", WEIGHT_TYPES, ids=lambda t: t.name)
+UNKNOWN_TO_PEER = ("Q1_0", "Q2_0")
+KNOWN = [t for t in WEIGHT_TYPES if t.name not in UNKNOWN_TO_PEER]
 
 
 def random_blocks(qtype: QType, n: int) -> NDArray[np.uint8]:
@@ -48,8 +60,10 @@ def random_blocks(qtype: QType, n: int) -> NDArray[np.uint8]:
     for at in SCALE_BYTES.get(qtype.name, ()):
         scales = np.where(rng.random(n) < 0.5, rng.choice(SCALES, n), rng.normal(size=n) / 100)
         blocks[:, at : at + 2] = scales.astype("<f2")[:, None].view(np.uint8)
-    if qtype.name in ("F32", "F16", "BF16"):
+    if qtype.name in ("F32", "F16", "BF16", "IQ1_M"):
         blocks[:, -1] &= 0xBF  # no infinities and NaNs
+    if qtype.name == "MXFP4":
+        blocks[:, 0] %= 252  # 12 * 2**123 is finite
     return blocks
 
 
@@ -62,7 +76,7 @@ def assert_same_bits(got: NDArray[np.float32], want: NDArray[np.float32]) -> Non
     np.testing.assert_array_equal(got.ravel().view(np.uint32), want.ravel().view(np.uint32))
 
 
-@by_name
+@pytest.mark.parametrize("qtype", KNOWN, ids=lambda t: t.name)
 def test_dequantize_random_blocks(qtype: QType) -> None:
     blocks = random_blocks(qtype, 1536)
     tensor = QTensor("t", qtype, (3, 512 * qtype.block_size), blocks.reshape(-1))
@@ -72,7 +86,7 @@ def test_dequantize_random_blocks(qtype: QType) -> None:
     assert_same_bits(got, peer.dequantize(blocks, peer_type(qtype)))
 
 
-@pytest.mark.parametrize("name", [t.name for t in WEIGHT_TYPES if t.name != "F16"])
+@pytest.mark.parametrize("name", [t.name for t in KNOWN if t.name != "F16"])
 def test_dequantize_model(data: Path, name: str) -> None:
     path = data / "quant" / f"llama-{name}.gguf"
     reader = gguf.GGUFReader(path)
@@ -83,6 +97,29 @@ def test_dequantize_model(data: Path, name: str) -> None:
             ours = file.tensors[theirs.name]
             assert ours.shape == tuple(reversed(theirs.shape.tolist()))
             assert_same_bits(ours.dequantize(), peer.dequantize(theirs.data, theirs.tensor_type))
+
+
+@pytest.mark.parametrize(
+    ("name", "packed", "levels"),
+    [("Q1_0", 0b10110001, [1, -1, -1, -1, 1, 1, -1, 1]), ("Q2_0", 0b11100100, [-1, 0, 1, 2])],
+)
+def test_dequantize_worked_blocks(name: str, packed: int, levels: list[int]) -> None:
+    """As ggml-quants.c has it: the lowest bits of a byte come first, bytes follow each other."""
+    qtype = QTYPES[name]
+    blocks = np.full((2, 18), packed, np.uint8)
+    blocks[:, :2] = np.array([[0.5], [-3]], "<f2").view(np.uint8)
+    blocks[1, 3] = 0
+    want = np.tile(np.float32(levels), (2, 16)) * np.float32([[0.5], [-3]])
+    want[1, len(levels) : 2 * len(levels)] = 3
+    assert_same_bits(qtype.dequantize(blocks), want)
+
+
+@pytest.mark.parametrize("name", LEVELS)
+def test_grids_are_those_of_the_peer(name: str) -> None:
+    """models/grids.py makes them."""
+    theirs = peer._type_traits[gguf.GGMLQuantizationType["IQ1_S" if name == "IQ1" else name]]
+    theirs.init_grid()
+    np.testing.assert_array_equal(grid(name), theirs.grid.reshape(theirs.grid_shape))
 
 
 @pytest.mark.parametrize("qtype", [t for t in WEIGHT_TYPES if t.quantize], ids=lambda t: t.name)
@@ -111,7 +148,7 @@ def test_quantize_tiny_values(name: str) -> None:
     assert not qtype.dequantize(qtype.quantize(values)).any()
 
 
-@pytest.mark.parametrize("name", [t.name for t in WEIGHT_TYPES if t.block_size > 1])
+@pytest.mark.parametrize("name", SCALE_BYTES)
 def test_bad_scales_stay_in_their_block(name: str) -> None:
     """Infinite and NaN scales give no warning and spoil no other block."""
     qtype = QTYPES[name]
@@ -129,6 +166,7 @@ def test_bad_scales_stay_in_their_block(name: str) -> None:
 def test_registry_agrees_with_the_peer() -> None:
     sizes = {int(t): (t.name, *s) for t, s in gguf.GGML_QUANT_SIZES.items()}
     sizes[9] = ("Q8_1", 32, 36)  # two f16 and 32 bytes; gguf-py keeps an older 40
+    sizes[42] = ("Q2_0", 64, 18)  # gguf-py does not know it yet
     for t in WEIGHT_TYPES + RAW_TYPES:
         assert (t.name, t.block_size, t.block_bytes) == sizes.pop(t.id)
         assert QTYPES[t.name] is QTYPE_BY_ID[t.id] is t
@@ -146,7 +184,7 @@ def test_raw_types() -> None:
 
 @pytest.mark.parametrize(
     ("type_id", "text"),
-    [(21, "IQ3_S is not supported yet"), (4, "Q4_2 was removed"), (77, "type 77 is unknown")],
+    [(15, "Q8_K is not supported"), (4, "Q4_2 was removed"), (77, "type 77 is unknown")],
 )
 def test_why_not(type_id: int, text: str) -> None:
     assert text in why_not(type_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qrt.kernels.blocks import VISITS
+from qrt.kernels.blocks import visit_of
 from qrt.kernels.blocks.parts import fetch_nothing
 from qrt.kernels.intrinsics import (
     lane,
@@ -14,14 +14,11 @@ from qrt.kernels.intrinsics import (
     load_f32x16,
     load_i32,
     load_i64,
-    load_u8,
     store_f32,
-    store_i32,
-    store_u8,
 )
 from qrt.kernels.jit import inline
 from qrt.kernels.layout import EMBED, SCRATCH, STEP
-from qrt.kernels.pack import changed
+from qrt.kernels.pack import put
 from qrt.kernels.panels import PANEL_FORMATS, PanelFormat
 
 
@@ -47,7 +44,7 @@ def _quantized_row(fmt: PanelFormat) -> Any:
             out += 4
         return out
 
-    visit = VISITS[fmt.qtype](write, fetch_nothing)
+    visit = visit_of(fmt.qtype)(write, fetch_nothing)
 
     @inline
     def block(out, p, row):
@@ -77,11 +74,7 @@ def _copy_to_lane_0(fmt: PanelFormat) -> Any:
     def copy(block, panel):
         for offset, count, unit, change in fields:
             for at in range(block + offset, block + offset + count * unit, unit):
-                if unit == 2:
-                    store_u8(panel, load_u8(at))
-                    store_u8(panel + 1, load_u8(at + 1))
-                else:
-                    store_i32(panel, changed(load_i32(at), change))
+                put(at, panel, unit, change, True)
                 panel += 16 * unit
 
     return copy

@@ -29,6 +29,32 @@ def _lookup_plain(builder: ir.IRBuilder, table: ir.Value, index: ir.Value) -> ir
     return result
 
 
+def _gather_plain(builder: ir.IRBuilder, table: ir.Value, index: ir.Value) -> ir.Value:
+    """table[index] lane by lane."""
+    found = ir.Constant(index.type, ir.Undefined)
+    for i in range(index.type.count):
+        at = builder.gep(table, [I32(0), builder.extract_element(index, I32(i))])
+        found = builder.insert_element(found, builder.load(at), I32(i))
+    return found
+
+
+def _gather_by(name: str, lanes: int, mask: ir.Type, scale: ir.Type) -> Emitter:
+    """table[index] by an instruction for `lanes` of them."""
+    words, bytes_at = vector(I32, lanes), I8.as_pointer()
+    declared = ir.FunctionType(words, [words, bytes_at, words, mask, scale])
+
+    def emit_gather(builder: ir.IRBuilder, table: ir.Value, index: ir.Value) -> ir.Value:
+        fn = cgutils.get_or_insert_function(builder.module, declared, name)
+        base, none = builder.bitcast(table, bytes_at), ir.Constant(words, [0] * lanes)
+        every = ir.Constant(mask, [-1] * lanes)
+        parts = (lanes_of(builder, index, i, lanes) for i in range(0, index.type.count, lanes))
+        return join(
+            builder, [builder.call(fn, [none, base, part, every, scale(4)]) for part in parts]
+        )
+
+    return emit_gather
+
+
 def _fma_plain(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
     return builder.fadd(builder.fmul(a, b), c)
 
@@ -110,6 +136,14 @@ INSTRUCTIONS: dict[str, dict[str, Emitter]] = {
         "avx2": Intrinsic("llvm.x86.avx2.pshuf.b", 8, bytewise=True),
         "avx512vnni": Intrinsic("llvm.x86.avx512.pshuf.b.512", 16, bytewise=True),
         "neon_dotprod": Intrinsic("llvm.aarch64.neon.tbl1.v16i8", 4, bytewise=True),
+    },
+    # table[index] for words of a table in memory
+    "gather": {
+        "generic": _gather_plain,
+        "avx2": _gather_by("llvm.x86.avx2.gather.d.d.256", 8, vector(I32, 8), I8),
+        "avx512vnni": _gather_by(
+            "llvm.x86.avx512.mask.gather.dpi.512", 16, vector(ir.IntType(1), 16), I32
+        ),
     },
     "fma": {
         "generic": _fma_plain,

@@ -5,6 +5,7 @@ An address is an int64. Loads and stores are unaligned. `load_*` reads one value
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -70,6 +71,7 @@ load_i32 = _reader(types.int64, lambda b, a: b.sext(_read(b, a, I32), I64))
 load_u8 = _reader(types.int64, lambda b, a: b.zext(_read(b, a, I8), I64))
 load_f32 = _reader(types.float32, lambda b, a: _read(b, a, F32))
 load_i32x16 = _reads_i32(16)
+load_i32x32 = _reads_i32(32)
 load_i32x64 = _reads_i32(64)
 load_i32x128 = _reads_i32(128)
 load_f32x16 = _reader(F32x16, lambda b, a: _read(b, a, vector(F32, LANES)))
@@ -183,6 +185,12 @@ _smaller = _lanewise(lambda b, x, y: b.select(b.fcmp_ordered("<", x, y), x, y))
 _multiply_add = _lanewise(lambda b, x, y, z: emit("fma", b, x, y, z))
 
 
+half_f32 = _elementwise(
+    "f32", lambda b, v: emit("f16_to_f32", b, b.trunc(v, vector(I16, v.type.count)))
+)
+"""The lower half of each lane as a float16."""
+
+
 @intrinsic
 def vmax(typingctx: Any, a: Any, b: Any) -> Any:
     """The larger of each pair of lanes."""
@@ -238,6 +246,27 @@ def lookup(table: tuple[int, ...]) -> Any:
             repeated = ir.Constant(vector(I8, n), [table[i % 16] for i in range(n)])
             found = emit("lookup16", builder, repeated, builder.bitcast(args[0], vector(I8, n)))
             return builder.bitcast(found, index.llvm)
+
+        return index(index), codegen
+
+    return replace
+
+
+def gather(name: str, table: Sequence[int]) -> Any:
+    """An intrinsic that replaces every lane i of an i32 vector by table[i].
+
+    The table lies in the kernel's object, once under its name.
+    """
+
+    @intrinsic
+    def replace(typingctx: Any, index: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            words = ir.Constant(ir.ArrayType(I32, len(table)), list(table))
+            kept = builder.module.globals.get(name)
+            if kept is None:
+                kept = cgutils.global_constant(builder.module, name, words)
+                kept.align = 64
+            return emit("gather", builder, kept, args[0])
 
         return index(index), codegen
 

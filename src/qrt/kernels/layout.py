@@ -161,8 +161,7 @@ GUARDED = record("Guarded", "start end damaged")
 """Whole pages of a mapped file. damaged: set to 1 where one was missing; all read as zeros then."""
 PACK = record("Pack", "source target n_rows row_bytes n_blocks block_bytes fields n_fields")
 PACK_FIELD = record("PackField", "offset count unit change")
-"""`count` units of 2 or 4 bytes at `offset` of a block; change: 0 none, 1 flip the top bits of
-bytes, 2 sort 32 bits so that bit 8 b + g is element 4 g + b."""
+"""`count` units of 1, 2, 4 or 8 bytes at `offset` of a block; change: a place in CHANGES."""
 
 TAPE = record("Tape", "kernel args barrier")
 TEAM = record(

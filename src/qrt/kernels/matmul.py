@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qrt.kernels.blocks import VISITS
+from qrt.kernels.blocks import visit_of
 from qrt.kernels.blocks.parts import AHEAD, fetch
 from qrt.kernels.dots import dot
 from qrt.kernels.intrinsics import (
@@ -95,7 +95,7 @@ def update_for(fmt: PanelFormat, tile: int, lanes: int = LANES) -> Any:
 
 def quantized_block(fmt: PanelFormat, tile: int, fetch: Any) -> Any:
     """block(acc, p, x): acc + one block of 16 weight rows at p times a tile of lines at x."""
-    visit = VISITS[fmt.qtype](update_for(fmt, tile), fetch)
+    visit = visit_of(fmt.qtype)(update_for(fmt, tile), fetch)
 
     @inline
     def block(acc, p, x):

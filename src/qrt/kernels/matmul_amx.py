@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qrt.kernels.blocks import VISITS
+from qrt.kernels.blocks import visit_of
 from qrt.kernels.blocks.parts import fetch
 from qrt.kernels.intrinsics import fma, load_f32, load_f32x16, load_i64, store, to_f32
 from qrt.kernels.jit import inline
@@ -75,7 +75,7 @@ def _widened(fmt: PanelFormat) -> Any:
         widen(upper_half(codes), last, offset(last, mins, 1), out + TILE_BYTES // 2)
         return state
 
-    visit = VISITS[fmt.qtype](update, fetch)
+    visit = visit_of(fmt.qtype)(update, fetch)
 
     @inline
     def panel(p, n_in, out):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qrt.kernels.blocks import VISITS
+from qrt.kernels.blocks import visit_of
 from qrt.kernels.blocks.parts import fetch_nothing
 from qrt.kernels.intrinsics import load_f32x16, load_wide, scatter, store, zeros
 from qrt.kernels.jit import inline
@@ -50,7 +50,7 @@ def _unpack(fmt: PanelFormat, n_panels: int) -> Any:
             store(target + first_min + vector, mins[1])
         return target + part
 
-    visit = VISITS[fmt.qtype](keep, fetch_nothing)
+    visit = visit_of(fmt.qtype)(keep, fetch_nothing)
 
     @inline
     def unpack(target, p, n_blocks):

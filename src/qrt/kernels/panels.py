@@ -1,23 +1,29 @@
 """How each block format lies in a panel of 16 rows. Plain data, no numba.
 
 A panel holds its rows' blocks side by side: every field of a block is taken 16 rows at a time, as
-halves (16 x 2 bytes) or words (16 x 4 bytes), so a packed panel has exactly the bytes of its rows
-in the file. Four bytes of codes are four consecutive k of one row.
+bytes, halves (16 x 2 bytes) or words (16 x 4 bytes), so a packed panel has exactly the bytes of its
+rows in the file. Four bytes of codes are four consecutive k of one row; where a file has them
+otherwise, bits change places within a word as it is packed.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from qrt.kernels.layout import PACK_FIELD, fill
 
-Change = Literal["none", "flip", "sort"]
+Change = Literal["none", "flip", "sort", "quarters", "signs", "short signs", "points"]
+CHANGES: tuple[Change, ...] = get_args(Change)
+"""What may happen to the bits of a unit as it is packed; `pack` says what each does."""
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """Bytes of a block that are moved together: `count` units of `unit` bytes from `offset`."""
+    """Bytes of a block that are moved together: `count` units of `unit` bytes from `offset`.
+
+    A unit of 8 bytes is two words, which lie in the panel one after the other.
+    """
 
     offset: int
     count: int
@@ -49,7 +55,6 @@ class PanelFormat:
 
     def table(self, n_in: int) -> list[int]:
         """The fields as PACK_FIELD records; a row of `n_in` plain numbers counts as one block."""
-        changes = {"none": 0, "flip": 1, "sort": 2}
         return [
             number
             for f in self.fields
@@ -59,7 +64,7 @@ class PanelFormat:
                     "offset": f.offset,
                     "count": f.count if self.quantized else n_in,
                     "unit": f.unit,
-                    "change": changes[f.change],
+                    "change": CHANGES.index(f.change),
                 },
             )
         ]
@@ -113,5 +118,40 @@ PANEL_FORMATS: dict[str, PanelFormat] = {
         PanelFormat(
             "IQ4_XS", 256, 136, (_half(0), _half(2), Field(4, 1), Field(8, 32)), bits=8, zero=128
         ),
+        PanelFormat("MXFP4", 32, 17, (Field(0, 1, unit=1), Field(1, 4)), bits=5, zero=12),
+        PanelFormat("NVFP4", 64, 36, (Field(0, 1), Field(4, 8)), bits=5, zero=12, scales=2),
+        PanelFormat(
+            "IQ3_S", 256, 110,
+            (_half(0), Field(106, 1), Field(66, 2), Field(74, 8, change="signs"), Field(2, 16)),
+            bits=5, zero=15,
+        ),
+        PanelFormat(
+            "IQ3_XXS", 256, 98, (_half(0), Field(66, 8, change="short signs"), Field(2, 16)),
+            bits=7, zero=62,
+        ),
+        PanelFormat(
+            "IQ2_S", 256, 82,
+            (_half(0), Field(74, 2), Field(66, 2), Field(34, 8, change="signs"), Field(2, 8)),
+            bits=7, zero=43, scales=2,
+        ),
+        PanelFormat(
+            "IQ2_XS", 256, 74, (_half(0), Field(66, 2), Field(2, 8, unit=8, change="points")),
+            bits=7, zero=43, scales=2,
+        ),
+        PanelFormat(
+            "IQ2_XXS", 256, 66, (_half(0), Field(2, 8, unit=8, change="short signs")),
+            bits=7, zero=43,
+        ),
+        PanelFormat(
+            "IQ1_M", 256, 56, (Field(48, 2), Field(32, 4), Field(0, 8)), bits=5, zero=9, scales=2
+        ),
+        PanelFormat(
+            "IQ1_S", 256, 50, (_half(0), Field(34, 8, unit=2), Field(2, 8)),
+            bits=2, zero=1, mins=1,
+        ),
+        PanelFormat("TQ2_0", 256, 66, (_half(64), Field(0, 16)), bits=2, zero=1),
+        PanelFormat("TQ1_0", 256, 54, (_half(52), Field(48, 1), Field(0, 12)), bits=2, zero=1),
+        PanelFormat("Q2_0", 64, 18, (_half(0), Field(2, 4, change="quarters")), bits=2, zero=1),
+        PanelFormat("Q1_0", 128, 18, (_half(0), Field(2, 4, change="sort")), bits=2, zero=1),
     )
 }  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from qrt.backends.cpu.recorder import kernel_of
 from qrt.backends.cpu.tiling import few
 from qrt.backends.cpu.variant import FORM_BYTES, Variant, form_for
-from qrt.backends.cpu.weights import matrix_names
+from qrt.backends.cpu.weights import matrix_types
 from qrt.config import read_env
 from qrt.formats.qtensor import QTensor
 from qrt.graph.graph import Graph
@@ -20,7 +20,7 @@ def plan_placement(
 ) -> list[tuple[str, str]]:
     """`placement` of a model that is not loaded. Raises BackendError for a tier that cannot run."""
     tier = choose(read_env().isa)
-    qtypes = {name: tensors[name].qtype.name for name in matrix_names(graph)}
+    qtypes = matrix_types(graph, tensors)
     plan = lower(graph, lambda weight: form_for(qtypes[weight]), FORM_BYTES)
     return placement(plan, Variant(qtypes, kv_type, few(1)), tier)
 

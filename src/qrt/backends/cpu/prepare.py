@@ -18,7 +18,7 @@ from qrt.backends.cpu.states import reserve_states
 from qrt.backends.cpu.tiling import few, tilings
 from qrt.backends.cpu.tuning import read_tuning
 from qrt.backends.cpu.variant import FORM_BYTES, Variant, form_for
-from qrt.backends.cpu.weights import load_weights, matrix_names
+from qrt.backends.cpu.weights import load_weights, matrix_types
 from qrt.config import Env, cache_dir, default_threads, read_env
 from qrt.errors import BackendError
 from qrt.formats.qtensor import QTensor
@@ -62,7 +62,7 @@ def prepare(
     env = read_env()
     tier = choose(env.isa)
     check(graph)
-    qtypes = {name: tensors[name].qtype.name for name in matrix_names(graph)}
+    qtypes = matrix_types(graph, tensors)
     max_rows = -(-settings.max_rows // BF16_TILE) * BF16_TILE
     routed = routed_rows(graph, max_rows)
     plan = lower(graph, lambda weight: form_for(qtypes[weight]), FORM_BYTES, routed)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from qrt.backends.cpu.fetch import SHARE, Call, Fetcher, reader, run_calls
 from qrt.backends.cpu.memory import address, reserve
+from qrt.errors import BackendError
 from qrt.formats.qtensor import QTensor, Region
 from qrt.graph.graph import Graph
 from qrt.kernels.layout import PACK, fill
@@ -41,6 +42,19 @@ class Weight:
 def matrix_names(graph: Graph) -> list[str]:
     """The weights that are multiplied with or looked up, in order of first use."""
     return list(dict.fromkeys(use.name for use in graph.uses() if use.role != "vector"))
+
+
+def matrix_types(graph: Graph, tensors: Mapping[str, QTensor]) -> dict[str, str]:
+    """The type of each of them. Raises BackendError where kernels cannot read one."""
+    types = {name: tensors[name].qtype.name for name in matrix_names(graph)}
+    for name, qtype in types.items():
+        if qtype not in PANEL_FORMATS:
+            known = ", ".join(PANEL_FORMATS)
+            raise BackendError(
+                f"tensor {name!r}: expected a type that has kernels ({known}), got "
+                f"{qtype}; convert the file anew"
+            )
+    return types
 
 
 def packed_names(graph: Graph) -> list[str]:

@@ -6,8 +6,19 @@ from qrt.formats.qtype import QType
 from qrt.formats.quants.bf16 import BF16
 from qrt.formats.quants.f16 import F16
 from qrt.formats.quants.f32 import F32
+from qrt.formats.quants.iq1_m import IQ1_M
+from qrt.formats.quants.iq1_s import IQ1_S
+from qrt.formats.quants.iq2_s import IQ2_S
+from qrt.formats.quants.iq2_xs import IQ2_XS
+from qrt.formats.quants.iq2_xxs import IQ2_XXS
+from qrt.formats.quants.iq3_s import IQ3_S
+from qrt.formats.quants.iq3_xxs import IQ3_XXS
 from qrt.formats.quants.iq4_nl import IQ4_NL
 from qrt.formats.quants.iq4_xs import IQ4_XS
+from qrt.formats.quants.mxfp4 import MXFP4
+from qrt.formats.quants.nvfp4 import NVFP4
+from qrt.formats.quants.q1_0 import Q1_0
+from qrt.formats.quants.q2_0 import Q2_0
 from qrt.formats.quants.q2_k import Q2_K
 from qrt.formats.quants.q3_k import Q3_K
 from qrt.formats.quants.q4_0 import Q4_0
@@ -19,12 +30,16 @@ from qrt.formats.quants.q5_k import Q5_K
 from qrt.formats.quants.q6_k import Q6_K
 from qrt.formats.quants.q8_0 import Q8_0
 from qrt.formats.quants.raw import F64, I8, I16, I32, I64
+from qrt.formats.quants.tq1_0 import TQ1_0
+from qrt.formats.quants.tq2_0 import TQ2_0
 
 WEIGHT_TYPES: tuple[QType, ...] = (
     *(F32, F16, BF16),
     *(Q4_0, Q4_1, Q5_0, Q5_1, Q8_0),
     *(Q2_K, Q3_K, Q4_K, Q5_K, Q6_K),
-    *(IQ4_NL, IQ4_XS),
+    *(IQ4_NL, IQ4_XS, MXFP4, NVFP4),
+    *(IQ3_S, IQ3_XXS, IQ2_S, IQ2_XS, IQ2_XXS, IQ1_M, IQ1_S),
+    *(TQ2_0, TQ1_0, Q2_0, Q1_0),
 )
 """The types that a weight may have."""
 
@@ -37,21 +52,8 @@ QTYPE_BY_ID: dict[int, QType] = {t.id: t for t in WEIGHT_TYPES + RAW_TYPES}
 UNSUPPORTED: dict[int, tuple[str, int, int]] = {
     9: ("Q8_1", 32, 36),
     15: ("Q8_K", 256, 292),
-    16: ("IQ2_XXS", 256, 66),
-    17: ("IQ2_XS", 256, 74),
-    18: ("IQ3_XXS", 256, 98),
-    19: ("IQ1_S", 256, 50),
-    21: ("IQ3_S", 256, 110),
-    22: ("IQ2_S", 256, 82),
-    29: ("IQ1_M", 256, 56),
-    34: ("TQ1_0", 256, 54),
-    35: ("TQ2_0", 256, 66),
-    39: ("MXFP4", 32, 17),
-    40: ("NVFP4", 64, 36),
-    41: ("Q1_0", 128, 18),
-    42: ("Q2_0", 64, 18),
 }
-"""Types that exist but cannot be read yet: id -> (name, block_size, block_bytes)."""
+"""Types of activations, which are never weights: id -> (name, block_size, block_bytes)."""
 
 REMOVED: dict[int, str] = {
     4: "Q4_2",
@@ -67,9 +69,9 @@ REMOVED: dict[int, str] = {
 
 
 def why_not(type_id: int) -> str:
-    """Says why `QTYPE_BY_ID` has no such type: 'type IQ3_S is not supported yet'."""
+    """Says why `QTYPE_BY_ID` has no such type: 'type Q8_K is not supported'."""
     if type_id in UNSUPPORTED:
-        return f"type {UNSUPPORTED[type_id][0]} is not supported yet"
+        return f"type {UNSUPPORTED[type_id][0]} is not supported: it is for activations alone"
     if type_id in REMOVED:
         return f"type {REMOVED[type_id]} was removed from GGUF; the file must be made anew"
     return f"type {type_id} is unknown"

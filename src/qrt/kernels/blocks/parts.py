@@ -11,7 +11,10 @@ AHEAD = 8192
 
 IQ4_VALUES = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)
 
+E2M1_VALUES = (0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12)
+
 lookup_iq4 = lookup(tuple(value + 128 for value in IQ4_VALUES))
+lookup_e2m1 = lookup(tuple(value + 12 for value in E2M1_VALUES))
 
 
 @inline
@@ -52,6 +55,12 @@ def fifth_bits(bits):
 def byte_f32(words, shift):
     """One unsigned byte of each word as float."""
     return to_f32((words >> shift) & 0xFF)
+
+
+@inline
+def odd_nibbles(words):
+    """2 * s + 1 of the lowest four bits s of each word."""
+    return to_f32(((words << 1) & 30) | 1)
 
 
 @inline

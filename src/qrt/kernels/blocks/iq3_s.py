@@ -1,0 +1,44 @@
+"""IQ3_S: d * (2 * scale + 1) * point * sign, points of 4 values and 9 bits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qrt.kernels.blocks.grids import four_bytes, signed_fours
+from qrt.kernels.blocks.parts import odd_nibbles
+from qrt.kernels.intrinsics import load_f16x16, load_i32x16
+from qrt.kernels.jit import inline
+
+
+@inline
+def nine_bits(points, tops):
+    """The bytes of `points`, each under one of the four lowest bits of `tops`."""
+    a, b, c, d = four_bytes(points)
+    ninth = 0x100
+    return (
+        a | ((tops << 8) & ninth),
+        b | ((tops << 7) & ninth),
+        c | ((tops << 6) & ninth),
+        d | ((tops << 5) & ninth),
+    )
+
+
+def build(update: Any, fetch: Any) -> Any:
+    codes = signed_fours("IQ3_S")
+
+    @inline
+    def visit(state, p, x, step):
+        d = load_f16x16(p)
+        words = load_i32x16(p + 32)
+        for i in range(8):
+            fetch(p + 220 * i, 220)
+            signs, points = load_i32x16(p + 224 + 64 * i), p + 736 + 128 * i
+            tops = load_i32x16(p + 96 + 64 * (i >> 2)) >> (8 * (i & 3))
+            low = nine_bits(load_i32x16(points), tops)
+            high = nine_bits(load_i32x16(points + 64), tops >> 4)
+            scale = d * odd_nibbles(words >> (4 * i))
+            state = update(state, codes(low, high, signs), (scale,), (), x)
+            x += step
+        return state
+
+    return visit
