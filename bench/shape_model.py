@@ -203,8 +203,9 @@ class RandomBlock:
     """How random bytes become a block of sane values.
 
     `scales` lists (byte offset of an f16 field, its multiple of the scale); the multiple of a
-    minimum or an offset makes the mean zero. `fixed` are scales of other kinds: (byte offset, bytes)
-    that make the deviation about WEIGHT_STD. `file_type` is the value of `general.file_type`.
+    minimum or an offset makes the mean zero. `fixed` are scales of other kinds that make the
+    deviation about WEIGHT_STD: (byte offset, bytes). `file_type` is the value of
+    `general.file_type`.
     """
 
     file_type: int

@@ -36,12 +36,14 @@ def levels(name: str) -> NDArray[np.uint8]:
 @cache
 def grid(name: str) -> NDArray[np.int8]:
     """The points of a grid as numbers, (n_points, point_size)."""
-    return np.array(LEVELS[name], np.int8)[levels(name)]
+    numbers: NDArray[np.int8] = np.array(LEVELS[name], np.int8)[levels(name)]
+    return numbers
 
 
 def points(name: str, index: NDArray[Any]) -> NDArray[np.int8]:
     """The numbers of some points: (n_blocks, n) -> (n_blocks, n * point_size)."""
-    return grid(name)[index].reshape(len(index), -1)
+    found: NDArray[np.int8] = grid(name)[index]
+    return found.reshape(len(index), -1)
 
 
 def signs(bits: NDArray[np.uint8]) -> NDArray[np.int8]:

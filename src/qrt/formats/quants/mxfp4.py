@@ -21,11 +21,14 @@ BLOCK = np.dtype([("e", "u1"), ("qs", "u1", 16)])
 LEVELS = np.array([0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12], np.int8)
 """Twice the 16 numbers of E2M1, (16,)."""
 
+SCALES = np.ldexp(1.0, np.arange(-128, 128)).astype(np.float32)
+"""Half the 256 numbers of E8M0, (256,)."""
+
 
 def dequantize(blocks: NDArray[np.uint8]) -> NDArray[np.float32]:
     b = as_blocks(blocks, BLOCK)
-    d = np.ldexp(np.float32(1), b["e"].astype(np.int32) - 128)[:, None]
-    return d * LEVELS[fields(b["qs"], 16, 4)]
+    d: NDArray[np.float32] = SCALES[b["e"]]
+    return d[:, None] * LEVELS[fields(b["qs"], 16, 4)]
 
 
 MXFP4 = QType("MXFP4", 39, 32, BLOCK.itemsize, dequantize)
