@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qrt.cli.progress import shown_progress
+from qrt.kernels.isa import load_llvm_beside
 
 if TYPE_CHECKING:
     from qrt.api import Model
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 def loaded(path: str | None, flags: LoadFlags) -> Model:
     """The model at `path`, or the embedded one; raises what `qrt.load` does."""
+    load_llvm_beside()
     from qrt.api import load
 
     with shown_progress() as progress:

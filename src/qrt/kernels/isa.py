@@ -5,7 +5,9 @@ from __future__ import annotations
 import ctypes
 import platform
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
+from threading import Thread
 
 from qrt.errors import BackendError
 from qrt.kernels.layout import ROW_TILE
@@ -85,6 +87,19 @@ _ARM_FEATURES = {  # LLVM's name: entry and bit of Linux's auxiliary vector; mac
     "dotprod": (16, 20, "hw.optional.arm.FEAT_DotProd"),
     "i8mm": (26, 13, "hw.optional.arm.FEAT_I8MM"),
 }
+
+
+def load_llvm_beside() -> None:
+    """Loads LLVM in a thread: half of the time, some 50 ms, needs no Python.
+
+    What fails here fails again where it is needed, and is told there.
+    """
+
+    def load() -> None:
+        with suppress(ImportError, OSError):
+            import llvmlite.binding  # noqa: F401
+
+    Thread(target=load, name="qrt-llvm").start()
 
 
 def host_features() -> frozenset[str]:
