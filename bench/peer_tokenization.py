@@ -17,7 +17,7 @@ from peer_worker import ignore
 
 def tokenize(vocab: object, text: bytes, parse_special: bool) -> list[int]:
     """The ids of a text, begun and ended as the vocabulary asks for."""
-    ids = (llama.llama_token * (2 * len(text) + 8))()
+    ids = (llama.llama_token * (8 * len(text) + 16))()
     n_tokens = llama.llama_tokenize(vocab, text, len(text), ids, len(ids), True, parse_special)
     return list(ids[:n_tokens])
 

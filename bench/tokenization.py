@@ -3,7 +3,8 @@
 llama.cpp is the one in llama-cpp-python, under the interpreter given by --peer-python, or this one.
 Every text is taken without and with special tokens parsed; the bytes of every token and the ids
 that end a generation are compared too. With --pre, --kinds or --merges a file is compared as copies
-with another pre-tokenizer, other token types or (sentencepiece files) BPE over characters.
+with another pre-tokenizer, other token types or (sentencepiece files) BPE over characters; with
+--models a sentencepiece file as vocabularies of other kinds.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 
 from report import Row, note, peer_python, write
 from texts import texts
-from vocabularies import as_merges, with_mixed_kinds, with_pre_tokenizer
+from vocabularies import MODELS, as_merges, as_models, with_mixed_kinds, with_pre_tokenizer
 
 from qrt.errors import QrtError
 from qrt.formats.gguf import open_gguf
@@ -62,7 +63,8 @@ def compare(args: argparse.Namespace, name: str, path: Path) -> Row:
             got = tokenizer.tokenize(text, parse_special=bool(special))
             if got == expected:
                 continue
-            forged = not special and any(map(tokenizer.is_control, expected[1:]))
+            n_marks = [sum(map(tokenizer.is_control, ids)) for ids in (got, expected)]
+            forged = not special and n_marks[0] < n_marks[1]
             counted[COUNTED[2 if forged else special]] += 1
             if sum(counted.values()) <= args.show:
                 note(f"  {special} {text!a}\n    qrt  {got}\n    peer {expected}")
@@ -91,7 +93,10 @@ def copies(args: argparse.Namespace, folder: Path) -> Iterator[tuple[str, Path]]
             yield f"{stem} as {name}", as_merges(path, target, name)
         for seed in range(args.kinds):
             yield f"{stem}, kinds {seed}", with_mixed_kinds(path, target, seed)
-        if not (args.pre or args.merges or args.kinds):
+        for name in args.models:
+            for number, copy in enumerate(as_models(path, target, name)):
+                yield f"{stem} as {name} {number}", copy
+        if not (args.pre or args.merges or args.kinds or args.models):
             yield stem, path
 
 
@@ -108,6 +113,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--pre", type=names, default=[], help="pre-tokenizers to try: a,b or all")
     parser.add_argument("--merges", type=names, default=[], help="the same, over characters")
+    parser.add_argument(
+        "--models", type=lambda text: list(MODELS) if text == "all" else text.split(","), default=[]
+    )
     parser.add_argument("--kinds", type=int, default=0, help="copies with types drawn by lot")
     parser.add_argument("--show", type=int, default=N_SHOWN, help="differences shown of each")
     parser.add_argument("-o", "--output", choices=("md", "json"), default="md")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import lzma
 import time
 from collections.abc import Callable, Mapping
@@ -149,7 +150,7 @@ def test_ids_and_texts_are_checked() -> None:
     [
         ({}, "tokenizer.ggml.model is None"),
         (tiny(model="magic"), "'magic'"),
-        (tiny(pre="magic"), "unknown pre-tokenizer 'magic'.*llama-bpe.*qwen2"),
+        (tiny(pre=7), "tokenizer.ggml.pre is 7"),
         (tiny(tokens=[]), "empty"),
         (tiny(tokens=[1, 2]), "not an array of strings"),
         (tiny(tokens=["a" * 70_000]), "70000 bytes"),
@@ -176,6 +177,22 @@ def test_unusable_vocabularies(metadata: Mapping[str, object], message: str) -> 
     present = {key: value for key, value in metadata.items() if value is not None}
     with pytest.raises(VocabError, match=message):
         load_tokenizer(present, "file.gguf")
+
+
+@pytest.mark.parametrize(
+    ("pre", "what"), [("magic" * 100, "unknown pre-tokenizer 'magicm"), ("", "no pre-tokenizer")]
+)
+def test_an_unknown_pre_tokenizer_is_the_default_one_and_a_warning(
+    caplog: pytest.LogCaptureFixture, pre: str, what: str
+) -> None:
+    text = "hello 12345--x  he"
+    with caplog.at_level(logging.WARNING, "qrt"):
+        ids = load_tokenizer(tiny(pre=pre), "file.gguf").tokenize(text)
+        assert len(caplog.messages) == 1
+        assert ids == load_tokenizer(tiny(pre="default"), "file.gguf").tokenize(text)
+    (warning,) = caplog.messages
+    assert warning.startswith(f"file.gguf: {what}")
+    assert len(warning) < 300
 
 
 def test_merge_of_an_absent_token() -> None:

@@ -159,3 +159,10 @@ def test_no_span_that_forbids_it_holds_a_mark() -> None:
     assert tokenizer.detokenize([260, 261, 258]) == "<|end|><|x|>"
     for text in ("<|call|>", "<|end|>", "<|x|>"):
         assert not {259, 260, 261} & set(tokenizer.tokenize_spans([(text, False)]))
+
+
+def test_a_mask_takes_the_space_before_it() -> None:
+    metadata = marks("<mask>", types=[3], pre="jina-v2-de")
+    tokenizer = load_tokenizer(metadata, "tiny")
+    assert tokenizer.tokenize("a \t<mask> a", parse_special=True) == [64, 258, 220, 64]
+    assert tokenizer.least_tokens(" " * 50 + "<mask>") <= 1

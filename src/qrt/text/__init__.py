@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from qrt.text.chat import ChatTemplate, choose_template
     from qrt.text.decode import StreamDecoder
-    from qrt.text.tokenizer import Tokenizer, load_tokenizer
+    from qrt.text.load import load_tokenizer
+    from qrt.text.tokenizer import Tokenizer
 
 _HOMES = {
     "ChatTemplate": "chat",
     "StreamDecoder": "decode",
     "Tokenizer": "tokenizer",
     "choose_template": "chat",
-    "load_tokenizer": "tokenizer",
+    "load_tokenizer": "load",
 }
 
 __all__ = ["ChatTemplate", "StreamDecoder", "Tokenizer", "choose_template", "load_tokenizer"]

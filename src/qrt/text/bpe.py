@@ -8,6 +8,7 @@ several times as fast but first takes about half a second and 100 MB to build, i
 from __future__ import annotations
 
 import json
+import logging
 import re
 import threading
 from collections.abc import Mapping
@@ -38,15 +39,21 @@ Pair = tuple[str, str]
 
 
 def pre_tokenizer(metadata: Mapping[str, object], where: str) -> PreTokenizer:
-    """The family named by `tokenizer.ggml.pre`. Raises VocabError for an unknown name."""
+    """The family named by `tokenizer.ggml.pre`; "default", with a warning, for no or an unknown
+    name. Raises VocabError for what is no name.
+    """
     model = metadata.get("tokenizer.ggml.model")
-    name = model if model == "gemma4" else metadata.get("tokenizer.ggml.pre") or "default"
-    family = PRE_TOKENIZERS.get(name) if isinstance(name, str) else None
+    name = model if model == "gemma4" else metadata.get("tokenizer.ggml.pre", "")
+    if not isinstance(name, str):
+        raise VocabError(f"{where}: tokenizer.ggml.pre is {name!r}; expected a name")
+    family = PRE_TOKENIZERS.get(name)
     if family is None:
-        raise VocabError(
-            f"{where}: unknown pre-tokenizer {name!r} in tokenizer.ggml.pre;"
-            f" known are {', '.join(sorted(PRE_TOKENIZERS))}"
+        what = f"unknown pre-tokenizer {name[:40]!r}" if name else "no pre-tokenizer"
+        logging.getLogger("qrt").warning(
+            f"{where}: {what} in tokenizer.ggml.pre; text is cut into words as for 'default', so"
+            " tokens may not be those that the model was trained with, and answers may be worse"
         )
+        return PRE_TOKENIZERS["default"]
     return family
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from qrt.text.special import Kind
 
@@ -42,6 +43,18 @@ def byte_level_bytes(piece: bytes) -> bytes:
 def spaced_bytes(piece: bytes) -> bytes:
     """The bytes that a sentencepiece piece stands for."""
     return piece.replace(SPACE.encode(), b" ")
+
+
+class Spelling(NamedTuple):
+    """How the pieces of a vocabulary spell bytes."""
+
+    bytes_of: Callable[[bytes], bytes]
+    of_all: bool = False  # tokens of every type are spelled so, and shown; else normal ones alone
+
+
+BYTE_LEVEL = Spelling(byte_level_bytes)
+SPACED = Spelling(spaced_bytes)
+PLAIN = Spelling(bytes, of_all=True)
 
 
 def shows(kind: int) -> bool:

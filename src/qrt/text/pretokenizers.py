@@ -13,6 +13,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from qrt.text.unicode import NEWER_RANGES, ranges
+
 _CONTRACTION = r"'s|'t|'re|'ve|'m|'ll|'d"
 _ANY_CASE = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])"
 _NEWLINES = r"\s*[\r\n]+"
@@ -77,13 +79,6 @@ _CASED_RANGES = (
     "1e900-1e943"
 )
 """Code points (hexadecimal) of the letters with case that DeepSeek LLM knows."""
-_NEWER_RANGES = (
-    "897 1b4e-1b4f 1b7f 1c89-1c8a 2427-2429 31e4-31e5 a7cb-a7cd a7da-a7dc 105c0-105f3 10d40-10d8f "
-    "10ec2-10efc 11380-113e2 116d0-116e3 11bc0-11bf9 11f5a 13460-143fa 16100-16139 16d40-16d79 "
-    "18cff 1cc00-1ceb3 1e5d0-1e5ff 1f8b2-1f8c1 1fa89-1fa8f 1fabe 1fac6 1fadc-1fadf 1fae9 "
-    "1fbcb-1fbef"
-)
-"""Code points that got a category with Unicode 16; llama.cpp has the tables of 15.1."""
 _HAN_RANGES = "4e00-9fff 3400-4dbf 20000-2a6df 2a700-2ebef f900-faff 2f800-2fa1f"
 _ASIAN_RANGES = (
     "4e00-9fff 3400-4dbf 8c48-faff 3040-309f 30a0-30ff ff65-ff9f 2f00-2fdf e40-e7f e80-eff "
@@ -91,15 +86,10 @@ _ASIAN_RANGES = (
 )
 
 
-def _ranges(numbers: str) -> str:
-    """The inside of a regex's class: code points and ranges of them, given in hexadecimal."""
-    return re.sub(r"[0-9a-f]+", r"\\x{\g<0>}", numbers).replace(" ", "")
-
-
-_CASED_LETTERS = _ranges(_CASED_RANGES)
-_NEWER = _ranges(_NEWER_RANGES)
-_HAN = _ranges(_HAN_RANGES)
-_ASIAN = f"[{_ranges(_ASIAN_RANGES)}]+"
+_CASED_LETTERS = ranges(_CASED_RANGES)
+_NEWER = ranges(NEWER_RANGES)
+_HAN = ranges(_HAN_RANGES)
+_ASIAN = f"[{ranges(_ASIAN_RANGES)}]+"
 _CATEGORY = re.compile(r"\\p\{\w+\}")
 _CJK_HANGUL = r"[[一-龥ࠀ-一가-퟿]&&\S]+"
 _CJK_KANA = "[一-龥぀-ゟ゠-ヿ]+"

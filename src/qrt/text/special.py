@@ -75,6 +75,7 @@ _ID_KEYS = {
     "unk": "tokenizer.ggml.unknown_token_id",
     **{role: f"tokenizer.ggml.{role}_token_id" for role in FILL_IN_MIDDLE},
 }
+_SEP_KEY = "tokenizer.ggml.seperator_token_id"  # so spelled in the files
 _OLD_KEYS = {
     "fim_pre": "tokenizer.ggml.prefix_token_id",
     "fim_suf": "tokenizer.ggml.suffix_token_id",
@@ -98,6 +99,12 @@ _TEXTS = (
     "<|plamo:eos|>",
 )
 _MARKUP = re.compile(r"<[|｜].+[|｜]>", re.DOTALL)
+_MASKS = (
+    ("tokenizer.ggml.pre", ("jina-v2-de", "jina-v2-es", "jina-v2-code"), b"<mask>"),
+    ("general.architecture", ("nomic-bert-moe", "jina-bert-v3"), b"<mask>"),
+    ("general.name", ("modern-bert",), b"[MASK]"),
+)
+"""(key, texts in its value, token): the token takes the white space before it."""
 _PHI3_KEEPS_SPACE = ("<unk>", "<s>", "<|endoftext|>")
 
 
@@ -110,9 +117,11 @@ class SpecialTokens:
     eos_id: int | None
     eot_id: int | None
     unk_id: int | None
+    sep_id: int | None
     eog_ids: frozenset[int]
     mark_ids: frozenset[int]  # not control tokens by type, but a turn or a role may begin with one
-    rstrip_ids: frozenset[int]  # white space after these belongs to them
+    lstrip_ids: frozenset[int]  # white space before these belongs to them
+    rstrip_ids: frozenset[int]  # white space after these does
 
 
 def special_tokens(
@@ -124,13 +133,16 @@ def special_tokens(
 ) -> SpecialTokens:
     """Settle the special tokens of a vocabulary of `pieces`; `kinds` are those of the file.
 
-    `defaults` gives ids by role ("bos", "eos", ...) for files that leave the key out. Raises
-    VocabError for an id outside the vocabulary.
+    `defaults` gives ids by role ("bos", "eos", ...) for files that leave the key out; "sep" is
+    looked for only where it has a default. Raises VocabError for an id outside the vocabulary.
     """
     ids = {
         role: _special_id(metadata, key, len(pieces), where, defaults.get(role))
         for role, key in _ID_KEYS.items()
     }
+    sep_id = None
+    if "sep" in defaults:
+        sep_id = _special_id(metadata, _SEP_KEY, len(pieces), where, defaults["sep"])
     for role, key in _OLD_KEYS.items():
         ids[role] = _special_id(metadata, key, len(pieces), where, ids[role])
     by_text = {text: found for text in _TEXTS if (found := pieces.find(text.encode())) >= 0}
@@ -163,8 +175,10 @@ def special_tokens(
         eos_id=ids["eos"],
         eot_id=eot_id,
         unk_id=ids["unk"],
+        sep_id=sep_id,
         eog_ids=frozenset(eog_ids),
         mark_ids=frozenset(mark_ids),
+        lstrip_ids=_lstrip_ids(metadata, pieces),
         rstrip_ids=_rstrip_ids(metadata, pieces, kinds),
     )
 
@@ -183,6 +197,15 @@ def _special_id(
             " the file is damaged or badly converted"
         )
     return value
+
+
+def _lstrip_ids(metadata: Mapping[str, object], pieces: StringTable) -> frozenset[int]:
+    tokens = (
+        pieces.find(token)
+        for key, texts, token in _MASKS
+        if any(text in str(metadata.get(key, "")).lower() for text in texts)
+    )
+    return frozenset(token for token in tokens if token >= 0)
 
 
 def _rstrip_ids(

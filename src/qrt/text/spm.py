@@ -49,8 +49,13 @@ class SpmEncoder:
         kinds: NDArray[np.uint8],
         unk_id: int | None,
         where: str,
+        *,
+        space_prefix: bool,
     ) -> None:
-        """`kinds` are those of the special token rules; the model is made when first needed."""
+        """`kinds` are those of the special token rules; the model is made when first needed.
+
+        `space_prefix` puts a space before text.
+        """
         scores = read_numbers(metadata, "tokenizer.ggml.scores", "fi", len(vocab), where)
         if scores is None:
             raise VocabError(f"{where}: has no tokenizer.ggml.scores, which its vocabulary needs")
@@ -65,6 +70,7 @@ class SpmEncoder:
         self._scores = scores.astype(np.float32)
         self._unk_id = 0 if unk_id is None else unk_id
         self._where = where
+        self._prefix = " " if space_prefix else ""
         self._lock = threading.Lock()
 
     def prepare(self) -> None:
@@ -76,7 +82,7 @@ class SpmEncoder:
         """Token ids of `text`."""
         with self._lock:
             processor = self._processor
-        ids: list[int] = processor.encode(text.encode(), out_type=int)
+        ids: list[int] = processor.encode((self._prefix + text).encode(), out_type=int)
         return ids
 
     def own_bytes(self) -> bytes:

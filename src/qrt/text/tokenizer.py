@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 
-from qrt.errors import InputError, VocabError
-from qrt.text.bpe import BpeEncoder, pre_tokenizer
-from qrt.text.decode import StreamDecoder, byte_level_bytes, shows, spaced_bytes
+from qrt.errors import InputError
+from qrt.text.decode import BYTE_LEVEL, Spelling, StreamDecoder, shows
 from qrt.text.fragments import SpecialMatcher, TokenSpan
 from qrt.text.least import LeastTokens
-from qrt.text.pretokenizers import PreTokenizer
-from qrt.text.special import Kind, SpecialTokens, special_tokens
-from qrt.text.spm import SpmEncoder
-from qrt.text.vocab import Vocab, read_vocab
+from qrt.text.special import Kind, SpecialTokens
+from qrt.text.vocab import Vocab
 
 _ASCII_SPACE = " \t\n\v\f\r"
 
@@ -36,64 +33,12 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True)
 class TextEnds:
-    """How a vocabulary treats the ends of a text."""
+    """How a vocabulary treats the ends of a text, and spells what is between."""
 
-    add_bos: bool
-    add_eos: bool
-    space_prefix: bool  # text after a special token, or at the start, gets a space before it
-    spaced: bool  # U+2581 stands for a space; otherwise a character for each byte
-
-
-def load_tokenizer(metadata: Mapping[str, object], where: str) -> Tokenizer:
-    """The tokenizer that the `tokenizer.ggml.*` keys describe; `where` names the file in errors.
-
-    Checks the vocabulary, but leaves the heavy part to the first `encode` or to `prepare`.
-    Raises VocabError.
-    """
-    model = metadata.get("tokenizer.ggml.model")
-    if model == "llama":
-        vocab = read_vocab(metadata, where)
-        defaults = {"bos": 1, "eos": 2, "unk": 0}
-        special = special_tokens(metadata, vocab.pieces, vocab.kinds, defaults, where)
-        spm = SpmEncoder(metadata, vocab, special.kinds, special.unk_id, where)
-        ends = _text_ends(metadata, special, where, None)
-        return Tokenizer(vocab, special, ends, spm)
-    if model in ("gpt2", "gemma4"):
-        family = pre_tokenizer(metadata, where)
-        vocab = read_vocab(metadata, where)
-        special = special_tokens(metadata, vocab.pieces, vocab.kinds, {}, where)
-        bpe = BpeEncoder(metadata, vocab, family, where)
-        ends = _text_ends(metadata, special, where, family)
-        return Tokenizer(vocab, special, ends, bpe)
-    raise VocabError(
-        f"{where}: tokenizer.ggml.model is {model!r}; supported are"
-        " 'llama' (sentencepiece), 'gpt2' and 'gemma4' (BPE)"
-    )
-
-
-def _text_ends(
-    metadata: Mapping[str, object],
-    special: SpecialTokens,
-    where: str,
-    family: PreTokenizer | None,
-) -> TextEnds:
-    """`family` is None for a sentencepiece vocabulary."""
-
-    def flag(key: str, default: bool) -> bool:
-        value = metadata.get(key, default)
-        if not isinstance(value, bool):
-            raise VocabError(f"{where}: {key} is {value!r}; expected true or false")
-        return value
-
-    bos = flag("tokenizer.ggml.add_bos_token", family is None or family.add_bos)
-    bos = bos or (family is not None and family.always_bos)
-    prefix = flag("tokenizer.ggml.add_space_prefix", True)
-    return TextEnds(
-        add_bos=bos and special.bos_id is not None,
-        add_eos=flag("tokenizer.ggml.add_eos_token", False) and special.eos_id is not None,
-        space_prefix=prefix and family is None,
-        spaced=family is None or family.escapes_space,
-    )
+    begin_id: int | None  # the token put before a text
+    end_id: int | None  # and behind it
+    strip_space: bool  # a space that the first token begins with is not part of the text
+    spelling: Spelling
 
 
 class Tokenizer:
@@ -111,8 +56,7 @@ class Tokenizer:
         self.eos_id = special.eos_id
         self.eot_id = special.eot_id
         self.eog_ids = special.eog_ids
-        self.add_bos = ends.add_bos
-        self.add_eos = ends.add_eos
+        self.add_bos = ends.begin_id is not None
 
     def prepare(self) -> None:
         """Do the heavy part of encoding's set-up now. Safe to call on another thread."""
@@ -123,9 +67,9 @@ class Tokenizer:
     ) -> list[int]:
         """Token ids of `text`.
 
-        `add_special` puts BOS and EOS where the file asks for them; `parse_special` lets text that
-        spells a control token become that token (a user-defined one always does). Raises
-        InputError for text that is not Unicode.
+        `add_special` puts BOS and EOS (or SEP) where the file asks for them; `parse_special` lets
+        text that spells a control token become that token (a user-defined one always does).
+        Raises InputError for text that is not Unicode.
         """
         allowed = [(0, len(text))] if parse_special else []
         return self._tokenize(text, self.special_matcher.find(text, allowed, True), add_special)
@@ -147,16 +91,19 @@ class Tokenizer:
         _utf8(text)
         ends = self._text_ends
         ids: list[int] = []
-        if add_special and ends.add_bos and self.bos_id is not None:
-            ids.append(self.bos_id)
+        if add_special and ends.begin_id is not None:
+            ids.append(ends.begin_id)
         at = 0
         for found in specials:
-            ids += self._encode_between(text[at : found.start])
+            before = text[at : found.start]
+            if found.token in self._special.lstrip_ids:
+                before = before.rstrip(_ASCII_SPACE)
+            ids += self._encode_between(before)
             ids.append(found.token)
             at = self._end(text, found)
         ids += self._encode_between(text[at:])
-        if add_special and ends.add_eos and self.eos_id is not None:
-            ids.append(self.eos_id)
+        if add_special and ends.end_id is not None:
+            ids.append(ends.end_id)
         return ids
 
     def least_tokens(self, text: str) -> int:
@@ -182,7 +129,7 @@ class Tokenizer:
 
         What it returns in all equals `detokenize` with the same parameters.
         """
-        strip_space = self._text_ends.space_prefix and not continued
+        strip_space = self._text_ends.strip_space and not continued
         return StreamDecoder(self._bytes_of, special=special, strip_space=strip_space)
 
     def token_bytes(self, token: int, *, special: bool = True) -> bytes:
@@ -226,15 +173,14 @@ class Tokenizer:
         special = np.isin(kinds, (Kind.CONTROL, Kind.UNKNOWN, Kind.USER_DEFINED))
         longest = max((len(pieces[i]) for i in np.flatnonzero(special).tolist()), default=0)
         kept = self._encoder.own_bytes()
-        if self._special.rstrip_ids:
+        if self._special.rstrip_ids or self._special.lstrip_ids:
             kept = kept.translate(None, _ASCII_SPACE.encode())
-        return LeastTokens(pieces, longest, kept, byte_level=not self._text_ends.spaced)
+        is_byte_level = self._text_ends.spelling is BYTE_LEVEL
+        return LeastTokens(pieces, longest, kept, byte_level=is_byte_level)
 
     def _encode_between(self, text: str) -> list[int]:
         """The ids of text at the start or after a special token, which holds none itself."""
-        if not text:
-            return []
-        return self._encoder.encode(" " + text if self._text_ends.space_prefix else text)
+        return self._encoder.encode(text) if text else []
 
     def _end(self, text: str, found: TokenSpan) -> int:
         end = found.end
@@ -254,15 +200,14 @@ class Tokenizer:
         token = self._checked(token)
         kind = int(self._special.kinds[token])
         piece = self._vocab.pieces[token]
-        if kind in (Kind.CONTROL, Kind.UNKNOWN):
-            return piece if special else b""
+        spelling = self._text_ends.spelling
+        if kind in (Kind.CONTROL, Kind.UNKNOWN) and not special:
+            return b""
         if kind == Kind.BYTE:
             return bytes([self._vocab.byte_of[token]])
-        if kind not in (Kind.NORMAL, Kind.USER_DEFINED):
-            return b""
-        if kind == Kind.USER_DEFINED:
-            return piece
-        return spaced_bytes(piece) if self._text_ends.spaced else byte_level_bytes(piece)
+        if kind == Kind.NORMAL or spelling.of_all:
+            return spelling.bytes_of(piece)
+        return piece if kind in (Kind.CONTROL, Kind.UNKNOWN, Kind.USER_DEFINED) else b""
 
 
 def _utf8(text: str) -> bytes:
