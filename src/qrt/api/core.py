@@ -15,8 +15,13 @@ from qrt.runtime.engine import Engine
 from qrt.runtime.generate import Stream
 from qrt.runtime.generation import Generation
 from qrt.runtime.loader import Loaded, build_tokenizer
-from qrt.runtime.options import GenerateOptions
-from qrt.runtime.sampler import Breakers, SamplingParams, breaker_table
+from qrt.runtime.options import GenerateKeywords, GenerateOptions, options_from
+from qrt.runtime.sampler import (
+    Breakers,
+    SamplingParams,
+    breaker_table,
+    recommended_sampling,
+)
 from qrt.runtime.sequence import Sequence
 from qrt.text import ChatTemplate, Tokenizer, choose_template
 
@@ -30,6 +35,7 @@ class Core:
     def __init__(self, loaded: Loaded, seed: int | None) -> None:
         self.loaded = loaded
         self.engine = Engine(loaded.executor, loaded.graph.states, loaded.n_ctx)
+        self.recommended = recommended_sampling(loaded.file.metadata, str(loaded.file.path))
         self._seed = seed
         self._template: ChatTemplate | None = None
         self._breakers: tuple[tuple[str, ...], Breakers] | None = None
@@ -79,6 +85,10 @@ class Core:
         if self._template is None:
             self._template = choose_template(self.loaded.file.metadata, tokenizer)
         return self._template.tokens(messages, template_vars)
+
+    def options(self, keywords: GenerateKeywords) -> GenerateOptions:
+        """The checked options of a call, with the sampling that the file recommends."""
+        return options_from(keywords, self.recommended)
 
     def generation(self, tokens: Items[int], options: GenerateOptions) -> Generation:
         """A generation for these prompt tokens, not yet begun."""

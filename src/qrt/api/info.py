@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from qrt.runtime.loader import Loaded
 
@@ -32,9 +33,11 @@ class ModelInfo:
     backend: str
     n_threads: int
     kv_type: str
+    sampling: Mapping[str, Any]
+    """Sampling options that the file recommends, which hold where a call names none."""
 
 
-def model_info(loaded: Loaded) -> ModelInfo:
+def model_info(loaded: Loaded, sampling: Mapping[str, Any]) -> ModelInfo:
     """The info of a model, gathered once when it is loaded."""
     file, graph, settings = loaded.file, loaded.graph, loaded.executor.settings
     name = file.metadata.get("general.name")
@@ -54,4 +57,5 @@ def model_info(loaded: Loaded) -> ModelInfo:
         backend=loaded.backend,
         n_threads=settings.n_threads,
         kv_type=settings.kv_type,
+        sampling=sampling,
     )

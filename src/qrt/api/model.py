@@ -17,14 +17,15 @@ from qrt.errors import InputError
 from qrt.runtime.checks import check_int, check_tokens, shown
 from qrt.runtime.generate import Stream
 from qrt.runtime.many import run_many
-from qrt.runtime.options import GenerateKeywords, options_from
+from qrt.runtime.options import GenerateKeywords
 from qrt.runtime.sequence import Sequence
 
 _NO_VARS: Mapping[str, Any] = MappingProxyType({})
 
 
 class _Generates:
-    """The four ways to generate. `options` are those of `GenerateKeywords`."""
+    """The four ways to generate. `options` are those of `GenerateKeywords`; sampling that they do
+    not name is as the file recommends (`model.info.sampling`), else as in `SamplingParams`."""
 
     def __init__(self, core: Core, seq: Sequence | None) -> None:
         self._core = core
@@ -36,7 +37,7 @@ class _Generates:
         A text prompt is tokenized with the special tokens the model starts with; special tokens
         written in it are plain text. Arguments are checked at once: InputError, ContextFullError.
         """
-        checked = options_from(options)
+        checked = self._core.options(options)
         return self._core.start(self._core.prompt_tokens(prompt), checked, self._seq)
 
     def generate(
@@ -58,7 +59,7 @@ class _Generates:
         and is put in the model's chat template, which `template_vars` reach as variables
         (tools, enable_thinking ...). Raises TemplateError, and what `stream` raises.
         """
-        checked = options_from(options)
+        checked = self._core.options(options)
         return self._core.start(self._core.chat_tokens(messages, template_vars), checked, self._seq)
 
     def chat(
@@ -82,7 +83,7 @@ class Model(_Generates):
 
     def __init__(self, core: Core) -> None:
         super().__init__(core, None)
-        self.info: ModelInfo = model_info(core.loaded)
+        self.info: ModelInfo = model_info(core.loaded, core.recommended)
 
     @property
     def metadata(self) -> Mapping[str, object]:
@@ -146,7 +147,7 @@ class Model(_Generates):
         check_int("batch_size", batch_size, 1, self._core.engine.max_rows)
         if isinstance(prompts, str | bytes) or not isinstance(prompts, Iterable):
             raise InputError(f"prompts must be a list of prompts, got {shown(prompts)}")
-        checked = options_from(options)
+        checked = self._core.options(options)
         generations = [
             self._core.generation(self._core.prompt_tokens(prompt), checked) for prompt in prompts
         ]

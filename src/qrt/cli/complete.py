@@ -13,7 +13,7 @@ from qrt.cli.flags import (
     PromptFlag,
     TimingsFlag,
 )
-from qrt.cli.loading import loaded
+from qrt.cli.loading import loaded, recommended_line
 from qrt.cli.single import print_answer
 from qrt.errors import InputError
 
@@ -37,4 +37,6 @@ def complete(
     if text is None:
         raise InputError("there is no prompt; give -p TEXT or -f FILE, or pipe it in")
     with loaded(path, load) as ready:
-        print_answer(ready.stream(text, **generate.keywords()), timings, closing_line=False)
+        keywords = generate.keywords()
+        stream = ready.stream(text, **keywords)
+        print_answer(stream, timings, recommended_line(ready, keywords), closing_line=False)

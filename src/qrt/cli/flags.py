@@ -102,11 +102,18 @@ class QualityFlags(LoadFlags):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerateFlags:
-    """When to stop and how tokens are chosen, named as in `Model.generate`; None: as there."""
+    """When to stop and how tokens are chosen, named as in `Model.generate`; None: as there.
+
+    The defaults of sampling that help texts name hold where the model recommends nothing.
+    """
 
     max_tokens: Annotated[
         int | None,
         _flag("-n", "--predict", "--n-predict", help="Tokens at most. Default: no limit."),
+    ] = None
+    samplers: Annotated[
+        str | None,
+        _flag("--samplers", metavar="NAMES", help="Steps in order, as in top_k;temperature."),
     ] = None
     seed: Annotated[int | None, _flag("-s", "--seed", help="Default: a fresh one.")] = None
     temperature: Annotated[
@@ -161,6 +168,8 @@ class GenerateFlags:
     def keywords(self) -> dict[str, Any]:
         """The keywords for `Model.generate` that were given; -1 is no limit, or no seed."""
         given = {field.name: getattr(self, field.name) for field in fields(self)}
+        if self.samplers is not None:
+            given["samplers"] = [name for name in self.samplers.split(";") if name]
         if given["max_tokens"] == _ENDLESS:
             del given["max_tokens"]
         if given["seed"] == _RANDOM_SEED:

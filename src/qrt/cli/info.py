@@ -10,7 +10,7 @@ from typer import Option
 
 from qrt.cli.arguments import model_file, only_model
 from qrt.cli.flags import KvFlags, ModelArgument, ModelFlag
-from qrt.cli.output import byte_size
+from qrt.cli.output import byte_size, option_rows
 
 if TYPE_CHECKING:
     from qrt.tools.describe import Description, Running
@@ -51,6 +51,8 @@ def _print(found: Description) -> None:
     total = f"{found.n_params:,} parameters"
     tensors.append(("total", f"{n_tensors} tensors", total, byte_size(found.file_bytes)))
     print_table("Tensors", tensors, right=(1, 2, 3))
+    if found.sampling:
+        print_table("Recommended sampling", option_rows(found.sampling))
     if found.running is not None:
         _print_running(found.running, found.n_params)
 

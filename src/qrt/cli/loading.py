@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from qrt.cli.output import option_rows
 from qrt.cli.progress import shown_progress
 from qrt.kernels.isa import load_llvm_beside
 
@@ -19,6 +21,15 @@ def loaded(path: str | None, flags: LoadFlags) -> Model:
 
     with shown_progress() as progress:
         return load(path, **flags.keywords(), progress=progress)
+
+
+def recommended_line(model: Model, given: Mapping[str, object]) -> str:
+    """The sampling options that the model recommends and that hold beside those `given`."""
+    from qrt.runtime.sampler import with_recommended
+
+    used = with_recommended(given, model.info.sampling)
+    rows = option_rows({name: used[name] for name in used.keys() - given.keys()})
+    return ", ".join(f"{name} {value}" for name, value in sorted(rows))
 
 
 def has_chat_format(model: Model) -> bool:

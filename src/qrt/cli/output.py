@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Mapping
 from typing import TextIO
 
 from qrt.cli.arguments import is_terminal
@@ -70,6 +71,14 @@ def has_colour(out: TextIO) -> bool:
 def note(out: TextIO, text: str) -> None:
     """A line that is not part of an answer, dim where colours show."""
     print(f"{_DIM}{text}{_RESET}" if has_colour(out) else text, file=out, flush=True)
+
+
+def option_rows(options: Mapping[str, object]) -> list[tuple[str, str]]:
+    """(name, value) of sampling options."""
+    return [
+        (name, ";".join(value) if isinstance(value, tuple) else f"{value}")
+        for name, value in options.items()
+    ]
 
 
 def byte_size(n_bytes: int) -> str:

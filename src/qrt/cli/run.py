@@ -19,7 +19,7 @@ from qrt.cli.flags import (
     PromptFlag,
     TimingsFlag,
 )
-from qrt.cli.loading import has_chat_format, loaded
+from qrt.cli.loading import has_chat_format, loaded, recommended_line
 from qrt.cli.single import print_answer
 from qrt.errors import InputError
 
@@ -65,7 +65,8 @@ def run(
     with _loaded(path, load) as ready:
         conversation = Conversation(system)
         conversation.ask(question)
-        print_answer(_start(ready, ready, conversation, keywords), timings)
+        stream = _start(ready, ready, conversation, keywords)
+        print_answer(stream, timings, recommended_line(ready, keywords))
 
 
 def _loaded(path: str | None, load: LoadFlags) -> Model:
@@ -107,6 +108,8 @@ def _chat(
         info = model.info
         kind = "" if has_chat_format(model) else ", no chat format: it continues each text"
         note(sys.stdout, f"{info.name} ({info.arch}, context {info.n_ctx}{kind}); /help for help")
+        if recommended := recommended_line(model, keywords):
+            note(sys.stdout, f"sampling, as the model recommends: {recommended}")
         if is_embedded:
             note(sys.stdout, _ABOUT_EMBEDDED)
         chat = Chat(start, Keyboard(tuple(COMMANDS)), system=system, timings=timings)

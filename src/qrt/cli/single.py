@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from qrt.api import Stream
 
 
-def print_answer(stream: Stream, timings: bool | None, *, closing_line: bool = True) -> None:
-    """Streams an answer; then its timings on standard error, by default between terminals."""
+def print_answer(
+    stream: Stream, timings: bool | None, recommended: str, *, closing_line: bool = True
+) -> None:
+    """Streams an answer; then its timings on standard error, by default between terminals, with
+    the sampling that the model recommended for it."""
     writer = AnswerWriter(sys.stdout, closing_line=closing_line)
     try:
         with stream:
@@ -24,5 +27,7 @@ def print_answer(stream: Stream, timings: bool | None, *, closing_line: bool = T
         writer.end()
     if timings is None:
         timings = is_terminal(sys.stdout) and is_terminal(sys.stderr)
+    if timings and recommended:
+        note(sys.stderr, f"sampling, as the model recommends: {recommended}")
     if timings:
         note(sys.stderr, timings_line(stream.timings))

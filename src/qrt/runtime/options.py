@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import difflib
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from types import MappingProxyType
 from typing import Any, TypedDict, cast
 
 from qrt.errors import InputError
 from qrt.runtime.checks import INT_MAX, check_bool, check_int, check_strings, shown
 from qrt.runtime.rng import MAX_SEED
-from qrt.runtime.sampler import SamplingParams
+from qrt.runtime.sampler import SamplingParams, with_recommended
 
 _INTS = {"max_tokens": (1, INT_MAX), "seed": (0, MAX_SEED), "n_keep": (0, INT_MAX)}
 _OPTIONAL = ("max_tokens", "seed")
@@ -31,6 +32,7 @@ class GenerateKeywords(TypedDict, total=False):
     context_shift: bool
     n_keep: int
     cancel: threading.Event | None
+    samplers: tuple[str, ...]
     logit_bias: dict[int, float]
     repeat_penalty: float
     presence_penalty: float
@@ -104,8 +106,11 @@ _SAMPLING_NAMES = frozenset(f.name for f in fields(SamplingParams))
 _OWN_NAMES = frozenset(f.name for f in fields(GenerateOptions)) - {"sampling"}
 
 
-def options_from(keywords: GenerateKeywords) -> GenerateOptions:
-    """The checked options of a call. Raises InputError for an unknown keyword."""
+def options_from(
+    keywords: GenerateKeywords, recommended: Mapping[str, Any] = MappingProxyType({})
+) -> GenerateOptions:
+    """The checked options of a call; `recommended` sampling where it says nothing. Raises
+    InputError for an unknown keyword."""
     given = cast(dict[str, Any], keywords)
     for name in given.keys() - _SAMPLING_NAMES - _OWN_NAMES:
         near = difflib.get_close_matches(name, _SAMPLING_NAMES | _OWN_NAMES, n=1)
@@ -113,4 +118,5 @@ def options_from(keywords: GenerateKeywords) -> GenerateOptions:
         raise InputError(f"unknown option {shown(name)}{hint}")
     sampling = {name: given[name] for name in given.keys() & _SAMPLING_NAMES}
     own = {name: given[name] for name in given.keys() & _OWN_NAMES}
+    sampling = with_recommended(sampling, recommended)
     return GenerateOptions(**own, sampling=SamplingParams(**sampling))

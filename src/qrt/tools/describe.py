@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from qrt.formats.qtensor import QTensor
 from qrt.graph.state import StateGroup
 from qrt.runtime.capacity import needs
 from qrt.runtime.loader import bytes_per_token
+from qrt.runtime.sampler import recommended_sampling
 
 _SHOWN_ITEMS = 4
 _SHOWN_CHARACTERS = 200
@@ -73,6 +75,8 @@ class Description:
     tensors: tuple[TypeTotal, ...]
     metadata: dict[str, object]
     """Long arrays and texts are cut short."""
+    sampling: dict[str, Any]
+    """The sampling that the file recommends."""
     running: Running | None
     why_not: QrtError | None
 
@@ -96,6 +100,7 @@ def describe(path: str | os.PathLike[str], kv_type: str = "f16") -> Description:
             n_params=sum(total.n_params for total in totals),
             tensors=totals,
             metadata={key: _short(value) for key, value in file.metadata.items()},
+            sampling=recommended_sampling(file.metadata, str(path)),
             running=running,
             why_not=why_not,
         )

@@ -3,5 +3,13 @@
 from qrt.runtime.sampler.chain import Sampler
 from qrt.runtime.sampler.dry import Breakers, breaker_table
 from qrt.runtime.sampler.params import SamplingParams
+from qrt.runtime.sampler.recommended import recommended_sampling, with_recommended
 
-__all__ = ["Breakers", "Sampler", "SamplingParams", "breaker_table"]
+__all__ = [
+    "Breakers",
+    "Sampler",
+    "SamplingParams",
+    "breaker_table",
+    "recommended_sampling",
+    "with_recommended",
+]

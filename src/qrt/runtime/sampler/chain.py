@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from qrt.errors import InputError, QrtError
 from qrt.runtime.rng import TOKEN_STREAM, XTC_STREAM, uniform
-from qrt.runtime.sampler import cut
 from qrt.runtime.sampler.candidates import Candidates
-from qrt.runtime.sampler.draw import Mirostat, draw, dynamic_temperature, heat
+from qrt.runtime.sampler.draw import Mirostat, draw, heat
 from qrt.runtime.sampler.dry import Breakers, dry
 from qrt.runtime.sampler.params import SamplingParams
 from qrt.runtime.sampler.penalties import add_bias, penalize
+from qrt.runtime.sampler.steps import CUTS, PENALTIES, active_steps, is_greedy
 
 _NO_BREAKERS: Final[Breakers] = MappingProxyType({})
 
@@ -53,6 +53,10 @@ class Sampler:
             **params.logit_bias,
             **dict.fromkeys(banned, -math.inf),
         }
+        steps = active_steps(params)
+        n_first = next((i for i, name in enumerate(steps) if name not in PENALTIES), len(steps))
+        self._first, self._rest = steps[:n_first], steps[n_first:]
+        self._is_greedy = is_greedy(params) and not set(self._rest) & PENALTIES
         self._ids = np.arange(n_vocab, dtype=np.intp)
         self._scratch = np.empty(n_vocab, dtype=np.float32)
         self._mirostat = (
@@ -70,7 +74,7 @@ class Sampler:
         QrtError if a logit is not finite or no token is allowed.
         """
         norm = self._log_sum_exp(logits)
-        token = self._choose(self._changed(logits, history), position)
+        token = self._choose(self._changed(logits, history), position, history)
         return token, float(logits[token]) - norm
 
     def _log_sum_exp(self, logits: NDArray[np.float32]) -> float:
@@ -86,62 +90,49 @@ class Sampler:
         return float(largest) + math.log(float(self._scratch.sum()))
 
     def _changed(self, logits: NDArray[np.float32], history: Sequence[int]) -> NDArray[np.float32]:
-        """The logits after logit bias and penalties."""
-        p = self._params
-        plain = p.repeat_penalty == 1 and p.presence_penalty == 0 and p.frequency_penalty == 0
-        penalties_off = plain or p.repeat_last_n == 0
-        dry_off = p.dry_multiplier == 0 or p.dry_penalty_last_n == 0
-        if p.mirostat:
-            penalties_off = dry_off = True
-        if not self._bias and penalties_off and dry_off:
+        """The logits after logit bias and the penalties that precede all other steps."""
+        if not self._bias and not self._first:
             return logits
         changed = logits.copy()
         add_bias(changed, self._bias)
-        if not penalties_off:
-            penalize(changed, p, history)
-        if not dry_off:
-            dry(changed, p, history, self._breakers)
+        for name in self._first:
+            self._penalize(name, changed, history)
         if changed.max() == -math.inf:
             raise QrtError("no token may be chosen: logit_bias forbids every one")
         return changed
 
-    def _choose(self, logits: NDArray[np.float32], position: int) -> int:
+    def _penalize(self, name: str, logits: NDArray[np.float32], history: Sequence[int]) -> None:
+        if name == "penalties":
+            penalize(logits, self._params, history)
+        else:
+            dry(logits, self._params, history, self._breakers)
+
+    def _choose(self, logits: NDArray[np.float32], position: int, history: Sequence[int]) -> int:
         p = self._params
-        if p.temperature <= 0 and (p.dynatemp_range == 0 or p.mirostat):
+        if self._is_greedy:
             return int(logits.argmax())
         c = Candidates(self._ids, logits, ranked=False)
         if self._mirostat is not None:
             c = heat(_possible(c), p.temperature)
             return self._mirostat.draw(c, uniform(self._seed, position, TOKEN_STREAM))
-        c = self._cut(c, position)
-        temperature = p.temperature
-        if p.dynatemp_range > 0:
-            temperature = dynamic_temperature(c, temperature, p.dynatemp_range, p.dynatemp_exponent)
-        if temperature <= 0:
-            return int(c.ids[c.logits.argmax()])
-        c = heat(c, temperature)
+        is_possible = False
+        for name in self._rest:
+            if name != "top_k" and not is_possible:
+                c, is_possible = _possible(c), True
+            if name in PENALTIES:
+                c = self._penalized(name, c, history)
+            elif name != "xtc" or uniform(self._seed, position, XTC_STREAM) < p.xtc_probability:
+                c = CUTS[name](c, p)
+        c = c if is_possible else _possible(c)
         return int(c.ids[draw(c, uniform(self._seed, position, TOKEN_STREAM))])
 
-    def _cut(self, c: Candidates, position: int) -> Candidates:
-        p = self._params
-        if p.top_n_sigma > 0:
-            c = cut.top_n_sigma(_possible(c), p.top_n_sigma)
-        if p.top_k > 0:
-            c = cut.top_k(c, p.top_k)
-        c = _possible(c)
-        if p.typical_p < 1:
-            c = cut.typical(c, p.typical_p, p.min_keep)
-        if p.top_p < 1:
-            c = cut.top_p(c, p.top_p, p.min_keep)
-        if p.min_p > 0:
-            c = cut.min_p(c, p.min_p, p.min_keep)
-        if (
-            p.xtc_threshold <= 0.5
-            and p.xtc_probability > 0
-            and uniform(self._seed, position, XTC_STREAM) < p.xtc_probability
-        ):
-            c = cut.xtc(c, p.xtc_threshold, p.min_keep)
-        return c
+    def _penalized(self, name: str, c: Candidates, history: Sequence[int]) -> Candidates:
+        """Penalties after a step that dropped candidates."""
+        logits = np.full(self._ids.size, -math.inf, np.float32)
+        logits[c.ids] = c.logits
+        self._penalize(name, logits, history)
+        ids = np.sort(c.ids)
+        return Candidates(ids, logits[ids], ranked=False)
 
 
 def _possible(c: Candidates) -> Candidates:

@@ -36,7 +36,20 @@ _INTS = {
     "dry_penalty_last_n": (-1, INT_MAX),
     "mirostat": (0, 2),
 }
+STEPS = (
+    "penalties",
+    "dry",
+    "top_n_sigma",
+    "top_k",
+    "typ_p",
+    "top_p",
+    "min_p",
+    "xtc",
+    "temperature",
+)
+"""The steps of the chain by llama.cpp's names, in the order in which they run by default."""
 _MAX_BIAS = 1000.0
+_MAX_STEP_LEN = 40
 _MAX_BREAKERS = 64
 _MAX_BREAKER_LEN = 40
 
@@ -45,8 +58,11 @@ _MAX_BREAKER_LEN = 40
 class SamplingParams:
     """How a token is chosen from logits. Every value is checked: `InputError` names what is wrong.
 
-    The steps run in the order in which they stand here; "off" is the value that skips a step.
+    The steps run in the order of `samplers`, by default that in which they stand here; "off" is the
+    value that skips a step, and one that `samplers` leaves out is skipped too.
 
+    samplers: steps by llama.cpp's names: penalties, dry, top_n_sigma, top_k, typ_p, top_p, min_p,
+        xtc, temperature; each at most once.
     logit_bias: token id -> amount added to its logit; -inf forbids the token.
     repeat_penalty (off 1), presence_penalty, frequency_penalty (off 0): push down the tokens among
         the last `repeat_last_n` of prompt and answer (0 none, -1 all).
@@ -67,6 +83,7 @@ class SamplingParams:
         the surprise at `mirostat_tau` bits (Basu et al. 2020).
     """
 
+    samplers: tuple[str, ...] = STEPS
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     repeat_penalty: float = 1.0
     presence_penalty: float = 0.0
@@ -100,6 +117,12 @@ class SamplingParams:
         name, breakers = "dry_sequence_breakers", self.dry_sequence_breakers
         strings = check_strings(name, breakers, _MAX_BREAKERS, _MAX_BREAKER_LEN)
         object.__setattr__(self, name, strings)
+        samplers = check_strings("samplers", self.samplers, len(STEPS), _MAX_STEP_LEN)
+        if len(set(samplers)) < len(samplers) or not set(samplers) <= set(STEPS):
+            raise InputError(
+                f"samplers must be some of {', '.join(STEPS)}, got {shown(self.samplers)}"
+            )
+        object.__setattr__(self, "samplers", samplers)
         if not isinstance(self.logit_bias, Mapping):
             raise InputError(
                 f"logit_bias must map token ids to numbers, got {shown(self.logit_bias)}"
