@@ -123,9 +123,10 @@ def _escaped(text: str, kind: int) -> str:
     if kind == Kind.BYTE:
         byte = int(text[3:5], 16)
         return chr(byte) if 0x20 < byte < 0x7F and byte != 0x5C else f"\\x{byte:02x}"
-    if len(text) == 1 and text.isascii() and text != "\\":
+    if len(text) == 1 and 0x20 < ord(text) < 0x7F and text != "\\":
         return f"\\x{ord(text):02x}"  # unlike the byte
-    return text.replace(_SPACE, " ").replace("\\", "\\\\").replace("\n", "\\n")
+    plain = text.replace(_SPACE, " ").replace("\\", "\\\\")
+    return plain.replace("\n", "\\n").replace("\r", "\\r")
 
 
 def nmt_nfkc() -> np.ndarray:
