@@ -115,11 +115,14 @@ def test_long_input_takes_linear_time(make: Callable[[], Metadata], text: str) -
     tokenizer.tokenize("warm")
 
     def seconds(n_characters: int) -> float:
-        start = time.perf_counter()
-        tokenizer.tokenize(text * (n_characters // len(text)), parse_special=True)
-        return time.perf_counter() - start
+        long, best = text * (n_characters // len(text)), 9.0
+        for _ in range(3):
+            start = time.perf_counter()
+            tokenizer.tokenize(long, parse_special=True)
+            best = min(best, time.perf_counter() - start)
+        return best
 
-    assert min(seconds(1 << 15) / seconds(1 << 14) for _ in range(4)) <= 2.5
+    assert seconds(1 << 16) <= 16 * seconds(1 << 13) + 0.02
 
 
 def charsmap(units: list[int], replacements: bytes) -> np.ndarray:

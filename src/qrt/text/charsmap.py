@@ -15,7 +15,7 @@ import numpy as np
 from qrt.errors import VocabError
 
 _MAX_CACHED = 16 * 1024
-_LONGEST = 256  # characters of a text to replace; bounds the time where a trie has cycles
+_LONGEST = 64  # characters of a text to replace; bounds the time where a trie has cycles
 _VALUE = 1 << 31
 
 Place = tuple[int | None, str | None]
