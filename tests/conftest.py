@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hub_server import hub, hub_cache  # noqa: F401
 from hypothesis import settings
-from kernels import BEST, RUNNABLE, TIER_KERNELS, Lab
+from kernels import BEST, RUNNABLE, TIER_KERNELS, TILED, Lab
 from letters import loaded, make, model  # noqa: F401
 from oracles import data_folder
 
@@ -26,6 +26,14 @@ def lab() -> Iterator[Lab]:
     with_all = Lab(BEST)
     yield with_all
     with_all.close()
+
+
+@pytest.fixture(scope="session")
+def tile_lab() -> Iterator[Lab]:
+    """The kernels of bf16 tiles, on tile registers where this machine has them."""
+    with_tiles = Lab(TILED)
+    yield with_tiles
+    with_tiles.close()
 
 
 @pytest.fixture(scope="session", params=RUNNABLE)

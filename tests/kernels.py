@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from qrt.backends.cpu.tiling import Tiling, few
+from qrt.backends.cpu.tiling import Tiling, few, many
 from qrt.config import cache_dir
 from qrt.formats.cache_types import CACHE_BYTES
 from qrt.kernels import layout
@@ -20,13 +20,24 @@ from qrt.kernels.team import TEAM_KERNELS, Team
 CANARY = 64
 THREADS = (1, 2, 3)
 RUNNABLE = [name for name, tier in TIERS.items() if not missing(tier, host_features())]
-BEST = RUNNABLE[-1]
+EXACT = [name for name in RUNNABLE if not TIERS[name].tiles]
+BEST, TILED = EXACT[-1], RUNNABLE[-1]
+"""The best tier whose prefill and decode agree, and that with tile registers if there are any."""
 
+USUAL = (*map(few, TIERS[BEST].rows), many(TIERS[BEST]))
 TILINGS = (
-    *(few(rows) for rows in TIERS[BEST].rows),
-    *(Tiling(4, f"matmul_prefill.{{}}.{sums}") for sums in ("1.2", "4.1", "4.2")),
+    *USUAL,
+    *(Tiling(4, f"matmul_prefill.{{}}.{sums}") for sums in ("1.2", "4.1")),
 )
-ONE, MANY = TILINGS[0], TILINGS[-2]
+ONE, MANY = TILINGS[0], USUAL[-1]
+EVERY_TILING = ("F32", "F16", "Q4_0", "Q4_1", "Q8_0", "Q2_K", "Q4_K", "Q6_K", "IQ2_XS", "NVFP4")
+"""A format of each way that codes, scales and mins are told; the others run with the usual."""
+
+
+def tilings_of(qtype: str) -> tuple[Tiling, ...]:
+    """The tilings that matmuls of a format are tested with."""
+    return TILINGS if qtype in EVERY_TILING else USUAL
+
 
 EVERY_ROW, LOGIT_ROWS = layout.ROWS_OF["all"], layout.ROWS_OF["logits"]
 
@@ -51,11 +62,14 @@ SOME = (  # every row of the instruction table
 )
 EXPERT_TYPES = ("F32", "Q8_0", "Q4_K")
 EXPERT_TILES = (1, 2, 4)
-ALL = (
-    *(*SOME, "rope", "add", "select", "receive", "read", "clock", "norm.bf16", "glu.bf16"),
-    *(f"embed.{name}" for name in PANEL_FORMATS if name != "F16"),
-    *(tiling.matmul.format(name) for name in PANEL_FORMATS for tiling in TILINGS),
+AMX = (
+    *("hand_over.bf16", "norm.bf16", "glu.bf16", "pack"),
     *(f"matmul_amx.{name}" for name, fmt in PANEL_FORMATS.items() if fmt.quantized),
+)
+ALL = (
+    *(*SOME, "rope", "add", "select", "receive", "read", "clock"),
+    *(f"embed.{name}" for name in PANEL_FORMATS if name != "F16"),
+    *(tiling.matmul.format(name) for name in PANEL_FORMATS for tiling in tilings_of(name)),
     *("route", "gather", "scatter"),
     *(f"expert_matmul.{name}.{rows}" for name in EXPERT_TYPES for rows in EXPERT_TILES),
     *(f"expert_matmul_prefill.{name}.4.2" for name in EXPERT_TYPES),
@@ -64,6 +78,7 @@ ALL = (
 )
 TIER_KERNELS = dict.fromkeys(("generic", "avx2", "avx512vnni", "neon_dotprod"), SOME)
 TIER_KERNELS |= {"avxvnni": DOTS, BEST: ALL}
+TIER_KERNELS[TILED] = (*TIER_KERNELS.get(TILED, SOME), *AMX)
 
 
 def load(tier: str, names: Iterable[str]) -> Library:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import test_cpu_backend as backend
-from kernels import BEST, nmse
+from kernels import TILED, nmse
 from oracles import TOKENS
 from steps import in_chunks, prepare, segment, step
 
@@ -21,11 +21,15 @@ from qrt.kernels.isa import TIERS
 
 @pytest.fixture(autouse=True)
 def tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    tier = replace(TIERS[BEST], tiles=True)
+    tier = replace(TIERS[TILED], tiles=True)
     monkeypatch.setattr(backend.preparing, "choose", lambda _: tier)
 
 
-test_quantized_weights = backend.test_quantized_weights
+@pytest.mark.parametrize("name", ["Q8_0", "Q4_1", "Q2_K", "Q6_K", "IQ2_XS"])
+def test_quantized_weights(data: Path, name: str) -> None:
+    backend.test_quantized_weights(data, name)
+
+
 test_plain_weights = backend.test_plain_weights
 
 
@@ -56,7 +60,7 @@ def test_prefill_is_more_exact_and_decode_as_before(
         prefilled, decoded = (in_chunks(model, TOKENS, chunk) for chunk in (len(TOKENS), 1))
     want = np.load(oracle)["logits"]
     assert nmse(prefilled, want) < 0.5 * nmse(decoded, want)
-    plain = replace(TIERS[BEST], tiles=False)
+    plain = replace(TIERS[TILED], tiles=False)
     monkeypatch.setattr(backend.preparing, "choose", lambda _: plain)
     with closing(prepare(cpu, path)) as model:
         assert in_chunks(model, TOKENS, 1).tobytes() == decoded.tobytes()

@@ -91,32 +91,32 @@ def test_lines_are_rounded_to_nearest_even(main_lab: Lab) -> None:
 )
 @few
 def test_matmul(
-    lab: Lab, qtype: str, n_blocks: int, n_out: int, n_tokens: int, kind: str, seed: int
+    tile_lab: Lab, qtype: str, n_blocks: int, n_out: int, n_tokens: int, kind: str, seed: int
 ) -> None:
     """Near the product of what is rounded to bf16; the same whatever is widened at once."""
     rng = np.random.default_rng(seed)
     n_in = n_blocks * QTYPES[qtype].block_size
     x = activations(kind, n_tokens, n_in, seed)
     blocks, weights = matrix(qtype, n_out, n_in, seed)
-    panels = lab.pack(blocks, qtype)
+    panels = tile_lab.pack(blocks, qtype)
     bias = rng.normal(size=n_out).astype(np.float32) if seed & 1 else None
     residual = rng.normal(size=(n_tokens, n_out)).astype(np.float32) if seed & 2 else None
     want = from_bf16(to_bf16(x)).astype(np.float64) @ from_bf16(to_bf16(weights)).T
     for part in (bias, residual):
         want = want if part is None else want + part
-    got = matmul(lab, qtype, panels, n_out, x, bias, residual)
+    got = matmul(tile_lab, qtype, panels, n_out, x, bias, residual)
     tiny = np.abs(got - want).max(initial=0) <= n_in * SMALLEST
     assert tiny or nmse(got, want) <= 1e-8
     least = 2 * panel_wide_bytes(n_in)
-    again = matmul(lab, qtype, panels, n_out, x, bias, residual, least)
+    again = matmul(tile_lab, qtype, panels, n_out, x, bias, residual, least)
     assert again.tobytes() == got.tobytes()
 
 
 @pytest.mark.parametrize("qtype", QUANTIZED)
-def test_against_what_is_not_rounded(lab: Lab, qtype: str) -> None:
+def test_against_what_is_not_rounded(tile_lab: Lab, qtype: str) -> None:
     x = activations("normal", 33, 1024, 5)
     blocks, weights = matrix(qtype, 64, 1024, 6)
-    got = matmul(lab, qtype, lab.pack(blocks, qtype), 64, x)
+    got = matmul(tile_lab, qtype, tile_lab.pack(blocks, qtype), 64, x)
     assert nmse(got, x.astype(np.float64) @ weights.astype(np.float64).T) <= 1e-5
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernels import MANY, ONE, TILINGS, Buffer, Lab, float_bits, nmse, quantize_lines
+from kernels import MANY, ONE, Buffer, Lab, float_bits, nmse, quantize_lines, tilings_of
 from numpy.typing import NDArray
 from oracles import random_weights
 
@@ -79,7 +79,7 @@ def test_matmul(
     lab: Lab, qtype: str, n_blocks: int, n_out: int, n_tokens: int, kind: str, seed: int
 ) -> None:
     x = activations(kind, n_tokens, n_blocks * QTYPES[qtype].block_size, seed)
-    check_matmul(lab, qtype, TILINGS, n_out, x, seed)
+    check_matmul(lab, qtype, tilings_of(qtype), n_out, x, seed)
 
 
 @each_format

@@ -8,18 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kernels import RUNNABLE
+from kernels import EXACT
 from oracles import MODEL_TYPES, N_VOCAB, TOKENS
 from steps import in_chunks, prepare, segment, step
 
 from qrt.backends import cpu
 from qrt.backends.cpu.executor import CpuExecutor
 from qrt.formats.cache_types import CACHE_TYPES
-from qrt.kernels.isa import TIERS
 
 pytestmark = pytest.mark.usefixtures("lab")
 
-EXACT = [name for name in RUNNABLE if not TIERS[name].tiles]
 PROMPT = np.resize(TOKENS[::-1], 200)
 ONE_BY_ONE, VERIFIED = (9, 47, 21), 6
 CASES = [
