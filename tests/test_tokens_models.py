@@ -117,12 +117,12 @@ def test_long_input_takes_linear_time(make: Callable[[], Metadata], text: str) -
     def seconds(n_characters: int) -> float:
         long, best = text * (n_characters // len(text)), 9.0
         for _ in range(3):
-            start = time.perf_counter()
+            start = time.process_time()
             tokenizer.tokenize(long, parse_special=True)
-            best = min(best, time.perf_counter() - start)
+            best = min(best, time.process_time() - start)
         return best
 
-    assert seconds(1 << 16) <= 16 * seconds(1 << 13) + 0.02
+    assert seconds(1 << 16) <= 24 * seconds(1 << 13) + 0.05
 
 
 def charsmap(units: list[int], replacements: bytes) -> np.ndarray:
