@@ -166,6 +166,31 @@ HF: dict[str, Row] = {
             },
         },
     ),
+    "gemma4@experts": Row(
+        "gemma4_text",
+        {
+            "layer_types": [LOCAL, GLOBAL],
+            "head_dim": 16,
+            "global_head_dim": 32,
+            "num_key_value_heads": 2,
+            "num_global_key_value_heads": 1,
+            "attention_k_eq_v": True,
+            "hidden_size_per_layer_input": 0,
+            "enable_moe_block": True,
+            "num_experts": 6,
+            "top_k_experts": 2,
+            "moe_intermediate_size": 32,
+            "final_logit_softcapping": 3.0,
+            "rope_parameters": {
+                LOCAL: {**ROPE, "rope_theta": 10000.0},
+                GLOBAL: {**ROPE, "rope_type": "proportional", "partial_rotary_factor": 0.25},
+            },
+        },
+        renamed={
+            "router.scale": "ffn_gate_inp.scale",
+            "router.per_expert_scale": "ffn_down_exps.scale",
+        },
+    ),
     "phi3": Row("phi3"),
     "phi3@long": Row(
         "phi3",
@@ -290,7 +315,7 @@ def file_name(theirs: str, row: Row, names: object) -> str:
         theirs = theirs.replace(part, ours)
     found = names.get_name(theirs, try_suffixes=(".weight", ".bias"))  # type: ignore[attr-defined]
     if found is None:
-        return theirs
+        return theirs.replace("model.layers.", "blk.")
     return found if found.endswith((".weight", ".bias")) else f"{found}.weight"
 
 
@@ -302,8 +327,8 @@ def own_value(name: str, tensors: Mapping[str, Array], config: object) -> Array:
         n_kv = config.head_dim * config.num_key_value_heads  # type: ignore[attr-defined]
         parts = np.split(tensors[f"{at}attn_qkv.weight"], [n, n + n_kv])
         return parts["qkv".index(rest[0])]
-    scale = tensors.get(name.removesuffix("weight") + "scale", 1.0)
-    return tensors[name] * scale
+    scale = tensors.get(name.removesuffix("weight") + "scale")
+    return tensors[name] if scale is None or len(scale) > 1 else tensors[name] * scale
 
 
 def hf_value(name: str, value: Array, row: Row, config: object) -> Array:
