@@ -108,12 +108,12 @@ def check_op(op: Op, graph: Graph, rows_of: dict[str, str]) -> None:
         assert np.delete(again, 1, axis=0).tobytes() == np.delete(made, 1, axis=0).tobytes()
 
 
-def words(plan: Plan, graph: Graph, key: Key, row: int) -> NDArray[np.int64]:
+def words(slots: dict[Key, int], graph: Graph, key: Key, row: int) -> NDArray[np.int64]:
     """The 2-byte words of the arena that a row of a value takes up: plain rows lie one behind the
     other, other forms interleave the rows of a tile, 4 bytes of each in turn.
     """
     n_bytes = int(graph.widths[key[0]] * FORMS[key[1]])
-    base = plan.slots[key] * MAX_ROWS // 2
+    base = slots[key] * MAX_ROWS // 2
     if key[1] == F32:
         return base + row * n_bytes // 2 + np.arange(n_bytes // 2)
     unit, inside = np.divmod(np.arange(n_bytes // 2), 2)
@@ -150,11 +150,16 @@ def thread_of(row: int, n_rows: int) -> int:
 
 
 class Arena:
-    """Who wrote and read each word since the last barrier, and whose value it holds."""
+    """Who wrote and read each word since the last barrier, and whose value it holds.
+
+    The place where the step wants the output lies behind all slots.
+    """
 
     def __init__(self, plan: Plan, graph: Graph) -> None:
-        self.plan, self.graph = plan, graph
-        n_words = plan.row_bytes * MAX_ROWS // 2
+        self.graph = graph
+        self.slots = plan.slots | {(value, F32): plan.row_bytes for value in plan.placed}
+        assert len(self.slots) == len(plan.slots) + len(plan.placed)
+        n_words = (plan.row_bytes + 4 * graph.widths[graph.output]) * MAX_ROWS // 2
         self.names: dict[tuple[str, str, int], int] = {}
         self.rows_of: dict[str, int] = {}
         self.holds = np.zeros(n_words, int)
@@ -176,9 +181,6 @@ class Arena:
         for is_write, keys in ((False, reads), (True, writes(task))):
             for key in keys:
                 n = n_rows if is_write else self.rows_of[key[0]]
-                if key not in self.plan.slots:
-                    assert key == (self.graph.output, F32)
-                    continue
                 for row in range(n):
                     who = thread_of(row, n) if op.share == "rows" else 100 + number
                     self.touch(key, row, who, is_write=is_write)
@@ -195,7 +197,7 @@ class Arena:
             self.scratch.add(op.scratch)
 
     def touch(self, key: Key, row: int, who: int, *, is_write: bool) -> None:
-        at = words(self.plan, self.graph, key, row)
+        at = words(self.slots, self.graph, key, row)
         assert at.min() >= 0
         assert at.max() < len(self.holds)
         name = self.names.setdefault((*key, row), len(self.names) + 1)
@@ -209,15 +211,11 @@ class Arena:
             self.read[at] = np.where(np.isin(self.read[at], (-1, who)), who, -2)
 
     def check_output(self) -> None:
-        """The output is either where the step wants it, or stands to the end."""
-        key, made_by = (self.graph.output, F32), {task.op.out: task.op for task in self.plan.tasks}
-        if key not in self.plan.slots:
-            assert isinstance(made_by[self.graph.output], Linear)
-            return
+        """The output stands to the end."""
+        key = self.graph.output, F32
         for row in range(self.rows_of[self.graph.output]):
-            assert (
-                self.holds[words(self.plan, self.graph, key, row)] == self.names[*key, row]
-            ).all()
+            at = words(self.slots, self.graph, key, row)
+            assert (self.holds[at] == self.names[*key, row]).all()
 
 
 def simulate(plan: Plan, graph: Graph, skipped: int | None = None) -> None:
@@ -228,6 +226,10 @@ def simulate(plan: Plan, graph: Graph, skipped: int | None = None) -> None:
         if task.barrier and number != skipped:
             arena.barrier()
     arena.check_output()
+    makers = {task.op.out: task.op for task in plan.tasks}
+    for value in plan.placed:
+        maker = makers[value]
+        assert isinstance(maker, Linear) or maker.reads[0] in plan.placed
 
 
 def check(graph: Graph) -> Plan:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from qrt.backends.cpu.tiling import Tiling, few, many
 from qrt.config import cache_dir
 from qrt.formats.cache_types import CACHE_BYTES
+from qrt.graph.ops.elementwise import Function
+from qrt.graph.ops.glu import Glu
 from qrt.kernels import layout
 from qrt.kernels.isa import TIERS, choose, host_features, missing
 from qrt.kernels.objects import Library, load_kernels
@@ -55,19 +57,25 @@ DOTS = (
     "matmul_prefill.Q4_0.4.1",
     "matmul.Q8_0.1",
 )
+GLU_ACTS = get_args(get_type_hints(Glu)["act"])
+FUNCTIONS = get_args(Function)
 SOME = (  # every row of the instruction table
-    *(*DOTS, "glu", "embed.F16", "store_kv.f16.f16", "attention.f16.f16.1"),
+    *(*DOTS, "embed.F16", "store_kv.f16.f16", "attention.f16.f16.1"),
+    *(f"glu.{act}" for act in GLU_ACTS),
     *("matmul.IQ4_NL.1", "matmul.IQ2_XXS.1", "matmul.F16.1", "hand_over.bf16"),
     "matmul_amx.Q4_0",
 )
 EXPERT_TYPES = ("F32", "Q8_0", "Q4_K")
 EXPERT_TILES = (1, 2, 4)
 AMX = (
-    *("hand_over.bf16", "norm.bf16", "glu.bf16", "pack"),
+    *("hand_over.bf16", "norm.bf16", "glu.silu.bf16", "pack"),
     *(f"matmul_amx.{name}" for name, fmt in PANEL_FORMATS.items() if fmt.quantized),
 )
 ALL = (
     *(*SOME, "rope", "add", "select", "receive", "read", "clock"),
+    *("slice", "join", "gate", "temper"),
+    *(f"elementwise.{function}" for function in FUNCTIONS),
+    *(f"add_positions.{name}" for name in ("F32", "F16", "Q8_0", "Q6_K")),
     *(f"embed.{name}" for name in PANEL_FORMATS if name != "F16"),
     *(tiling.matmul.format(name) for name in PANEL_FORMATS for tiling in tilings_of(name)),
     *("route", "gather", "scatter"),
@@ -75,6 +83,7 @@ ALL = (
     *(f"expert_matmul_prefill.{name}.4.2" for name in EXPERT_TYPES),
     *(f"store_kv.{k}.{v}" for k, v in KV_PAIRS),
     *(f"attention.{k}.{v}.{heads}" for k, v in KV_PAIRS for heads in (1, 2, 4)),
+    *(f"attention.{kv}.{kv}.{n}.alibi" for kv in ("f16", "f32", "q8_0") for n in (1, 2, 4)),
 )
 TIER_KERNELS = dict.fromkeys(("generic", "avx2", "avx512vnni", "neon_dotprod"), SOME)
 TIER_KERNELS |= {"avxvnni": DOTS, BEST: ALL}

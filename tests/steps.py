@@ -65,10 +65,12 @@ def logits_of(backend: ModuleType, model: Model, tokens: ArrayLike, **changes: A
     return result
 
 
-def in_chunks(model: Executor, tokens: ArrayLike, chunk: int, table: ArrayLike = TABLE) -> Logits:
-    """Logits after every token of a prompt that is run in chunks."""
-    whole = np.array(tokens, np.int32)
-    starts = range(0, len(whole), chunk)
-    return np.concatenate(
-        [step(model, segment(whole[at : at + chunk], at, table)) for at in starts]
-    )
+def in_chunks(
+    model: Executor, tokens: ArrayLike, chunk: int, table: ArrayLike = TABLE, n_groups: int = 1
+) -> Logits:
+    """Logits after every token of a prompt that is run in chunks; all groups have one table."""
+    whole, found = np.array(tokens, np.int32), []
+    for at in range(0, len(whole), chunk):
+        rows = segment(whole[at : at + chunk], at, table)
+        found.append(step(model, replace(rows, tables=rows.tables * n_groups)))
+    return np.concatenate(found)

@@ -2,235 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from attention import (
+    DTYPES,
+    LAYER,
+    N_PAGES,
+    PAIRS,
+    TABLES,
+    Rows,
+    Shape,
+    attend,
+    check,
+    make_rows,
+    of_group_1,
+    reference,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernels import KV_PAIRS, Buffer, Lab, float_bits, nmse, quantize_lines
-from numpy.typing import NDArray
+from kernels import Buffer, Lab, nmse
 
-from qrt.backends.base import kv_types
-from qrt.formats.cache_types import CACHE_BYTES
-from qrt.formats.quants import QTYPES
 from qrt.kernels import layout
 from qrt.kernels.layout import PAGE
 
 few = settings(max_examples=8, derandomize=True, deadline=None, database=None)
-DTYPES = {"f16": np.dtype(np.float16), "f32": np.dtype(np.float32)}
-BLOCKS = {"q8_0": QTYPES["Q8_0"], "q4_0": QTYPES["Q4_0"]}
-TOLERANCES = {"f16": 1e-6, "f32": 1e-9, "q8_0": 5e-4, "q4_0": 3e-2}
-PAIRS = [k if k == v else f"{k},{v}" for k, v in KV_PAIRS]
-N_PAGES, LAYER = 16, 4
-TABLES = ([5, 2, 0, *range(7, 16)], [6, 3], [1])  # for 768, 128, 64 positions; 4 is no one's
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What a call needs besides the numbers; `lengths` are those of three sequences."""
-
-    kv_type: str
-    n_kv_heads: int
-    shared: int  # query heads per kv head
-    head_dim: int
-    lengths: tuple[int, int, int]
-    window: int = 0
-    softcap: float = 0.0
-    v_width: int = 0  # 0: that of K, head_dim
-    v_in_k: bool = False
-
-    @property
-    def v_dim(self) -> int:
-        return self.v_width or self.head_dim
-
-    @property
-    def widths(self) -> tuple[int, int]:
-        """Of a row of K and of V in a page."""
-        return -(-self.head_dim // 32) * 32, -(-self.v_dim // 32) * 32
-
-    @property
-    def types(self) -> tuple[str, str]:
-        return kv_types(self.kv_type)
-
-    @property
-    def kernel(self) -> str:
-        return ".".join(("attention", *self.types, str(self.heads)))
-
-    @property
-    def store(self) -> str:
-        return ".".join(("store_kv", *self.types))
-
-    @property
-    def part_bytes(self) -> list[int]:
-        """Bytes of one head's K and V in a page."""
-        both = zip(self.widths, self.types, strict=True)
-        return [PAGE * width // 32 * CACHE_BYTES[part] for width, part in both]
-
-    @property
-    def heads(self) -> int:
-        return self.shared if self.shared < 3 else 4
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Rows of all sequences, shuffled but in order within each."""
-
-    q: NDArray[np.float32]  # (n_rows, n_heads, head_dim)
-    k: NDArray[np.float32]  # (n_rows, n_kv_heads, head_dim)
-    v: NDArray[np.float32]  # (n_rows, n_kv_heads, v_dim)
-    table_of: NDArray[np.int64]  # (n_rows,)
-    positions: NDArray[np.int32]  # (n_rows,)
-
-
-def make_rows(shape: Shape, seed: int) -> Rows:
-    rng = np.random.default_rng(seed)
-    table_of = rng.permutation(np.repeat(np.arange(3), shape.lengths))
-    positions = np.empty(len(table_of), np.int32)
-    for table in range(3):
-        positions[table_of == table] = np.arange(shape.lengths[table])
-    heads = shape.n_kv_heads * shape.shared
-    q = rng.normal(size=(len(table_of), heads, shape.head_dim)).astype(np.float32)
-    k, v = rng.normal(size=(2, len(table_of), shape.n_kv_heads, shape.head_dim)).astype(np.float32)
-    if shape.v_in_k:
-        v = k[..., : shape.v_dim]
-    elif shape.v_width:
-        v = rng.normal(size=(*v.shape[:2], shape.v_dim)).astype(np.float32)
-    if shape.softcap:
-        q *= 8
-    return Rows(q, k, v, table_of, positions)
-
-
-def of_group_1(lab: Lab, per_row: NDArray[np.int64]) -> int:
-    """The tables of a step whose group 0 has none."""
-    return lab.put(np.array([0, lab.put(per_row)]))
-
-
-def attend(lab: Lab, shape: Shape, rows: Rows, first: int = 0) -> tuple[NDArray, NDArray]:
-    """(pages, attention of the rows from `first` on) after all rows were stored."""
-    page_bytes = shape.n_kv_heads * sum(shape.part_bytes)
-    pages = Buffer((N_PAGES, page_bytes), np.uint8)
-    out = Buffer((*rows.q[first:].shape[:2], shape.v_dim), np.float32)
-    tables = [lab.put(np.array(table, np.int32)) for table in TABLES]
-    n_groups = shape.n_kv_heads * -(-shape.shared // shape.heads)
-    room = layout.partial_bytes(n_groups, 3, shape.heads, shape.v_dim)
-    partials = Buffer((room,), np.uint8)
-    lab._inputs.append(partials)
-    partials.array[: 8 * layout.SHARED_ROWS * n_groups] = 0
-    per_row = np.array(tables)[rows.table_of]
-    where = {
-        "group": 1,
-        "pages": pages.address,
-        "n_kv_heads": shape.n_kv_heads,
-        "k_width": shape.head_dim,
-        "v_width": shape.v_dim,
-        "page_stride": page_bytes,
-    }
-    store = lab.record(
-        layout.STORE_KV,
-        k=(k := lab.put(rows.k)),
-        v=k if shape.v_in_k else lab.put(rows.v),
-        v_stride=shape.head_dim if shape.v_in_k else shape.v_dim,
-        **where,
-    )
-    attention = lab.record(
-        layout.ATTENTION,
-        q=lab.put(rows.q[first:]),
-        out=out.address,
-        layer=LAYER,
-        n_heads=shape.n_kv_heads * shape.shared,
-        **where,
-        scale=float_bits(shape.head_dim**-0.5),
-        window=shape.window,
-        softcap=float_bits(shape.softcap),
-        partials=partials.address,
-    )
-    stored = {
-        "n_rows": len(rows.positions),
-        "positions": lab.put(rows.positions),
-        "tables": of_group_1(lab, per_row),
-    }
-    if not first:
-        both = [(shape.store, store), (shape.kernel, attention)]
-        kept, got = lab.run(both, [pages, out], **stored)
-        return kept, got
-    inputs = list(lab._inputs)
-    kept = lab.run([(shape.store, store)], [pages], **stored)[0]
-    lab._inputs.extend(inputs)
-    later = {
-        "n_rows": len(rows.positions) - first,
-        "positions": lab.put(rows.positions[first:]),
-        "tables": of_group_1(lab, per_row[first:]),
-    }
-    return kept, lab.run([(shape.kernel, attention)], [out], **later)[0]
-
-
-def kept(part: str, x: NDArray[np.float32]) -> NDArray[np.float64]:
-    """x as a cache holds it, 32 values of a head at a time."""
-    if part in DTYPES:
-        return x.astype(DTYPES[part]).astype(np.float64)
-    padded = np.pad(x, ((0, 0), (0, 0), (0, -x.shape[2] % 32)))
-    kind = BLOCKS[part]
-    assert kind.quantize is not None
-    held = kind.dequantize(kind.quantize(padded.reshape(-1, 32))).reshape(padded.shape)
-    return held[..., : x.shape[2]].astype(np.float64)
-
-
-def in_lines(x: NDArray[np.float32]) -> NDArray[np.float64]:
-    """x as activation lines hold it, the same way."""
-    padded = np.pad(x, ((0, 0), (0, 0), (0, -x.shape[2] % 32)))
-    lines = quantize_lines(padded.reshape(len(x) * x.shape[1], -1), fused=True)
-    held = lines["quants"] * lines["scale"][..., None].astype(np.float64)
-    return held.reshape(padded.shape)[..., : x.shape[2]]
-
-
-def reference(shape: Shape, rows: Rows, *, rounded: bool) -> NDArray[np.float64]:
-    q, k, v = (x.astype(np.float64) for x in (rows.q, rows.k, rows.v))
-    if rounded:
-        k, v = (kept(part, x) for part, x in zip(shape.types, (rows.k, rows.v), strict=True))
-    if rounded and shape.types[0] in BLOCKS:
-        scale = np.float32(shape.head_dim**-0.5)
-        q = in_lines(rows.q * scale) / scale
-    want = np.empty((*rows.q.shape[:2], shape.v_dim))
-    for t, position in enumerate(rows.positions):
-        seen = (rows.table_of == rows.table_of[t]) & (rows.positions <= position)
-        if shape.window:
-            seen &= rows.positions > position - shape.window
-        for head in range(rows.q.shape[1]):
-            kv = head // shape.shared
-            scores = k[seen, kv] @ q[t, head] * shape.head_dim**-0.5
-            if shape.softcap:
-                scores = shape.softcap * np.tanh(scores / shape.softcap)
-            weights = np.exp(scores - scores.max())
-            want[t, head] = weights @ v[seen, kv] / weights.sum()
-    return want
-
-
-def check(lab: Lab, shape: Shape, seed: int) -> None:
-    rows = make_rows(shape, seed)
-    pages, got = attend(lab, shape, rows)
-    blocks = set(shape.types) & BLOCKS.keys()
-    assert nmse(got, reference(shape, rows, rounded=True)) <= (1e-8 if blocks else 1e-9)
-    if not (blocks and shape.softcap):  # which the test makes steep
-        tolerance = max(TOLERANCES[part] for part in shape.types)
-        assert nmse(got, reference(shape, rows, rounded=False)) <= tolerance
-    if not blocks:
-        check_pages(shape, rows, pages)
-
-
-def check_pages(shape: Shape, rows: Rows, pages: NDArray) -> None:
-    """K is (width, PAGE), V (PAGE, width), padded by zeros; all else is untouched."""
-    (dtype,) = {DTYPES[part] for part in shape.types}
-    want = np.full(pages.shape, 0xFF, np.uint8).view(dtype)
-    k_width, v_width = shape.widths
-    heads = want.reshape(N_PAGES, shape.n_kv_heads, -1)
-    k = heads[..., : k_width * PAGE].reshape(N_PAGES, -1, k_width, PAGE)
-    v = heads[..., k_width * PAGE :].reshape(N_PAGES, -1, PAGE, v_width)
-    for t, position in enumerate(rows.positions):
-        page, slot = TABLES[rows.table_of[t]][position // PAGE], position % PAGE
-        k[page, :, :, slot] = np.pad(rows.k[t], ((0, 0), (0, k_width - shape.head_dim)))
-        v[page, :, slot] = np.pad(rows.v[t], ((0, 0), (0, v_width - shape.v_dim)))
-    assert pages.tobytes() == want.tobytes()
 
 
 @pytest.mark.parametrize("kv_type", DTYPES)
@@ -288,6 +85,49 @@ def test_splits_of_a_long_row(lab: Lab, kv_type: str, window: int, shared: int) 
         assert together[-n_rows:].tobytes() == later.tobytes()
 
 
+OPTIONS = (
+    {"sinks": True},
+    {"max_bias": 8.0},
+    {"window": 100, "chunked": True},
+    {"window": 300, "chunked": True, "sinks": True, "max_bias": 2.0, "softcap": 5.0},
+)
+
+
+@pytest.mark.parametrize("kv_type", ["f16", "f32", "q8_0"])
+@pytest.mark.parametrize("shared", [1, 2, 7])
+@pytest.mark.parametrize("options", OPTIONS)
+def test_sinks_slopes_and_chunks(lab: Lab, kv_type: str, shared: int, options: dict) -> None:
+    """As NumPy has it, and with the same bits in few rows, whose splits threads share."""
+    shape = Shape(kv_type, 2, shared, 40, (700, 65, 3), **options)
+    rows = make_rows(shape, 7)
+    _, together = attend(lab, shape, rows)
+    assert nmse(together, reference(shape, rows, rounded=True)) <= 1e-8
+    for n_rows in (1, 16):
+        _, later = attend(lab, shape, rows, first=len(rows.positions) - n_rows)
+        assert together[-n_rows:].tobytes() == later.tobytes()
+
+
+def test_a_sink_far_above_or_below_all_scores(lab: Lab) -> None:
+    shape = Shape("f32", 1, 2, 32, (300, 0, 0), sinks=True)
+    rows = make_rows(shape, 2)
+    rows.sinks[:] = 500.0, -500.0
+    _, got = attend(lab, shape, rows)
+    assert np.abs(got[:, 0]).max() <= 1e-30
+    _, without = attend(lab, replace(shape, sinks=False), rows)
+    assert got[:, 1].tobytes() == without[:, 1].tobytes()
+
+
+def test_a_sink_that_is_not_finite_shows(lab: Lab) -> None:
+    shape = Shape("f16", 1, 2, 40, (5, 0, 0), sinks=True)
+    rows = make_rows(shape, 3)
+    for value in (np.nan, np.inf):
+        rows.sinks[1] = value
+        _, got = attend(lab, shape, rows)
+        assert np.isfinite(got[:, 0]).all()
+        assert not np.isfinite(got[:, 1]).any()
+        assert lab.fault == LAYER + 1
+
+
 @pytest.mark.parametrize("kv_type", PAIRS)
 @pytest.mark.parametrize(
     ("k_width", "v_width", "v_in_k"), [(48, 32, False), (40, 100, False), (72, 64, True)]
@@ -326,7 +166,8 @@ def test_floats_round_to_the_nearest_half(main_lab: Lab) -> None:
     values = np.pad(values, (0, -len(values) % 256)).reshape(-1, 1, 256)
     assert len(values) <= 3 * PAGE
     positions = np.arange(len(values), dtype=np.int32)
-    rows = Rows(values, values, values, np.zeros(len(values), np.int64), positions)
+    first_table = np.zeros(len(values), np.int64)
+    rows = Rows(values, values, values, first_table, positions, np.zeros(1, np.float32))
     dtype = np.dtype(np.float16)
     pages = Buffer((N_PAGES, 2, PAGE * 256), dtype)
     store = main_lab.record(

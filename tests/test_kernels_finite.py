@@ -6,8 +6,8 @@ from itertools import product
 
 import numpy as np
 import pytest
+from attention import BLOCKS, LAYER, Shape, attend, make_rows
 from kernels import Lab
-from test_kernels_attention import BLOCKS, LAYER, Shape, attend, make_rows
 
 
 def test_values_that_are_not_finite_show(lab: Lab) -> None:

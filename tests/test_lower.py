@@ -14,10 +14,11 @@ from steps import open_model
 
 from qrt.graph.builder import GraphBuilder
 from qrt.graph.graph import Graph
-from qrt.graph.lower import F32, Task, lower
+from qrt.graph.lower import F32, Plan, Task, lower
 from qrt.graph.op import ROUTED
 from qrt.graph.ops.add import Add
 from qrt.graph.ops.attention import Attention
+from qrt.graph.ops.elementwise import Elementwise
 from qrt.graph.ops.embed import Embed
 from qrt.graph.ops.expert_linear import ExpertLinear
 from qrt.graph.ops.gather import Gather
@@ -29,6 +30,7 @@ from qrt.graph.ops.rope import Rope, RopeSpec
 from qrt.graph.ops.route import Route
 from qrt.graph.ops.scatter import Scatter
 from qrt.graph.ops.select import Select
+from qrt.graph.ops.temper import Temper
 
 
 @pytest.mark.parametrize("name", ["llama", "qwen2", "qwen3"])
@@ -61,7 +63,7 @@ def graphs(draw: st.DrawFn) -> Graph:
     selected = False
     n_layers = 0
     for i in range(1, draw(st.integers(2, 24))):
-        out, kind = f"v{i}", draw(st.integers(0, 9))
+        out, kind = f"v{i}", draw(st.integers(0, 11))
         known = list(width_of)[-6:]
         x = known[draw(pick) % len(known)]
         peers = [v for v in known if width_of[v] == width_of[x]]
@@ -82,6 +84,10 @@ def graphs(draw: st.DrawFn) -> Graph:
             v = y if draw(st.booleans()) else None
             builder.attention(out, x, y, v, layer=n_layers, **heads)
             n_layers += 1
+        elif kind == 10:
+            builder.append(Elementwise(out, x, "silu"))
+        elif kind == 11 and not selected:
+            builder.append(Temper(out, x, 3, 0.1))
         elif kind == 8 and not selected and i > 3:
             builder.append(Select(out, x))
             selected, width_of = True, {}
@@ -96,7 +102,9 @@ def graphs(draw: st.DrawFn) -> Graph:
     last = list(width_of)[-1]
     if not selected:
         last = builder.append(Select("chosen", last))
-    builder.append(Linear("logits", last, "w-out", 8))
+    last = builder.append(Linear("logits", last, "w-out", 8))
+    for i in range(draw(st.integers(0, 2))):
+        last = builder.append(Elementwise(f"capped{i}", last, "softcap", 2.0))
     return builder.build("random", n_ctx_train=1, dim=32)
 
 
@@ -151,13 +159,17 @@ def test_experts() -> None:
     assert tasks[first + 1].barrier
 
 
-def tasks_of(make: Callable[[GraphBuilder, str], str]) -> list[Task]:
+def plan_of(make: Callable[[GraphBuilder, str], str]) -> Plan:
     builder = GraphBuilder()
     x = builder.append(Norm("x", builder.append(Embed("e", "table", 8, 32)), "n", 32, 1e-5))
     builder.append(Linear("logits", builder.append(Select("s", make(builder, x))), "w", 8))
     graph = builder.build("small", n_ctx_train=1, dim=32)
     check(graph)
-    return list(lower(graph, lambda _: F32, {F32: 4.0}).tasks)
+    return lower(graph, lambda _: F32, {F32: 4.0})
+
+
+def tasks_of(make: Callable[[GraphBuilder, str], str]) -> list[Task]:
+    return list(plan_of(make).tasks)
 
 
 def test_an_add_joins_the_linear_before_it() -> None:
@@ -227,3 +239,42 @@ def test_ops_that_share_scratch_memory_do_not_meet() -> None:
     graph = builder.build("shared", n_ctx_train=1, dim=32)
     tasks = check(graph).tasks
     assert [task.barrier for task in tasks if isinstance(task.op, Attention)] == [True, True]
+
+
+def test_a_value_that_one_op_reads_gives_its_place_to_the_result() -> None:
+    def chain(g: GraphBuilder, x: str) -> str:
+        h = g.append(Linear("h", x, "w1", 64))
+        a = g.append(Elementwise("a", h, "scale", 2.0))
+        b = g.append(Temper("b", a, 3, 0.1))
+        return g.append(Linear("y", g.append(Elementwise("c", b, "silu")), "w2", 32))
+
+    def read_twice(g: GraphBuilder, x: str) -> str:
+        h = g.append(Linear("h", x, "w1", 32))
+        return g.append(Add("y", g.append(Elementwise("a", h, "silu")), h))
+
+    chained, twice = plan_of(chain), plan_of(read_twice)
+    places = [chained.slots[value, F32] for value in "habc"]
+    assert len(set(places)) == 1
+    assert twice.slots["a", F32] != twice.slots["h", F32]
+
+
+def test_ops_behind_the_output_work_where_it_is_wanted() -> None:
+    graph = capped()
+    plan = check(graph)
+    assert plan.placed == {"logits", "half", "capped"}
+    assert plan.row_bytes < 4 * graph.n_vocab
+    barriers = {task.op.out: task.barrier for task in plan.tasks}
+    assert barriers["logits"], "panels become rows"
+    assert not barriers["half"], "rows stay rows"
+    kept = check(replace(graph, output="logits"))
+    assert kept.placed == frozenset(), "read again, it must stay"
+
+
+def capped() -> Graph:
+    """Wide logits that are halved, then capped."""
+    builder = GraphBuilder()
+    x = builder.append(Select("s", builder.append(Embed("e", "table", 1000, 32))))
+    logits = builder.append(Linear("logits", x, "w", 1000))
+    half = builder.append(Elementwise("half", logits, "scale", 0.5))
+    builder.append(Elementwise("capped", half, "softcap", 2.0))
+    return builder.build("capped", n_ctx_train=1, dim=32)

@@ -133,6 +133,19 @@ def file_of(package: str, kind: str, without: str) -> Any:
         raise BackendError(without) from None
 
 
+def check_context(graph: Graph, settings: Settings) -> None:
+    """Raises InputError where sequences are to be longer than an op of the graph knows positions.
+
+    Steps follow positions up to `settings.n_ctx` by pointer.
+    """
+    for op in graph.ops:
+        limit = op.n_known_positions
+        if limit is not None and settings.n_ctx > limit:
+            raise InputError(
+                f"n_ctx is {settings.n_ctx}, {op.label} has {limit} positions; ask for at most that"
+            )
+
+
 def check_batch(
     batch: Batch,
     graph: Graph,

@@ -9,7 +9,7 @@ from qrt.graph.graph import Graph
 from qrt.graph.op import Op
 from qrt.graph.ops.attention import Attention
 from qrt.graph.ops.store_kv import StoreKV
-from qrt.graph.state import StateGroup
+from qrt.graph.state import KV, StateGroup
 
 
 class GraphBuilder:
@@ -80,7 +80,7 @@ class GraphBuilder:
         output = self._ops[-1].out
         assert output is not None
         states = self._layers_of.items()
-        return Graph(
+        graph = Graph(
             arch=arch,
             ops=tuple(self._ops),
             starts=tuple(self._starts),
@@ -93,3 +93,12 @@ class GraphBuilder:
             dim=dim,
             unused=frozenset(unused),
         )
+        for op in self._ops:
+            if isinstance(op, Attention):
+                group = graph.states[graph.group_of(KV.kind, op.layer)]
+                assert isinstance(group, KV)
+                sizes = (group.n_kv_heads, group.k_width, group.v_width)
+                assert sizes == (op.n_kv_heads, op.k_width, op.v_width), op.out
+                kept = group.window
+                assert kept is None or (op.window is not None and op.window <= kept), op.out
+        return graph

@@ -47,11 +47,13 @@ class Task:
 class Plan:
     """Tasks in order, and where each (value, form) lies: `slots` -> offset in bytes per row.
 
-    The output has none where the op that makes it writes it to where the step wants it.
+    `placed` have none, they lie where the step wants the output: the output itself, if the op that
+    makes it can do so, and what it overwrites.
     """
 
     tasks: tuple[Task, ...]
     slots: dict[tuple[str, str], int]
+    placed: frozenset[str]
     row_bytes: int  # of all slots together
 
 
@@ -65,8 +67,10 @@ def lower(graph: Graph, form_of: FormOf, form_bytes: dict[str, float], routed: i
     """
     tasks = _in_forms(_with_residuals(graph), graph, form_of)
     tasks = _on_row_sets(tasks)
-    slots, row_bytes = _slots(tasks, graph, form_bytes, routed)
-    return Plan(_with_barriers(tasks, graph, slots), slots, row_bytes)
+    overwritten = _overwritten(tasks, graph)
+    placed = _placed(tasks, graph, overwritten)
+    slots, row_bytes = _slots(tasks, graph, form_bytes, routed, overwritten, placed)
+    return Plan(_with_barriers(tasks, graph, slots, placed), slots, placed, row_bytes)
 
 
 def _with_residuals(graph: Graph) -> list[Task]:
@@ -145,10 +149,14 @@ def _writes(task: Task) -> Iterator[tuple[str, str]]:
 
 
 def _slots(
-    tasks: list[Task], graph: Graph, form_bytes: dict[str, float], routed: int
+    tasks: list[Task],
+    graph: Graph,
+    form_bytes: dict[str, float],
+    routed: int,
+    overwritten: dict[str, str],
+    placed: frozenset[str],
 ) -> tuple[dict[tuple[str, str], int], int]:
     """Memory for every (value, form) from its making to its last use, freed slots used again."""
-    placed = _placed_output(tasks, graph)
     last_use: dict[tuple[str, str], int] = {}
     for i, task in enumerate(tasks):
         last_use |= {(value, form): i for value in task.reads for form in form_bytes}
@@ -161,12 +169,16 @@ def _slots(
     end = 0
     for i, task in enumerate(tasks):
         for key in _writes(task):
-            if key[0] == placed or key in slots:
+            if key[0] in placed or key in slots:
                 continue
             need = -(-int(graph.widths[key[0]] * form_bytes[key[1]]) // 64) * 64
             need *= routed if task.rows == ROUTED else 1
+            before = overwritten.get(key[0], key[0]), key[1]
             fits = sorted(slot for slot in free if slot[0] >= need)
-            if fits:
+            if before in slots:
+                sizes[key], slots[key] = sizes[before], slots[before]
+                del last_use[before]
+            elif fits:
                 free.remove(fits[0])
                 sizes[key], slots[key] = fits[0]
             else:
@@ -176,15 +188,34 @@ def _slots(
     return slots, end
 
 
-def _placed_output(tasks: list[Task], graph: Graph) -> str | None:
-    """The output, if the op that makes it can place it and none reads it."""
-    maker = next(task.op for task in tasks if task.op.out == graph.output)
-    is_read = any(graph.output in task.reads for task in tasks)
-    return graph.output if maker.places_output and not is_read else None
+def _overwritten(tasks: list[Task], graph: Graph) -> dict[str, str]:
+    """For each value that may lie where the value lay that it is made of, the latter."""
+    uses: dict[str, int] = {graph.output: 1}  # by whoever takes the step's output
+    for task in tasks:
+        for value in task.reads:
+            uses[value] = uses.get(value, 0) + 1
+    return {
+        task.op.out: task.op.reads[0]
+        for task in tasks
+        if task.op.overwrites and task.op.out is not None and uses[task.op.reads[0]] == 1
+    }
+
+
+def _placed(tasks: list[Task], graph: Graph, overwritten: dict[str, str]) -> frozenset[str]:
+    """The output and the values that it overwrites, if none reads it and the op that makes the
+    first of them can place it.
+    """
+    if any(graph.output in task.reads for task in tasks):
+        return frozenset()
+    values = [graph.output]
+    while values[-1] in overwritten:
+        values.append(overwritten[values[-1]])
+    maker = next(task.op for task in tasks if task.op.out == values[-1])
+    return frozenset(values if maker.places_output else ())
 
 
 def _with_barriers(
-    tasks: list[Task], graph: Graph, slots: dict[tuple[str, str], int]
+    tasks: list[Task], graph: Graph, slots: dict[tuple[str, str], int], placed: frozenset[str]
 ) -> tuple[Task, ...]:
     """A barrier wherever a task touches memory that another share of threads wrote or reads.
 
@@ -195,7 +226,7 @@ def _with_barriers(
     written: dict[object, object] = {}  # place -> share of the task since the last barrier
     read: dict[object, set[object]] = {}
     for i, task in enumerate(tasks):
-        inputs, outputs = _accesses(i, task, graph, slots)
+        inputs, outputs = _accesses(i, task, graph, slots, placed)
         clash = any(written.get(place, share) != share for place, share in [*inputs, *outputs])
         if clash or any(read.get(place, set()) - {share} for place, share in outputs):
             result[-1] = replace(result[-1], barrier=True)
@@ -209,14 +240,19 @@ def _with_barriers(
 
 
 def _accesses(
-    number: int, task: Task, graph: Graph, slots: dict[tuple[str, str], int]
+    number: int,
+    task: Task,
+    graph: Graph,
+    slots: dict[tuple[str, str], int],
+    placed: frozenset[str],
 ) -> tuple[list[tuple[object, object]], list[tuple[object, object]]]:
     """(place, share of threads) of all that a task reads, and of all that it writes."""
     op = task.op
     by_row = op.share == "rows"
     rows: object = ("rows", task.rows) if by_row else number
     # every form of a value that is read: that a matmul reads only one does not matter
-    values_read = [key for value in task.reads for key in slots if key[0] == value]
+    known = [*slots, *((value, F32) for value in sorted(placed))]
+    values_read = [key for key in known if key[0] in task.reads]
     inputs: list[tuple[object, object]] = [(place, rows) for place in op.state_reads]
     outputs: list[tuple[object, object]] = [(place, rows) for place in op.state_writes]
     for accesses, keys in ((inputs, values_read), (outputs, _writes(task))):

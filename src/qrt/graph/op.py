@@ -66,7 +66,8 @@ class Op:
     places_output: ClassVar[bool] = False
     """Whether it can write the graph's output to where a step wants it."""
     overwrites: ClassVar[bool] = False
-    """Whether its result may lie where what it reads lay, if no other op reads that."""
+    """Whether its result may lie where the first value that it reads lay, if no other op reads
+    that; one that lies where a step wants the graph's output stays there."""
     forms_alone: ClassVar[bool] = False
     """Whether it writes the forms that matmuls want, and no float32 rows."""
 
@@ -109,6 +110,11 @@ class Op:
     def work(self, widths: Mapping[str, int], n_rows: int, start: int) -> Work:
         """Its work for `n_rows` rows of one sequence from position `start` on."""
         return Work()
+
+    @property
+    def n_known_positions(self) -> int | None:
+        """Positions that it can work on, from 0 on; None for any."""
+        return None
 
     @property
     def label(self) -> str:

@@ -21,6 +21,7 @@ from qrt.formats.cache_types import CACHE_BYTES
 from qrt.kernels.activations import padded
 from qrt.kernels.instructions import register_lanes
 from qrt.kernels.intrinsics import (
+    count_lanes,
     each_of,
     fetch_add,
     fma,
@@ -51,7 +52,7 @@ from qrt.kernels.layout import (
     SPLIT,
     STEP,
 )
-from qrt.kernels.mathematics import vexp, vtanh
+from qrt.kernels.mathematics import softcap, vexp
 from qrt.kernels.rows import page_of
 from qrt.kernels.shuffles import repeat
 
@@ -59,8 +60,12 @@ FAR_BELOW = -1e30
 """The score of a position that is not seen: its weight vanishes beside any other."""
 
 
-def build(k_type: str, v_type: str, heads_at_once: str) -> Any:
-    """The kernel for one type of K and one of V; `heads_at_once` query heads share each load."""
+def build(k_type: str, v_type: str, heads_at_once: str, bias: str = "") -> Any:
+    """The kernel for one type of K and one of V; `heads_at_once` query heads share each load.
+
+    With `bias` "alibi" scores lose a slope for each position of distance (Press et al. 2022).
+    """
+    alibi = bias == "alibi"
     heads, k_bytes, v_bytes = int(heads_at_once), CACHE_BYTES[k_type], CACHE_BYTES[v_type]
     put_query, scores_of = CACHES[k_type].key_readers(k_type, heads, ahead_bytes=v_bytes)
     dims_at_once = (64, 32) if register_lanes() == 16 else (32,)
@@ -68,10 +73,11 @@ def build(k_type: str, v_type: str, heads_at_once: str) -> Any:
     nothing, load_vector = zeros(16 * heads), load_wide(16 * heads)
     nothing_16 = zeros(16)
     each_head, each_weight = each_of("f32", heads, 4), each_of("f32", heads, 64)
+    lane_numbers = count_lanes(16 * heads)
 
     # of a thread's scratch
     queries, scores, tops = 0, 16 * 1024, 18 * 1024
-    factors, others = tops + wide, tops + wide + 64
+    factors, others, slopes_at = tops + wide, tops + wide + 64, tops + wide + 128
     state_at, other_at = 20 * 1024, 40 * 1024
     # of a state
     maxima, totals, sums = 0, 64, 64 + wide
@@ -81,22 +87,32 @@ def build(k_type: str, v_type: str, heads_at_once: str) -> Any:
         return sums + (width >> 4) * wide
 
     @inline
-    def gather(scratch, q, n_heads, k_width, scale):
-        """Scaled queries; heads past n_heads repeat the last."""
+    def gather(scratch, q, slopes, n_heads, k_width, scale):
+        """Scaled queries, and their slopes; heads past n_heads repeat the last."""
         for h in range(heads):
-            x = q + 4 * k_width * min(h, n_heads - 1)
-            put_query(scratch + queries, h, x, k_width, scale, scratch + other_at)
+            head = min(h, n_heads - 1)
+            put_query(
+                scratch + queries, h, q + 4 * k_width * head, k_width, scale, scratch + other_at
+            )
+            if alibi:
+                store_f32(scratch + slopes_at + 4 * h, load_f32(slopes + 4 * head))
 
     @inline
-    def score(scratch, k, k_width, first, last, cap, ahead):
-        """q . k of slots first .. last, 16 at a time, and the largest score of each head."""
+    def score(scratch, k, k_width, first, last, back, cap, ahead):
+        """q . k of slots first .. last, 16 at a time, and the largest score of each head.
+
+        `back` is how far slot 0 lies behind the query.
+        """
         scores_of(scratch + queries, k, k_width, scratch + scores, ahead)
         top = nothing() + FAR_BELOW
         for slot in range(first & -16, last + 1, 16):
             at = scratch + scores + (slot >> 4) * wide
             value = load_vector(at)
             if cap > 0.0:
-                value = cap * vtanh(value / cap) + value * 0.0
+                value = softcap(value, cap)
+            if alibi:
+                distance = (back - slot) - lane_numbers()
+                value = value - each_head(scratch + slopes_at) * distance
             value = within(slot, first, last, value, FAR_BELOW)
             store(at, value)
             top = vmax(top, value)
@@ -158,8 +174,8 @@ def build(k_type: str, v_type: str, heads_at_once: str) -> Any:
             gain_rest(scratch, state, v, width, first, last, fresh, ahead, width & -most)
 
     @inline
-    def walk(scratch, state, step, row, args, pages, first, last, cap):
-        """The state after positions first .. last, for the queries in scratch."""
+    def walk(scratch, state, step, row, args, pages, first, last, position, cap):
+        """The state after positions first .. last, for the queries of `position` in scratch."""
         group, page_stride = (
             load_i64(args + ATTENTION.group),
             load_i64(args + ATTENTION.page_stride),
@@ -177,7 +193,7 @@ def build(k_type: str, v_type: str, heads_at_once: str) -> Any:
         for base in range(start, last + 1, PAGE):
             low, high = max(0, first - base), min(PAGE - 1, last - base)
             following = page_of(step, group, row, min(base + PAGE, last), pages, page_stride)
-            score(scratch, k, k_width, low, high, cap, k + k_part)
+            score(scratch, k, k_width, low, high, position - base, cap, k + k_part)
             weigh(scratch, state, low, high)
             gain(scratch, state, k + k_part, width, low, high, base == start, following)
             k = following
@@ -196,11 +212,20 @@ def build(k_type: str, v_type: str, heads_at_once: str) -> Any:
             store(state + at, load_vector(state + at) * ours + load_vector(other + at) * theirs)
 
     @inline
-    def finish(state, out, n_heads, v_width, step, layer):
-        """out = sums / total for each head; one that is not finite is a fault of the layer."""
+    def finish(state, out, n_heads, v_width, sinks, step, layer):
+        """out = sums / total for each head; one that is not finite is a fault of the layer.
+
+        A sink is one more score, which takes its part of the total and has no value.
+        """
         doubt = nothing_16()
         for h in range(n_heads):
-            share = 1.0 / sum_lanes(load_f32x16(state + totals + 64 * h))
+            total, factor = sum_lanes(load_f32x16(state + totals + 64 * h)), 1.0
+            if sinks:
+                most, sink = load_f32(state + maxima + 4 * h), load_f32(sinks + 4 * h)
+                peak = max(most, sink)
+                factor = lane(vexp(splat_f32(most - peak)), 0)
+                total = total * factor + lane(vexp(splat_f32(sink - peak)), 0) + sink * 0.0
+            share = factor / total
             for d in range(0, v_width, 16):
                 value = load_f32x16(state + sums + (d >> 4) * wide + 64 * h) * share
                 doubt = fma(value, 0.0, doubt)
@@ -229,7 +254,9 @@ def build(k_type: str, v_type: str, heads_at_once: str) -> Any:
         k_width, v_width = load_i64(args + ATTENTION.k_width), load_i64(args + ATTENTION.v_width)
         layer = load_i64(args + ATTENTION.layer)
         scale, cap = load_f32(args + ATTENTION.scale), load_f32(args + ATTENTION.softcap)
-        window, partials = load_i64(args + ATTENTION.window), load_i64(args + ATTENTION.partials)
+        window, chunked = load_i64(args + ATTENTION.window), load_i64(args + ATTENTION.chunked)
+        slopes, sinks = load_i64(args + ATTENTION.slopes), load_i64(args + ATTENTION.sinks)
+        partials = load_i64(args + ATTENTION.partials)
         scratch = load_i64(step + STEP.scratch) + thread * SCRATCH
         state, other = scratch + state_at, scratch + other_at
         shared, width = n_heads // n_kv_heads, padded(v_width)
@@ -242,34 +269,40 @@ def build(k_type: str, v_type: str, heads_at_once: str) -> Any:
             kv_head, member = part // n_parts, part % n_parts * heads
             last = load_i32(positions + 4 * row)
             first = max(0, last - window + 1) if window else 0
+            if chunked:
+                first = last // window * window
             low, high = first // SPLIT, last // SPLIT
             if n_splits > 1 and (split < low or split > high):
                 continue
-            at = 4 * (row * n_heads + kv_head * shared + member)
+            head = kv_head * shared + member
+            at = 4 * (row * n_heads + head)
             n_here = min(heads, shared - member)
             out = load_i64(args + ATTENTION.out) + at * v_width
             pages = load_i64(args + ATTENTION.pages) + kv_head * head_bytes
-            gather(scratch, load_i64(args + ATTENTION.q) + at * k_width, n_here, k_width, scale)
+            q, sinks_here = load_i64(args + ATTENTION.q) + at * k_width, sinks + 4 * head
+            if not sinks:
+                sinks_here = 0
+            gather(scratch, q, slopes + 4 * head, n_here, k_width, scale)
             if n_splits == 1 or low == high:
                 end = min(last, low * SPLIT + SPLIT - 1)
-                walk(scratch, state, step, row, args, pages, first, end, cap)
+                walk(scratch, state, step, row, args, pages, first, end, last, cap)
                 for s in range(low + 1, high + 1):
                     start, end = s * SPLIT, min(last, s * SPLIT + SPLIT - 1)
-                    walk(scratch, other, step, row, args, pages, start, end, cap)
+                    walk(scratch, other, step, row, args, pages, start, end, last, cap)
                     merge(scratch, state, other, width)
-                finish(state, out, n_here, v_width, step, layer)
+                finish(state, out, n_here, v_width, sinks_here, step, layer)
             else:
                 counter = partials + 8 * group
                 states = partials + SHARED_ROWS * 8 * n_kv_heads * n_parts
                 states += group * n_splits * state_bytes(width)
                 mine = states + split * state_bytes(width)
                 start, end = max(first, split * SPLIT), min(last, split * SPLIT + SPLIT - 1)
-                walk(scratch, mine, step, row, args, pages, start, end, cap)
+                walk(scratch, mine, step, row, args, pages, start, end, last, cap)
                 if fetch_add(counter, 1) == high - low:  # the last to come puts all together
                     store_i64(counter, 0)
                     earliest = states + low * state_bytes(width)
                     for s in range(low + 1, high + 1):
                         merge(scratch, earliest, states + s * state_bytes(width), width)
-                    finish(earliest, out, n_here, v_width, step, layer)
+                    finish(earliest, out, n_here, v_width, sinks_here, step, layer)
 
     return attention

@@ -80,33 +80,44 @@ def _copy_to_lane_0(fmt: PanelFormat) -> Any:
     return copy
 
 
-def build(qtype: str) -> Any:
+def row_reader(qtype: str) -> Any:
+    """read(out, table, number, packed, n_in, panel): row `number` of a table as floats at `out`;
+    the end of these. `panel` is room for a packed block.
+    """
     fmt = PANEL_FORMATS[qtype]
     block = _quantized_row(fmt) if fmt.quantized else _float_row(fmt)
     copy = _copy_to_lane_0(fmt)
     block_bytes, values = fmt.block_bytes, fmt.block_size
+
+    @inline
+    def read(out, table, number, packed, n_in, panel):
+        n_blocks = n_in // values
+        row = number & 15 if packed else 0
+        size = 16 * block_bytes if packed else block_bytes
+        p = table + (number - row) * n_blocks * block_bytes
+        for _ in range(n_blocks):
+            if not packed:
+                copy(p, panel)
+            out = block(out, p if packed else panel, row)
+            p += size
+        return out
+
+    return read
+
+
+def build(qtype: str) -> Any:
+    read = row_reader(qtype)
 
     def embed(step, args, thread, n_threads):
         n_rows, tokens = load_i64(step + STEP.n_rows), load_i64(step + STEP.tokens)
         n_in, weights = load_i64(args + EMBED.n_in), load_i64(args + EMBED.weights)
         scale, packed = load_f32(args + EMBED.scale), load_i64(args + EMBED.packed)
         panel = load_i64(step + STEP.scratch) + thread * SCRATCH
-        n_blocks = n_in // values
-        row_bytes = n_blocks * block_bytes
         for i in range(n_rows * thread // n_threads, n_rows * (thread + 1) // n_threads):
-            token = load_i32(tokens + 4 * i)
-            row = token & 15 if packed else 0
-            size = 16 * block_bytes if packed else block_bytes
-            p = weights + (token - row) * row_bytes
             start = load_i64(args + EMBED.out) + 4 * i * n_in
-            out = start
-            for _ in range(n_blocks):
-                if not packed:
-                    copy(p, panel)
-                out = block(out, p if packed else panel, row)
-                p += size
+            end = read(start, weights, load_i32(tokens + 4 * i), packed, n_in, panel)
             if scale != 1.0:
-                for at in range(start, out, 4):
+                for at in range(start, end, 4):
                     store_f32(at, load_f32(at) * scale)
 
     return embed

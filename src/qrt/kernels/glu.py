@@ -13,36 +13,50 @@ from qrt.kernels.intrinsics import (
     splat_f32,
     store_f32,
     store_f32x16,
+    vmin,
 )
 from qrt.kernels.jit import inline
 from qrt.kernels.layout import GLU
-from qrt.kernels.mathematics import gelu, silu
+from qrt.kernels.mathematics import ACTIVATIONS, clamp, sigmoid
 from qrt.kernels.rows import row_count
 
 
 @inline
-def gated(gate, up, use_gelu):
-    return (gelu(gate) if use_gelu else silu(gate)) * up
+def gated_oai(gate, up):
+    """gpt-oss's: min(gate, 7) * sigmoid(1.702 * min(gate, 7)) * (clamp(up, -7, 7) + 1)"""
+    gate = vmin(gate, 7.0) + gate * 0.0
+    return gate * sigmoid(1.702 * gate) * (clamp(up, 7.0) + 1.0)
 
 
-def build(lines_of: str = "int8") -> Any:
-    hand_over = hands_over(lines_of)
+def _gated(act: str) -> Any:
+    """gated(gate, up)"""
+    if act == "oai":
+        return gated_oai
+    activation = ACTIVATIONS[act]
+
+    @inline
+    def gated(gate, up):
+        return activation(gate) * up
+
+    return gated
+
+
+def build(act: str, lines_of: str = "int8") -> Any:
+    gated, hand_over = _gated(act), hands_over(lines_of)
 
     def glu(step, args, thread, n_threads):
         n_rows, n = row_count(step, args + GLU.rows_of), load_i64(args + GLU.n_in)
-        use_gelu = load_i64(args + GLU.gelu)
+        stride = 4 * load_i64(args + GLU.stride)
         lines, floats = load_i64(args + GLU.lines), load_i64(args + GLU.floats)
         for row in range(n_rows * thread // n_threads, n_rows * (thread + 1) // n_threads):
-            gate = load_i64(args + GLU.gate) + 4 * row * n
-            up = load_i64(args + GLU.up) + 4 * row * n
+            gate = load_i64(args + GLU.gate) + row * stride
+            up = load_i64(args + GLU.up) + row * stride
             out = load_i64(args + GLU.out) + 4 * row * n
             for at in range(0, 4 * (n & -16), 64):
-                store_f32x16(
-                    out + at, gated(load_f32x16(gate + at), load_f32x16(up + at), use_gelu)
-                )
+                store_f32x16(out + at, gated(load_f32x16(gate + at), load_f32x16(up + at)))
             for at in range(4 * (n & -16), 4 * n, 4):
                 g, u = splat_f32(load_f32(gate + at)), splat_f32(load_f32(up + at))
-                store_f32(out + at, lane(gated(g, u, use_gelu), 0))
+                store_f32(out + at, lane(gated(g, u), 0))
             hand_over(out, n, row, load_i64(args + GLU.tile_rows), lines, floats)
 
     return glu

@@ -286,6 +286,19 @@ def zeros(lanes: int) -> Any:
     return make
 
 
+def count_lanes(lanes: int) -> Any:
+    """An intrinsic without arguments: 0.0 to 15.0 in every 16 of `lanes`."""
+
+    @intrinsic
+    def make(typingctx: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            return ir.Constant(vector(F32, lanes), [float(i % LANES) for i in range(lanes)])
+
+        return Vector("f32", lanes)(), codegen
+
+    return make
+
+
 def load_wide(lanes: int, kind: str = "f32") -> Any:
     """An intrinsic of an address: `lanes` floats, or integers of 32 bits."""
     result = Vector(kind, lanes)

@@ -75,6 +75,7 @@ MAX_HEAD_DIM = 1024
 
 EMBED = record("Embed", "weights n_in out scale packed")
 """packed: 1 for a table of panels, 0 for one whose rows lie as in the file."""
+ADD_POSITIONS = record("AddPositions", "x weights n_in out packed")
 NORM = record("Norm", "x weight bias n_in group eps kind rows_of out lines floats tile_rows")
 """rows_of: a place of ROWS_OF, in every record that has it. kind: 0 RMS, 1 layer. out: where the
 normed float32 rows go. lines, floats: where the rows go for matmuls, quantized or as float32, in
@@ -124,11 +125,12 @@ STORE_KV = record("StoreKv", "k v v_stride group pages n_kv_heads k_width v_widt
 """v_stride: values from one V to the next. group: the number of the state group."""
 ATTENTION = record(
     "Attention",
-    "q out layer group pages n_heads n_kv_heads k_width v_width page_stride scale window softcap "
-    "partials",
+    "q out layer group pages n_heads n_kv_heads k_width v_width page_stride scale window chunked "
+    "softcap sinks slopes partials",
 )
-"""partials: zeroed counters, 8 bytes for each row of SHARED_ROWS and group of query heads, then
-the states of splits; see `partial_bytes`."""
+"""chunked: 1 for windows that begin anew at each multiple of their length. sinks, slopes: float32
+of each head, 0 for none. partials: zeroed counters, 8 bytes for each row of SHARED_ROWS and group
+of query heads, then the states of splits; see `partial_bytes`."""
 
 
 def partial_bytes(n_groups: int, n_splits: int, heads: int, v_width: int) -> int:
@@ -137,7 +139,19 @@ def partial_bytes(n_groups: int, n_splits: int, heads: int, v_width: int) -> int
     return SHARED_ROWS * n_groups * (8 + n_splits * state)
 
 
-GLU = record("Glu", "gate up n_in out lines floats tile_rows gelu rows_of")
+GLU = record("Glu", "gate up stride n_in out lines floats tile_rows rows_of")
+"""stride: values from one row of gate, or of up, to the next."""
+ELEMENTWISE = record("Elementwise", "x out n_in parameter lines floats tile_rows rows_of")
+"""x, out: 0 for the step's output, here and in TEMPER."""
+GATE = record("Gate", "x gate gate_width n_in out lines floats tile_rows rows_of")
+"""gate_width: n_in, or 1 where a row has one gate."""
+SLICE = record("Slice", "x n_runs group start size out lines floats tile_rows rows_of")
+JOIN = record(
+    "Join", "a b n_heads a_width b_width b_stride b_step out lines floats tile_rows rows_of"
+)
+"""b_stride: values from one row of b to the next; b_step: from one head to the next, 0 where all
+heads have the same."""
+TEMPER = record("Temper", "x out n_in length scale offset")
 ADD = record("Add", "a b out n_in rows_of")
 SELECT = record("Select", "x out n_in")
 RECEIVE = record("Receive", "out n_in")

@@ -1,8 +1,15 @@
-"""The rows that an op runs on, and where a row's state lies."""
+"""The rows that an op runs on, where they lie, and where a row's state lies."""
 
 from __future__ import annotations
 
-from qrt.kernels.intrinsics import load_i32, load_i64
+from qrt.kernels.intrinsics import (
+    load_f32,
+    load_f32x16,
+    load_i32,
+    load_i64,
+    store_f32,
+    store_f32x16,
+)
 from qrt.kernels.jit import inline
 from qrt.kernels.layout import PAGE, STEP
 
@@ -11,6 +18,21 @@ from qrt.kernels.layout import PAGE, STEP
 def row_count(step, at):
     """How many rows the row set has whose place in the step is the word at `at`."""
     return load_i64(step + load_i64(at))
+
+
+@inline
+def place_of(step, address):
+    """Where a value lies: one without a place of its own is the step's output."""
+    return address if address else load_i64(step + STEP.output)
+
+
+@inline
+def copy(source, target, n):
+    """n floats from `source` to `target`."""
+    for at in range(0, 4 * (n & -16), 64):
+        store_f32x16(target + at, load_f32x16(source + at))
+    for at in range(4 * (n & -16), 4 * n, 4):
+        store_f32(target + at, load_f32(source + at))
 
 
 @inline

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 
-from qrt.backends.base import Choices, Settings
+from qrt.backends.base import Choices, Settings, check_context
 from qrt.backends.cpu.executor import CpuExecutor
 from qrt.backends.cpu.guard import guard_kernels
 from qrt.backends.cpu.memory import reserve
@@ -57,11 +57,12 @@ def prepare(
     """Compiles or loads the kernels, packs the weights, records the tapes.
 
     Raises BackendError where this CPU cannot run the tier asked for or an op of the model, where
-    kernels cannot be kept, or where memory does not suffice.
+    kernels cannot be kept, or where memory does not suffice; InputError where `check_context` does.
     """
     env = read_env()
     tier = choose(env.isa)
     check(graph)
+    check_context(graph, settings)
     qtypes = matrix_types(graph, tensors)
     max_rows = -(-settings.max_rows // BF16_TILE) * BF16_TILE
     routed = routed_rows(graph, max_rows)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from qrt.backends.cpu.memory import address, reserve
 from qrt.backends.cpu.ops import runner
@@ -68,6 +68,7 @@ class Recorder:
     max_rows: int
     rope_tables: dict[RopeSpec, int]  # bytes per row before the table of each
     library: Library
+    kept: list[NDArray[np.float32]] = field(default_factory=list)  # what `keep` was given
 
     def tape(self, tiling: Tiling) -> Tape:
         """The tape of steps whose matmuls go by `tiling`."""
@@ -88,8 +89,8 @@ class Recorder:
         return self.graph.widths
 
     def at(self, value: str, form: str = F32) -> int:
-        """Where a value lies; 0 for the output where the step knows its place."""
-        if value == self.graph.output and (value, form) not in self.plan.slots:
+        """Where a value lies; 0 for where the step wants the output."""
+        if value in self.plan.placed:
             return 0
         return address(self.arena) + self.plan.slots[value, form] * self.max_rows
 
@@ -111,6 +112,11 @@ class Recorder:
     def routed_rows(self, n_experts: int) -> int:
         """Where it stands which routed rows belong to each row."""
         return self.scratch("routing") + layout.routing_parts(n_experts)[2]
+
+    def keep(self, values: ArrayLike) -> int:
+        """Where numbers of an op lie as float32, as long as the recorder is there."""
+        self.kept.append(np.array(values, np.float32))
+        return address(self.kept[-1].view(np.uint8))
 
     def scratch(self, name: str) -> int:
         """Where the memory lies that threads share."""

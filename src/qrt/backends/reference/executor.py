@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from qrt.backends.base import Cancelled, Choices, Settings, check_batch, kv_types
+from qrt.backends.base import Cancelled, Choices, Settings, check_batch, check_context, kv_types
 from qrt.backends.reference.ops import run, runner
 from qrt.backends.reference.step import Array, Pages, Step
 from qrt.config import Env
@@ -97,8 +97,9 @@ def prepare(
 ) -> ReferenceExecutor:
     """Dequantizes all weights and allocates the pages and slots of every layer.
 
-    Raises InputError for an unknown `settings.kv_type`.
+    Raises InputError for an unknown `settings.kv_type`, and where `check_context` does.
     """
+    check_context(graph, settings)
     weights = {}
     for done, (name, shape) in enumerate(graph.weights.items()):
         progress("dequantize weights", done, len(graph.weights))

@@ -10,10 +10,7 @@ from qrt.graph.op import Op, WeightUse, Work
 
 @dataclass(frozen=True, slots=True)
 class AddPositions(Op):
-    """out = x + table[position]; table (n_positions, width of x)
-
-    The model's context length is at most `n_positions`.
-    """
+    """out = x + table[position]; table (n_positions, width of x)"""
 
     kind = "add_positions"
 
@@ -31,6 +28,10 @@ class AddPositions(Op):
 
     def work(self, widths: Mapping[str, int], n_rows: int, start: int) -> Work:
         return Work(weights={self.table: min(1.0, n_rows / self.n_positions)})
+
+    @property
+    def n_known_positions(self) -> int:
+        return self.n_positions
 
     @property
     def label(self) -> str:

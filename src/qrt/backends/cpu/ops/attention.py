@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from qrt.backends.cpu.variant import bits
 from qrt.graph.lower import Task
-from qrt.graph.ops.attention import Attention
+from qrt.graph.ops.attention import Attention, alibi_slopes
 from qrt.kernels import layout
 
 if TYPE_CHECKING:
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 def kernel(op: Attention, task: Task, variant: Variant) -> str:
-    return f"{variant.with_cache('attention')}.{heads_at_once(op)}"
+    bias = ".alibi" if op.max_bias else ""
+    return f"{variant.with_cache('attention')}.{heads_at_once(op)}{bias}"
 
 
 def arguments(op: Attention, task: Task, recorder: Recorder) -> tuple[Any, dict[str, int]]:
@@ -29,7 +30,10 @@ def arguments(op: Attention, task: Task, recorder: Recorder) -> tuple[Any, dict[
         "v_width": op.v_width,
         "scale": bits(op.scale),
         "window": op.window or 0,
+        "chunked": int(op.chunked),
         "softcap": bits(op.softcap or 0.0),
+        "sinks": recorder.weight(op.sinks),
+        "slopes": recorder.keep(alibi_slopes(op.n_heads, op.max_bias)) if op.max_bias else 0,
         "partials": recorder.scratch("partials"),
         **recorder.pages(op.layer),
     }

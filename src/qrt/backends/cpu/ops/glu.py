@@ -14,16 +14,17 @@ if TYPE_CHECKING:
 
 
 def kernel(op: Glu, task: Task, variant: Variant) -> str:
-    return variant.with_lines("glu", task)
+    return variant.with_lines(f"glu.{op.act}", task)
 
 
 def arguments(op: Glu, task: Task, recorder: Recorder) -> tuple[Any, dict[str, int]]:
+    gate, n_in = recorder.at(op.gate), recorder.widths[op.out]
     return layout.GLU, {
-        "gate": recorder.at(op.gate),
-        "up": recorder.at(op.up),
-        "n_in": recorder.widths[op.out],
+        "gate": gate,
+        "up": gate + 4 * n_in if op.up is None else recorder.at(op.up),
+        "stride": recorder.widths[op.gate],
+        "n_in": n_in,
         "out": recorder.at(op.out),
-        "gelu": int(op.act == "gelu"),
         **recorder.rows_of(task),
         **recorder.forms(task),
     }

@@ -1,0 +1,44 @@
+"""A value times the sigmoid of another, or of one number for the whole row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qrt.kernels.activations import hands_over
+from qrt.kernels.intrinsics import (
+    lane,
+    load_f32,
+    load_f32x16,
+    load_i64,
+    splat_f32,
+    store_f32,
+    store_f32x16,
+)
+from qrt.kernels.layout import GATE
+from qrt.kernels.mathematics import sigmoid
+from qrt.kernels.rows import row_count
+
+
+def build(lines_of: str = "int8") -> Any:
+    hand_over = hands_over(lines_of)
+
+    def gate(step, args, thread, n_threads):
+        n_rows, n = row_count(step, args + GATE.rows_of), load_i64(args + GATE.n_in)
+        width, tile = load_i64(args + GATE.gate_width), load_i64(args + GATE.tile_rows)
+        lines, floats = load_i64(args + GATE.lines), load_i64(args + GATE.floats)
+        for row in range(n_rows * thread // n_threads, n_rows * (thread + 1) // n_threads):
+            x = load_i64(args + GATE.x) + 4 * row * n
+            gate = load_i64(args + GATE.gate) + 4 * row * width
+            out = load_i64(args + GATE.out) + 4 * row * n
+            factor = sigmoid(splat_f32(load_f32(gate)))
+            for at in range(0, 4 * (n & -16), 64):
+                if width == n:
+                    factor = sigmoid(load_f32x16(gate + at))
+                store_f32x16(out + at, load_f32x16(x + at) * factor)
+            for at in range(4 * (n & -16), 4 * n, 4):
+                if width == n:
+                    factor = sigmoid(splat_f32(load_f32(gate + at)))
+                store_f32(out + at, load_f32(x + at) * lane(factor, 0))
+            hand_over(out, n, row, tile, lines, floats)
+
+    return gate

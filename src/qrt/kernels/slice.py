@@ -1,0 +1,28 @@
+"""Some columns of each run of a row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qrt.kernels.activations import hands_over
+from qrt.kernels.intrinsics import load_i64
+from qrt.kernels.layout import SLICE
+from qrt.kernels.rows import copy, row_count
+
+
+def build(lines_of: str = "int8") -> Any:
+    hand_over = hands_over(lines_of)
+
+    def slice_of_runs(step, args, thread, n_threads):
+        n_rows, n_runs = row_count(step, args + SLICE.rows_of), load_i64(args + SLICE.n_runs)
+        group, size = load_i64(args + SLICE.group), load_i64(args + SLICE.size)
+        lines, floats = load_i64(args + SLICE.lines), load_i64(args + SLICE.floats)
+        tile = load_i64(args + SLICE.tile_rows)
+        for row in range(n_rows * thread // n_threads, n_rows * (thread + 1) // n_threads):
+            x = load_i64(args + SLICE.x) + 4 * (row * n_runs * group + load_i64(args + SLICE.start))
+            out = load_i64(args + SLICE.out) + 4 * row * n_runs * size
+            for run in range(n_runs):
+                copy(x + 4 * run * group, out + 4 * run * size, size)
+            hand_over(out, n_runs * size, row, tile, lines, floats)
+
+    return slice_of_runs
