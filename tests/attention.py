@@ -50,23 +50,28 @@ class Shape:
         return -(-self.head_dim // 32) * 32, -(-self.v_dim // 32) * 32
 
     @property
+    def stored(self) -> tuple[str, str]:
+        """As the names of kernels have it."""
+        return self.types[0], "k" if self.v_in_k else self.types[1]
+
+    @property
     def types(self) -> tuple[str, str]:
         return kv_types(self.kv_type)
 
     @property
     def kernel(self) -> str:
         bias = ("alibi",) if self.max_bias else ()
-        return ".".join(("attention", *self.types, str(self.heads), *bias))
+        return ".".join(("attention", *self.stored, str(self.heads), *bias))
 
     @property
     def store(self) -> str:
-        return ".".join(("store_kv", *self.types))
+        return ".".join(("store_kv", *self.stored))
 
     @property
     def part_bytes(self) -> list[int]:
         """Bytes of one head's K and V in a page."""
-        both = zip(self.widths, self.types, strict=True)
-        return [PAGE * width // 32 * CACHE_BYTES[part] for width, part in both]
+        both = zip(self.widths, self.stored, strict=True)
+        return [PAGE * width // 32 * CACHE_BYTES.get(part, 0) for width, part in both]
 
     @property
     def heads(self) -> int:
@@ -135,9 +140,8 @@ def attend(lab: Lab, shape: Shape, rows: Rows, first: int = 0) -> tuple[NDArray,
     }
     store = lab.record(
         layout.STORE_KV,
-        k=(k := lab.put(rows.k)),
-        v=k if shape.v_in_k else lab.put(rows.v),
-        v_stride=shape.head_dim if shape.v_in_k else shape.v_dim,
+        k=lab.put(rows.k),
+        v=0 if shape.v_in_k else lab.put(rows.v),
         **where,
     )
     attention = lab.record(
@@ -198,6 +202,7 @@ def reference(shape: Shape, rows: Rows, *, rounded: bool) -> NDArray[np.float64]
     q, k, v = (x.astype(np.float64) for x in (rows.q, rows.k, rows.v))
     if rounded:
         k, v = (kept(part, x) for part, x in zip(shape.types, (rows.k, rows.v), strict=True))
+        v = k[..., : shape.v_dim] if shape.v_in_k else v
     if rounded and shape.types[0] in BLOCKS:
         scale = np.float32(shape.head_dim**-0.5)
         q = in_lines(rows.q * scale) / scale
@@ -240,9 +245,11 @@ def check_pages(shape: Shape, rows: Rows, pages: NDArray) -> None:
     k_width, v_width = shape.widths
     heads = want.reshape(N_PAGES, shape.n_kv_heads, -1)
     k = heads[..., : k_width * PAGE].reshape(N_PAGES, -1, k_width, PAGE)
-    v = heads[..., k_width * PAGE :].reshape(N_PAGES, -1, PAGE, v_width)
+    v_shape = (N_PAGES, shape.n_kv_heads, PAGE, 0 if shape.v_in_k else v_width)
+    v = heads[..., k_width * PAGE :].reshape(v_shape)
     for t, position in enumerate(rows.positions):
         page, slot = TABLES[rows.table_of[t]][position // PAGE], position % PAGE
         k[page, :, :, slot] = np.pad(rows.k[t], ((0, 0), (0, k_width - shape.head_dim)))
-        v[page, :, slot] = np.pad(rows.v[t], ((0, 0), (0, v_width - shape.v_dim)))
+        if not shape.v_in_k:
+            v[page, :, slot] = np.pad(rows.v[t], ((0, 0), (0, v_width - shape.v_dim)))
     assert pages.tobytes() == want.tobytes()

@@ -82,6 +82,8 @@ ALL = (
     *(f"expert_matmul.{name}.{rows}" for name in EXPERT_TYPES for rows in EXPERT_TILES),
     *(f"expert_matmul_prefill.{name}.4.2" for name in EXPERT_TYPES),
     *(f"store_kv.{k}.{v}" for k, v in KV_PAIRS),
+    *(f"store_kv.{kv}.k" for kv in CACHE_BYTES),
+    *(f"attention.{kv}.k.{heads}" for kv in CACHE_BYTES for heads in (1, 2, 4)),
     *(f"attention.{k}.{v}.{heads}" for k, v in KV_PAIRS for heads in (1, 2, 4)),
     *(f"attention.{kv}.{kv}.{n}.alibi" for kv in ("f16", "f32", "q8_0") for n in (1, 2, 4)),
 )

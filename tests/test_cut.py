@@ -175,3 +175,18 @@ def test_two_values_cannot_cross() -> None:
         cut(graph, [1])
     assert "skipping cannot be cut before op 3: 2 values cross the border" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_no_cut_parts_a_cache_from_its_readers() -> None:
+    builder = GraphBuilder()
+    x = builder.append(Embed("e", "table", 128, 64))
+    for i in range(3):
+        builder.begin_layer()
+        own = {"k": x, "v": x, "layer": i} if i < 2 else {"k": None, "v": None, "layer": 0}
+        x = builder.attention(f"a{i}", x, **own, n_heads=2, n_kv_heads=2, scale=0.2)
+    builder.append(Linear("out", builder.append(Select("s", x)), "table", 128))
+    graph = builder.build("sharing", n_ctx_train=8, dim=64)
+    assert len(cut(graph, [0])) == 2
+    for border in (1, 2):
+        with pytest.raises(BackendError, match=r"sharing cannot be cut before op .* attend to keys"):
+            cut(graph, [border])

@@ -174,7 +174,6 @@ def test_floats_round_to_the_nearest_half(main_lab: Lab) -> None:
         layout.STORE_KV,
         k=main_lab.put(values),
         v=main_lab.put(values),
-        v_stride=256,
         group=1,
         pages=pages.address,
         n_kv_heads=1,

@@ -198,7 +198,7 @@ def test_slice_and_join(
         n_runs=n_heads,
         group=group,
         start=start,
-        size=size,
+        n_taken=size,
         out=part.address,
         **NO_FORMS,
         rows_of=EVERY_ROW,

@@ -126,7 +126,7 @@ def quantized(tensors: Mapping[str, QTensor]) -> dict[str, QTensor]:
 def test_beside_the_reference(name: str) -> None:
     graph = graph_of(CASES[name])
     plain = tensors_of(graph)
-    for tensors, bound in ((plain, 1e-9), (quantized(plain), 1e-3)):
+    for tensors, bound in ((plain, 1e-9), (quantized(plain), 3e-3)):
         changes = {"kv_type": "f32", "capacities": (8,) * len(graph.states)}
         with closing(prepare(reference, (graph, tensors), **changes)) as exact:
             want = chunks(exact, 140)

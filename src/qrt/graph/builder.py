@@ -71,16 +71,41 @@ class GraphBuilder:
             v_width = k_width if v is None else self.widths[v] // n_kv_heads
         if k is not None:
             self.append(StoreKV(k, v, layer, n_kv_heads, k_width, v_width, window))
-        heads = (n_heads, n_kv_heads, k_width, v_width)
-        op = Attention(out, q, layer, *heads, scale, window, softcap, chunked, sinks, max_bias)
-        return self.append(op)
+        kept = self._cache_of(layer)
+        assert kept.window is None or (window is not None and window <= kept.window), out
+        sizes = (kept.n_kv_heads, kept.k_width, kept.v_width)
+        assert sizes == (n_kv_heads, k_width, v_width), out
+        return self.append(
+            Attention(
+                out,
+                q,
+                layer,
+                n_heads,
+                *sizes,
+                scale=scale,
+                window=window,
+                softcap=softcap,
+                chunked=chunked,
+                sinks=sinks,
+                max_bias=max_bias,
+                v_in_k=kept.v_in_k,
+            )
+        )
+
+    def _cache_of(self, layer: int) -> KV:
+        """What was said of a layer's keys and values when they were stored."""
+        return next(
+            group
+            for group, layers in self._layers_of.items()
+            if isinstance(group, KV) and layer in layers
+        )
 
     def build(self, arch: str, *, n_ctx_train: int, dim: int, unused: Iterable[str] = ()) -> Graph:
         """The graph; its output is the last value made, as wide as the vocabulary."""
         output = self._ops[-1].out
         assert output is not None
         states = self._layers_of.items()
-        graph = Graph(
+        return Graph(
             arch=arch,
             ops=tuple(self._ops),
             starts=tuple(self._starts),
@@ -93,12 +118,3 @@ class GraphBuilder:
             dim=dim,
             unused=frozenset(unused),
         )
-        for op in self._ops:
-            if isinstance(op, Attention):
-                group = graph.states[graph.group_of(KV.kind, op.layer)]
-                assert isinstance(group, KV)
-                sizes = (group.n_kv_heads, group.k_width, group.v_width)
-                assert sizes == (op.n_kv_heads, op.k_width, op.v_width), op.out
-                kept = group.window
-                assert kept is None or (op.window is not None and op.window <= kept), op.out
-        return graph

@@ -9,8 +9,9 @@ rows belong to one thread each, and the result depends on no threads or neighbou
 
 Vectors hold 16 lanes for each of those query heads. What depends on the type of the cache stands in
 `kv_float` and `kv_blocks`. For K: put_query stores one scaled query; scores writes q . k of all
-slots of a page, 16 slots of every head at a time, and meanwhile asks for V, `ahead_bytes` for every
-32 values. For V: add takes on `dims` dimensions of one slot times its weights.
+slots of a page, 16 slots of every head at a time, and meanwhile asks for what comes next, V or
+another page, `ahead_bytes` for every 32 values. For V: add takes on `dims` dimensions of one slot
+times its weights; column_reader is for V that is in K, see `values`.
 """
 
 from __future__ import annotations
@@ -19,9 +20,7 @@ from typing import Any
 
 from qrt.formats.cache_types import CACHE_BYTES
 from qrt.kernels.activations import padded
-from qrt.kernels.instructions import register_lanes
 from qrt.kernels.intrinsics import (
-    count_lanes,
     each_of,
     fetch_add,
     fma,
@@ -32,14 +31,12 @@ from qrt.kernels.intrinsics import (
     load_i64,
     load_wide,
     max_lanes,
-    prefetch,
     splat_f32,
     store,
     store_f32,
     store_i64,
     sum_lanes,
     vmax,
-    within,
     zeros,
 )
 from qrt.kernels.jit import inline
@@ -54,31 +51,32 @@ from qrt.kernels.layout import (
 )
 from qrt.kernels.mathematics import softcap, vexp
 from qrt.kernels.rows import page_of
-from qrt.kernels.shuffles import repeat
+from qrt.kernels.shuffles import count_lanes, within
+from qrt.kernels.values import beside_keys, in_keys
 
 FAR_BELOW = -1e30
 """The score of a position that is not seen: its weight vanishes beside any other."""
 
 
 def build(k_type: str, v_type: str, heads_at_once: str, bias: str = "") -> Any:
-    """The kernel for one type of K and one of V; `heads_at_once` query heads share each load.
+    """The kernel for one type of K and one of V, "k" for V that is in K; `heads_at_once` query
+    heads share each load.
 
     With `bias` "alibi" scores lose a slope for each position of distance (Press et al. 2022).
     """
-    alibi = bias == "alibi"
-    heads, k_bytes, v_bytes = int(heads_at_once), CACHE_BYTES[k_type], CACHE_BYTES[v_type]
-    put_query, scores_of = CACHES[k_type].key_readers(k_type, heads, ahead_bytes=v_bytes)
-    dims_at_once = (64, 32) if register_lanes() == 16 else (32,)
+    alibi, v_in_k = bias == "alibi", v_type == "k"
+    heads, k_bytes, v_bytes = int(heads_at_once), CACHE_BYTES[k_type], CACHE_BYTES.get(v_type, 0)
+    put_query, scores_of = CACHES[k_type].key_readers(k_type, heads, v_bytes or k_bytes)
+    gain = in_keys(k_type, heads) if v_in_k else beside_keys(k_type, v_type, heads)
     wide = 64 * heads  # bytes of one vector
     nothing, load_vector = zeros(16 * heads), load_wide(16 * heads)
     nothing_16 = zeros(16)
-    each_head, each_weight = each_of("f32", heads, 4), each_of("f32", heads, 64)
-    lane_numbers = count_lanes(16 * heads)
+    each_head, lane_numbers = each_of("f32", heads, 4), count_lanes(16 * heads)
 
     # of a thread's scratch
     queries, scores, tops = 0, 16 * 1024, 18 * 1024
     factors, others, slopes_at = tops + wide, tops + wide + 64, tops + wide + 128
-    state_at, other_at = 20 * 1024, 40 * 1024
+    state_at, other_at, room_at = 20 * 1024, 40 * 1024, 60 * 1024
     # of a state
     maxima, totals, sums = 0, 64, 64 + wide
 
@@ -139,40 +137,6 @@ def build(k_type: str, v_type: str, heads_at_once: str, bias: str = "") -> Any:
             total = total + weight
         store(state + totals, total)
 
-    def gains(dims):
-        """gain for `dims` dimensions from d on."""
-        add = CACHES[v_type].value_reader(v_type, heads, dims)
-        load_sums, none = load_wide(dims * heads), zeros(dims * heads)
-        each_factor, n_ahead = repeat(dims // 16), dims // 32
-
-        @inline
-        def gain(scratch, state, v, width, first, last, fresh, ahead, d):
-            """sums = sums * factor + weights . v"""
-            at, total = state + sums + (d >> 4) * wide, none()
-            if not fresh:
-                total = load_sums(at) * each_factor(each_head(scratch + factors))
-            for slot in range(first, last + 1):
-                for line in range(0, n_ahead * k_bytes, 64):
-                    prefetch(ahead + line, 0)
-                weight = each_weight(scratch + scores + (slot >> 4) * wide + 4 * (slot & 15))
-                total = add(total, weight, v, width, slot, d)
-                ahead += n_ahead * k_bytes
-            store(at, total)
-            return ahead
-
-        return gain
-
-    gain_most, gain_rest = gains(dims_at_once[0]), gains(dims_at_once[-1])
-    most = dims_at_once[0]
-
-    @inline
-    def gain(scratch, state, v, width, first, last, fresh, ahead):
-        """All dimensions of sums."""
-        for d in range(0, width - most + 1, most):
-            ahead = gain_most(scratch, state, v, width, first, last, fresh, ahead, d)
-        if width % most:
-            gain_rest(scratch, state, v, width, first, last, fresh, ahead, width & -most)
-
     @inline
     def walk(scratch, state, step, row, args, pages, first, last, position, cap):
         """The state after positions first .. last, for the queries of `position` in scratch."""
@@ -193,9 +157,14 @@ def build(k_type: str, v_type: str, heads_at_once: str, bias: str = "") -> Any:
         for base in range(start, last + 1, PAGE):
             low, high = max(0, first - base), min(PAGE - 1, last - base)
             following = page_of(step, group, row, min(base + PAGE, last), pages, page_stride)
-            score(scratch, k, k_width, low, high, position - base, cap, k + k_part)
+            ahead = following if v_in_k else k + k_part
+            score(scratch, k, k_width, low, high, position - base, cap, ahead)
             weigh(scratch, state, low, high)
-            gain(scratch, state, k + k_part, width, low, high, base == start, following)
+            weights, sums_at, fresh = scratch + scores, state + sums, base == start
+            gain(
+                weights, scratch + factors, sums_at, k, k_width, width, low, high, fresh,
+                following, scratch + room_at,
+            )  # fmt: skip
             k = following
 
     @inline

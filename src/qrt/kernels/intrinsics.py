@@ -224,6 +224,36 @@ def load_rows(kind: str) -> Any:
     return load
 
 
+def sums_of_16(count: int) -> Any:
+    """An intrinsic of the address of 16 vectors of 16 * `count` lanes: lane i of each 16 is the sum
+    of those 16 in vector i.
+    """
+    n = LANES * count
+
+    def folded(builder: ir.IRBuilder, first: ir.Value, second: ir.Value, bit: int) -> ir.Value:
+        """Lanes whose number lacks a bit plus those that have it: of the first vector where the
+        result's number lacks it, of the second elsewhere.
+        """
+        parts = []
+        for wanted in (0, bit):
+            index = [(i & ~bit | wanted) + (n if i & bit else 0) for i in range(n)]
+            parts.append(builder.shuffle_vector(first, second, ir.Constant(vector(I32, n), index)))
+        return builder.fadd(*parts)
+
+    def emit_sums(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
+        values = [
+            _read(builder, builder.add(address, I64(4 * n * i)), vector(F32, n))
+            for i in range(LANES)
+        ]
+        while len(values) > 1:
+            half = len(values) // 2
+            pairs = zip(values[:half], values[half:], strict=True)
+            values = [folded(builder, first, second, half) for first, second in pairs]
+        return values[0]
+
+    return _reader(Vector("f32", n), emit_sums)
+
+
 @intrinsic
 def lane(typingctx: Any, value: Any, index: Any) -> Any:
     """One lane, chosen at run time: int64 of an i32 vector, float32 of an f32 one."""
@@ -286,19 +316,6 @@ def zeros(lanes: int) -> Any:
     return make
 
 
-def count_lanes(lanes: int) -> Any:
-    """An intrinsic without arguments: 0.0 to 15.0 in every 16 of `lanes`."""
-
-    @intrinsic
-    def make(typingctx: Any) -> Any:
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            return ir.Constant(vector(F32, lanes), [float(i % LANES) for i in range(lanes)])
-
-        return Vector("f32", lanes)(), codegen
-
-    return make
-
-
 def load_wide(lanes: int, kind: str = "f32") -> Any:
     """An intrinsic of an address: `lanes` floats, or integers of 32 bits."""
     result = Vector(kind, lanes)
@@ -328,25 +345,6 @@ def each_of(kind: str, count: int, stride: int, lanes: int = LANES) -> Any:
             [splat(b, _read(b, b.add(a, I64(i * stride)), element), lanes) for i in range(count)],
         ),
     )
-
-
-@intrinsic
-def within(typingctx: Any, base: Any, first: Any, last: Any, value: Any, other: Any) -> Any:
-    """Lane i of every 16 where first <= base + i <= last, `other` elsewhere."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        n = value.lanes
-        low, high = (
-            splat(builder, builder.trunc(builder.sub(bound, args[0]), I32), n)
-            for bound in args[1:3]
-        )
-        index = ir.Constant(vector(I32, n), [i % LANES for i in range(n)])
-        inside = builder.and_(
-            builder.icmp_signed(">=", index, low), builder.icmp_signed("<=", index, high)
-        )
-        return builder.select(inside, args[3], splat(builder, args[4], n))
-
-    return value(types.int64, types.int64, types.int64, value, types.float32), codegen
 
 
 @intrinsic

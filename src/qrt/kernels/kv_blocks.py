@@ -20,6 +20,7 @@ from qrt.kernels.activations import (
     stage,
     whole,
 )
+from qrt.kernels.blocks import visit_of
 from qrt.kernels.blocks.parts import fetch_nothing
 from qrt.kernels.intrinsics import (
     as_i32,
@@ -28,6 +29,7 @@ from qrt.kernels.intrinsics import (
     load_f32x16,
     load_i8x16,
     load_i32,
+    load_i32x16,
     load_u8x16,
     load_u16,
     max_lanes,
@@ -35,6 +37,7 @@ from qrt.kernels.intrinsics import (
     splat_f32,
     store,
     store_f16x16,
+    store_f32x16,
     store_i8x16,
     store_i32,
     store_u16,
@@ -167,6 +170,33 @@ def key_readers(kv_type: str, heads: int, ahead_bytes: int) -> tuple[Any, Any]:
             out += 128 * heads
 
     return put_query, scores
+
+
+def column_reader(kv_type: str) -> tuple[Any, Any, int]:
+    """columns_of, load_16 and the bytes of an element; see `values`."""
+    fmt = PANEL_FORMATS[CACHE_TYPES[kv_type].name]
+    zero, panel_bytes = fmt.zero, 16 * fmt.block_bytes
+
+    @inline
+    def spread(column, codes, scales, mins, words):
+        """32 dimensions of 16 positions."""
+        store(words, codes)
+        for d in range(32):
+            code = (load_i32x16(words + 64 * (d >> 2)) >> (8 * (d & 3))) & 0xFF
+            store_f32x16(column + 4 * PAGE * d, to_f32(code - zero) * scales[0])
+        return column
+
+    visit = visit_of(fmt.qtype)(spread, fetch_nothing)
+
+    @inline
+    def columns_of(k, k_width, d, first, last, room):
+        n_blocks = padded(k_width) >> 5
+        for slot in range(first & -16, last + 1, 16):
+            panel = k + ((slot >> 4) * n_blocks + (d >> 5)) * panel_bytes
+            visit(room + 4 * slot, panel, room + 4 * 32 * PAGE, 0)
+        return room
+
+    return columns_of, load_f32x16, 4
 
 
 def value_reader(kv_type: str, heads: int, dims: int) -> Any:

@@ -10,6 +10,7 @@ from qrt.kernels.instructions import register_lanes
 from qrt.kernels.intrinsics import (
     each_of,
     fma,
+    load_f16x16,
     load_f32,
     load_f32x16,
     load_halves,
@@ -86,6 +87,17 @@ def key_readers(kv_type: str, heads: int, ahead_bytes: int) -> tuple[Any, Any]:
             out += 4 * slots * heads
 
     return put_query, scores
+
+
+def column_reader(kv_type: str) -> tuple[Any, Any, int]:
+    """columns_of, load_16 and the bytes of an element; see `values`."""
+    size = CACHE_BYTES[kv_type] // 32
+
+    @inline
+    def columns_of(k, k_width, d, first, last, room):
+        return k + d * PAGE * size
+
+    return columns_of, {"f16": load_f16x16, "f32": load_f32x16}[kv_type], size
 
 
 def value_reader(kv_type: str, heads: int, dims: int) -> Any:

@@ -121,8 +121,8 @@ def panel_wide_bytes(n_in: int) -> int:
 
 
 ROPE = record("Rope", "x out n_heads head_dim rope_dim neox table")
-STORE_KV = record("StoreKv", "k v v_stride group pages n_kv_heads k_width v_width page_stride")
-"""v_stride: values from one V to the next. group: the number of the state group."""
+STORE_KV = record("StoreKv", "k v group pages n_kv_heads k_width v_width page_stride")
+"""group: the number of the state group. v: 0 where V is in K."""
 ATTENTION = record(
     "Attention",
     "q out layer group pages n_heads n_kv_heads k_width v_width page_stride scale window chunked "
@@ -145,7 +145,7 @@ ELEMENTWISE = record("Elementwise", "x out n_in parameter lines floats tile_rows
 """x, out: 0 for the step's output, here and in TEMPER."""
 GATE = record("Gate", "x gate gate_width n_in out lines floats tile_rows rows_of")
 """gate_width: n_in, or 1 where a row has one gate."""
-SLICE = record("Slice", "x n_runs group start size out lines floats tile_rows rows_of")
+SLICE = record("Slice", "x n_runs group start n_taken out lines floats tile_rows rows_of")
 JOIN = record(
     "Join", "a b n_heads a_width b_width b_stride b_step out lines floats tile_rows rows_of"
 )

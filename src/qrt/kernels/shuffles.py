@@ -1,14 +1,15 @@
-"""Lanes put elsewhere: vectors joined, cut in half, repeated and mixed."""
+"""Lanes put elsewhere: vectors joined, cut in half, repeated and mixed; lanes by their numbers."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from llvmlite import ir
+from numba.core import types
 from numba.extending import intrinsic
 
-from qrt.kernels.llvm import I32, join, lanes_of, vector
-from qrt.kernels.vectors import LANES, Vector
+from qrt.kernels.llvm import F32, I32, join, lanes_of, vector
+from qrt.kernels.vectors import LANES, Vector, splat
 
 
 @intrinsic
@@ -81,3 +82,35 @@ def repeat_each(count: int) -> Any:
         return Vector(value.kind, value.lanes * count)(value), codegen
 
     return again
+
+
+def count_lanes(lanes: int) -> Any:
+    """An intrinsic without arguments: 0.0 to 15.0 in every 16 of `lanes`."""
+
+    @intrinsic
+    def make(typingctx: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            return ir.Constant(vector(F32, lanes), [float(i % LANES) for i in range(lanes)])
+
+        return Vector("f32", lanes)(), codegen
+
+    return make
+
+
+@intrinsic
+def within(typingctx: Any, base: Any, first: Any, last: Any, value: Any, other: Any) -> Any:
+    """Lane i of every 16 where first <= base + i <= last, `other` elsewhere."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        n = value.lanes
+        low, high = (
+            splat(builder, builder.trunc(builder.sub(bound, args[0]), I32), n)
+            for bound in args[1:3]
+        )
+        index = ir.Constant(vector(I32, n), [i % LANES for i in range(n)])
+        inside = builder.and_(
+            builder.icmp_signed(">=", index, low), builder.icmp_signed("<=", index, high)
+        )
+        return builder.select(inside, args[3], splat(builder, args[4], n))
+
+    return value(types.int64, types.int64, types.int64, value, types.float32), codegen

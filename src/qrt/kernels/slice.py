@@ -15,14 +15,14 @@ def build(lines_of: str = "int8") -> Any:
 
     def slice_of_runs(step, args, thread, n_threads):
         n_rows, n_runs = row_count(step, args + SLICE.rows_of), load_i64(args + SLICE.n_runs)
-        group, size = load_i64(args + SLICE.group), load_i64(args + SLICE.size)
+        group, n_taken = load_i64(args + SLICE.group), load_i64(args + SLICE.n_taken)
         lines, floats = load_i64(args + SLICE.lines), load_i64(args + SLICE.floats)
         tile = load_i64(args + SLICE.tile_rows)
         for row in range(n_rows * thread // n_threads, n_rows * (thread + 1) // n_threads):
             x = load_i64(args + SLICE.x) + 4 * (row * n_runs * group + load_i64(args + SLICE.start))
-            out = load_i64(args + SLICE.out) + 4 * row * n_runs * size
+            out = load_i64(args + SLICE.out) + 4 * row * n_runs * n_taken
             for run in range(n_runs):
-                copy(x + 4 * run * group, out + 4 * run * size, size)
-            hand_over(out, n_runs * size, row, tile, lines, floats)
+                copy(x + 4 * run * group, out + 4 * run * n_taken, n_taken)
+            hand_over(out, n_runs * n_taken, row, tile, lines, floats)
 
     return slice_of_runs

@@ -31,11 +31,13 @@ class States:
 
 
 def layer_bytes(group: StateGroup, kv_type: str) -> int:
-    """Bytes of one layer in a page or slot of a group. V that is in K is stored beside it too."""
+    """Bytes of one layer in a page or slot of a group."""
     if not isinstance(group, KV):
         return group.n_bytes
     k_bytes, v_bytes = (CACHE_BYTES[part] for part in kv_types(kv_type))
-    values = -(-group.k_width // 32) * k_bytes + -(-group.v_width // 32) * v_bytes
+    values = -(-group.k_width // 32) * k_bytes
+    if not group.v_in_k:
+        values += -(-group.v_width // 32) * v_bytes
     return group.n_kv_heads * PAGE * values
 
 

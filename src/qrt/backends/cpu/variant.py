@@ -41,9 +41,10 @@ class Variant:
     tiling: Tiling
     share: float = 0.0
 
-    def with_cache(self, family: str) -> str:
-        """A kernel that has a variant for each type of K and of V."""
-        return ".".join((family, *kv_types(self.kv_type)))
+    def with_cache(self, family: str, *, v_in_k: bool) -> str:
+        """A kernel that has a variant for each type of K and of V, or for V that is in K."""
+        k_type, v_type = kv_types(self.kv_type)
+        return f"{family}.{k_type}.{'k' if v_in_k else v_type}"
 
     def with_lines(self, family: str, task: Task) -> str:
         """A kernel that hands over lines, of int8 or of bf16."""

@@ -42,6 +42,8 @@ class Attention(Op):
     chunked: bool = False
     sinks: str | None = None
     max_bias: float = 0.0
+    v_in_k: bool = False
+    """Whether V is the first `v_width` values of each row of K; the cache knows as much."""
 
     @property
     def reads(self) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def kernel(op: Attention, task: Task, variant: Variant) -> str:
     bias = ".alibi" if op.max_bias else ""
-    return f"{variant.with_cache('attention')}.{heads_at_once(op)}{bias}"
+    return f"{variant.with_cache('attention', v_in_k=op.v_in_k)}.{heads_at_once(op)}{bias}"
 
 
 def arguments(op: Attention, task: Task, recorder: Recorder) -> tuple[Any, dict[str, int]]:

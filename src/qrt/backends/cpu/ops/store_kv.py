@@ -1,4 +1,4 @@
-"""StoreKV on the CPU; where V is in K, it is stored a second time as V."""
+"""StoreKV on the CPU."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ if TYPE_CHECKING:
 
 
 def kernel(op: StoreKV, task: Task, variant: Variant) -> str:
-    return variant.with_cache("store_kv")
+    return variant.with_cache("store_kv", v_in_k=op.v is None)
 
 
 def arguments(op: StoreKV, task: Task, recorder: Recorder) -> tuple[Any, dict[str, int]]:
     return layout.STORE_KV, {
         "k": recorder.at(op.k),
-        "v": recorder.at(op.v or op.k),
-        "v_stride": op.v_width if op.v else op.k_width,
+        "v": recorder.at(op.v) if op.v else 0,
         "n_kv_heads": op.n_kv_heads,
         "k_width": op.k_width,
         "v_width": op.v_width,

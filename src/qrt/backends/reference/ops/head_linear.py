@@ -9,6 +9,7 @@ from qrt.graph.ops.head_linear import HeadLinear
 
 
 def run(step: Step, op: HeadLinear) -> Array:
-    x = step.values[op.x].reshape(len(step.values[op.x]), op.n_heads, -1)
-    out: Array = np.einsum("rhi,hoi->rho", x, step.weights[op.weight])
-    return out.reshape(len(x), -1)
+    x = step.values[op.x]
+    heads = x.reshape(len(x), op.n_heads, x.shape[1] // op.n_heads)
+    out: Array = np.einsum("rhi,hoi->rho", heads, step.weights[op.weight])
+    return out.reshape(len(x), op.n_heads * op.n_out)

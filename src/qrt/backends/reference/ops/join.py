@@ -9,7 +9,9 @@ from qrt.graph.ops.join import Join
 
 
 def run(step: Step, op: Join) -> Array:
-    a = step.values[op.a].reshape(len(step.values[op.a]), -1, op.a_width)
-    b = step.values[op.b].reshape(len(a), -1, op.b_width)
-    b = np.broadcast_to(b, (*a.shape[:2], op.b_width))
-    return np.concatenate([a, b], axis=2).reshape(len(a), -1)
+    a, b = step.values[op.a], step.values[op.b]
+    n_rows, n_heads = len(a), a.shape[1] // op.a_width
+    a = a.reshape(n_rows, n_heads, op.a_width)
+    b = b.reshape(n_rows, b.shape[1] // op.b_width, op.b_width)
+    b = np.broadcast_to(b, (n_rows, n_heads, op.b_width))
+    return np.concatenate([a, b], axis=2).reshape(n_rows, n_heads * (op.a_width + op.b_width))

@@ -8,5 +8,6 @@ from qrt.graph.ops.slice import Slice
 
 def run(step: Step, op: Slice) -> Array:
     x = step.values[op.x]
-    runs = x.reshape(len(x), -1, op.group)  # (n_rows, n_runs, group)
-    return runs[:, :, op.start : op.start + op.size].reshape(len(x), -1)
+    n_runs = x.shape[1] // op.group
+    runs = x.reshape(len(x), n_runs, op.group)
+    return runs[:, :, op.start : op.start + op.size].reshape(len(x), n_runs * op.size)

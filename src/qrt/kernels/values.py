@@ -1,0 +1,104 @@
+"""p . v of attention: V beside K in a page, or V that is the first values of each row of K.
+
+gain(weights, factors, sums, k, k_width, width, first, last, fresh, ahead, room) adds to the sums of
+`width` dimensions, which shrink by the factor of their head, the values of slots first .. last of
+the page at k times their weights. It asks for what lies from `ahead` on; `room` is memory for it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qrt.formats.cache_types import CACHE_BYTES
+from qrt.kernels.activations import padded
+from qrt.kernels.instructions import register_lanes
+from qrt.kernels.intrinsics import (
+    each_of,
+    fma,
+    load_wide,
+    prefetch,
+    store,
+    sums_of_16,
+    zeros,
+)
+from qrt.kernels.jit import inline
+from qrt.kernels.kv_caches import CACHES
+from qrt.kernels.layout import PAGE
+from qrt.kernels.shuffles import repeat, within
+
+ROOM = 4 * 32 * PAGE + 512
+"""Bytes for 32 dimensions of a page as floats, and for the codes of 16 slots."""
+
+
+def _some_dims(k_type: str, v_type: str, heads: int, dims: int) -> Any:
+    """gain for `dims` dimensions from d on; what lies ahead of the next."""
+    add = CACHES[v_type].value_reader(v_type, heads, dims)
+    each_head, each_weight = each_of("f32", heads, 4), each_of("f32", heads, 64)
+    load_sums, none = load_wide(dims * heads), zeros(dims * heads)
+    each_factor, ahead_bytes = repeat(dims // 16), dims // 32 * CACHE_BYTES[k_type]
+    wide = 64 * heads
+
+    @inline
+    def gain(weights, factors, sums, v, width, first, last, fresh, ahead, d):
+        at, total = sums + (d >> 4) * wide, none()
+        if not fresh:
+            total = load_sums(at) * each_factor(each_head(factors))
+        for slot in range(first, last + 1):
+            for line in range(0, ahead_bytes, 64):
+                prefetch(ahead + line, 0)
+            weight = each_weight(weights + (slot >> 4) * wide + 4 * (slot & 15))
+            total = add(total, weight, v, width, slot, d)
+            ahead += ahead_bytes
+        store(at, total)
+        return ahead
+
+    return gain
+
+
+def beside_keys(k_type: str, v_type: str, heads: int) -> Any:
+    """gain where lanes are dimensions: slot by slot."""
+    most, k_bytes = (64 if register_lanes() == 16 else 32), CACHE_BYTES[k_type]
+    gain_most = _some_dims(k_type, v_type, heads, most)
+    gain_rest = _some_dims(k_type, v_type, heads, 32)
+
+    @inline
+    def gain(weights, factors, sums, k, k_width, width, first, last, fresh, ahead, room):
+        v = k + PAGE * (padded(k_width) >> 5) * k_bytes
+        for d in range(0, width - most + 1, most):
+            ahead = gain_most(weights, factors, sums, v, width, first, last, fresh, ahead, d)
+        if width % most:
+            d = width & -most
+            gain_rest(weights, factors, sums, v, width, first, last, fresh, ahead, d)
+
+    return gain
+
+
+def in_keys(k_type: str, heads: int) -> Any:
+    """gain where lanes are positions: dimension by dimension, then the lanes of 16 of these.
+
+    What depends on the type of K: columns_of(k, k_width, d, first, last, room) is where 32
+    dimensions from d on lie, each with PAGE slots side by side; load_16 loads 16 of those.
+    """
+    columns_of, load_16, size = CACHES[k_type].column_reader(k_type)
+    nothing, load_vector, every = zeros(16 * heads), load_wide(16 * heads), repeat(heads)
+    each_head, sums_of_lanes, wide = each_of("f32", heads, 4), sums_of_16(heads), 64 * heads
+
+    @inline
+    def gain(weights, factors, sums, k, k_width, width, first, last, fresh, ahead, room):
+        by_dim = room + ROOM
+        for d in range(0, width, 32):
+            column = columns_of(k, k_width, d, first, last, room)
+            for at in range(sums + (d >> 4) * wide, sums + ((d >> 4) + 2) * wide, wide):
+                for i in range(16):
+                    total = nothing()
+                    for slot in range(first & -16, last + 1, 16):
+                        value = within(slot, first, last, load_16(column + slot * size), 0.0)
+                        total = fma(every(value), load_vector(weights + (slot >> 4) * wide), total)
+                    store(by_dim + i * wide, total)
+                    column += PAGE * size
+                total = sums_of_lanes(by_dim)
+                if not fresh:
+                    total = fma(load_vector(at), each_head(factors), total)
+                store(at, total)
+
+    return gain
