@@ -7,10 +7,13 @@ from qrt.arch.hparams import Layer
 
 
 class Architecture(Decoder):
-    """Tencent 2025: norms of queries and keys behind rope, whose base may be stretched."""
+    """Tencent 2025: norms of queries and keys behind rope, whose base may be stretched. Files may
+    count an expert, which is the feed-forward network itself.
+    """
 
     qk_norm = "head"
     qk_norm_after_rope = True
+    has_experts = True
     rope_factors = "rope_freqs.weight"
 
     def rope_base(self, layer: Layer) -> float:
