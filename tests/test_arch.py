@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import data_folder
+from tiny_models import metadata_of, tensors_of
 
 from qrt.arch import architecture_names, build_graph
 from qrt.arch.rope import read_rope
@@ -343,3 +344,13 @@ def test_bad_frequency_factors_are_refused(bad: float) -> None:
     with pytest.raises(ArchError) as error:
         build_graph(metadata, changed, "m.gguf")
     assert repr(tensor.name) in message(error)
+
+
+@pytest.mark.parametrize(("n_ctx", "which"), [(32, "short"), (33, "long"), (None, "long")])
+def test_longrope_divides_by_the_length_of_the_context(n_ctx: int | None, which: str) -> None:
+    tensors = tensors_of("phi3@long")
+    spec = rope_of(build_graph(metadata_of("phi3@long"), tensors, "m.gguf", n_ctx))
+    factors = tensors[f"rope_factors_{which}.weight"].dequantize().tolist()
+    expected = [500.0 ** (-i / 8) / factors[i] for i in range(8)]
+    np.testing.assert_allclose(spec.inv_freq, expected, rtol=1e-12)
+    assert spec.mscale == 1.2

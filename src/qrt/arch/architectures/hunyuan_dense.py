@@ -14,7 +14,6 @@ class Architecture(Decoder):
     qk_norm = "head"
     qk_norm_after_rope = True
     has_experts = True
-    rope_factors = "rope_freqs.weight"
 
     def rope_base(self, layer: Layer) -> float:
         alpha, dim = self.source.real("rope.scaling.alpha", 0.0), layer.head_dim

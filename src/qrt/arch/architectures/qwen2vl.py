@@ -7,3 +7,6 @@ from qrt.arch.architectures import qwen2
 
 class Architecture(qwen2.Architecture):
     """Wang et al. 2024: for text, all sections of its rope have the same position."""
+
+    optional_biases = ()
+    ignored = frozenset({"output.bias"})
