@@ -46,6 +46,7 @@ def matmul_job(
         "n_in": N_IN,
         "n_out": n_out,
         "rows_of": ROWS_OF["all"],
+        "scale": int(np.float32(1).view(np.int32)),
     }
     kernel = library.address(tiling.matmul.format(fmt.qtype))
     return job(kernel, list(fill(MATMUL, values)), n_rows, n_threads, (panels, x, out))
