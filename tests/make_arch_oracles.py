@@ -19,11 +19,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import tiny_parts
+from hf_mixtures import HF_MIXTURES, joined, mixture_name, parts_of
+from hf_parts import GLOBAL, LLAMA3, LOCAL, LONGROPE, ROPE, YARN, Row
 from numpy.typing import NDArray
 from oracles import TESTS
 from tiny_models import MODELS, arch_of, metadata_of, tensors_of, write_tiny
@@ -57,47 +57,6 @@ def peer_logits(python: str, name: str) -> Array | None:
             return None
         return np.load(target)
 
-
-@dataclass(frozen=True)
-class Row:
-    """How a model is made with transformers."""
-
-    kind: str
-    """`model_type` of the configuration."""
-    config: Mapping[str, object] = field(default_factory=dict)
-    permuted: bool = False
-    """Whether the file has the rows of queries and keys in the order of adjacent pairs."""
-    minus_one: bool = False
-    """Whether the file's norm weights are those of transformers plus 1."""
-    renamed: Mapping[str, str] = field(default_factory=dict)
-    """Parts of transformers' names that the gguf package does not know, and what does."""
-
-
-ROPE = {"rope_type": "default", "rope_theta": 500.0}
-YARN = {
-    **ROPE,
-    "rope_type": "yarn",
-    "factor": 4.0,
-    "original_max_position_embeddings": 32,
-    "beta_fast": 32.0,
-    "beta_slow": 1.0,
-}
-LLAMA3 = {
-    **ROPE,
-    "rope_type": "llama3",
-    "factor": 8.0,
-    "low_freq_factor": 1.0,
-    "high_freq_factor": 4.0,
-    "original_max_position_embeddings": 64,
-}
-LONGROPE = {
-    **ROPE,
-    "rope_type": "longrope",
-    "short_factor": tiny_parts.LONGROPE["rope_factors_short.weight"].tolist(),
-    "long_factor": tiny_parts.LONGROPE["rope_factors_long.weight"].tolist(),
-    "attention_factor": 1.2,
-}
-LOCAL, GLOBAL = "sliding_attention", "full_attention"
 
 HF: dict[str, Row] = {
     "llama": Row("llama", {"rope_parameters": LLAMA3}, permuted=True),
@@ -252,6 +211,7 @@ HF: dict[str, Row] = {
     "seed_oss": Row("seed_oss", {"attention_bias": True, "attention_out_bias": False}),
     "ernie4_5": Row("ernie4_5"),
     "hunyuan-dense": Row("hunyuan_v1_dense"),
+    **HF_MIXTURES,
 }
 
 
@@ -299,10 +259,15 @@ def hf_logits(name: str, row: Row) -> Array:
         for theirs, parameter in [*model.named_parameters(), *model.named_buffers()]:
             ours = file_name(theirs, row, names)
             is_buffer = not isinstance(parameter, torch.nn.Parameter)
-            if ours not in tensors and (is_buffer or ours == "output.weight"):
+            is_there = ours in tensors or parts_of(ours)
+            if not is_there and (is_buffer or ours == "output.weight"):
                 continue
-            left -= {ours, re.sub("attn_[qkv].weight", "attn_qkv.weight", ours)}
-            value = hf_value(ours, own_value(ours, tensors, config), row, config)
+            left -= {ours, re.sub("attn_[qkv].weight", "attn_qkv.weight", ours), *parts_of(ours)}
+            if ours not in tensors and set(parts_of(ours)) <= tensors.keys():
+                own = joined(ours, tensors, row.interleaved)
+            else:
+                own = own_value(ours, tensors, config)
+            value = hf_value(ours, own, row, config)
             parameter.copy_(torch.from_numpy(value.reshape(parameter.shape).copy()))
         left -= set(MODELS[name].given)
         assert not left, f"transformers has nothing for {left}"
@@ -311,6 +276,8 @@ def hf_logits(name: str, row: Row) -> Array:
 
 def file_name(theirs: str, row: Row, names: object) -> str:
     """The name of a parameter in the file."""
+    if (ours := mixture_name(theirs)) is not None:
+        return ours
     for part, ours in row.renamed.items():
         theirs = theirs.replace(part, ours)
     found = names.get_name(theirs, try_suffixes=(".weight", ".bias"))  # type: ignore[attr-defined]
@@ -336,6 +303,8 @@ def hf_value(name: str, value: Array, row: Row, config: object) -> Array:
     stem = place(name)[1].rsplit(".", 1)[0]
     if row.minus_one and stem.endswith("norm"):
         return value - 1.0
+    if row.turned and re.search(r"_exps\.weight$", name):
+        return np.ascontiguousarray(value.swapaxes(1, 2))
     heads = {"attn_q": "num_attention_heads", "attn_k": "num_key_value_heads"}
     if row.permuted and stem in heads:
         n = getattr(config, heads[stem])

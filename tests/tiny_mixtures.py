@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 from tiny_parts import (
+    DIM,
     LAYER_NORM,
     LONGROPE,
     OUTPUT,
@@ -16,7 +18,7 @@ from tiny_parts import (
 
 MOE = {"expert_count": 8, "expert_used_count": 3}
 EXPERT = {**MOE, "expert_feed_forward_length": 40}
-SHARED = {"expert_shared_feed_forward_length": 48}
+SHARED = {"expert_shared_feed_forward_length": 80}
 ROUTED = {"expert_gating_func": 2, "expert_weights_norm": True, "expert_weights_scale": 2.5}
 GROUPS = {"expert_group_count": 4, "expert_group_used_count": 2}
 DENSE_FIRST = {"block_count": 3, "leading_dense_block_count": 1}
@@ -38,7 +40,7 @@ NO_DENSE = ("feed_forward_length",)
 """Layers of experts alone do not need it."""
 
 MIXTURES: dict[str, Tiny] = {
-    "llama@experts": Tiny({**WIDE, **MOE}, (*QKV_BIASES, "blk.*.ffn_up_exps.scale")),
+    "llama@experts": Tiny({**WIDE, **MOE}, ("blk.*.ffn_up_exps.scale",)),
     "qwen3moe": Tiny({**WIDE, **EXPERT}, harmless=NO_DENSE),
     "qwen3moe@width": Tiny({**WIDE, **MOE}, OUTPUT),
     "qwen3vlmoe": Tiny(
@@ -71,8 +73,12 @@ MIXTURES: dict[str, Tiny] = {
             **YARN,
             "attention.temperature_scale": 0.3,
             "attention.temperature_length": 8,
+            "block_count": 4,  # the last predicts tokens further ahead
+            "nextn_predict_layers": 1,
         },
         ("blk.1.ffn_gate_up_exps.weight", "blk.2.ffn_gate_up_exps.weight"),
+        {"blk.3.attn_norm.weight": np.ones(DIM, np.float32)},
+        harmless=("blk.3.attn_norm.weight",),
     ),
     "deepseek2@old": Tiny(  # keys and values of all heads in the cache
         {
@@ -119,7 +125,7 @@ MIXTURES: dict[str, Tiny] = {
             **EXPERT,
             **DENSE_FIRST,
             **ROUTED,
-            "expert_gating_func": 1,
+            "expert_gating_func": None,
             "expert_shared_count": 1,
             "rope.dimension_count": 16,
         },
@@ -131,6 +137,10 @@ MIXTURES: dict[str, Tiny] = {
         harmless=("interleave_moe_layer_step",),
     ),
     "hunyuan-moe": Tiny(
+        {**WIDE, **MOE, "expert_feed_forward_length": 96},
+        harmless=("expert_feed_forward_length",),
+    ),
+    "hunyuan-moe@shared": Tiny(
         {**WIDE, **MOE, **SHARED, "expert_feed_forward_length": 96},
         harmless=("expert_feed_forward_length",),
     ),
@@ -187,6 +197,17 @@ MIXTURES: dict[str, Tiny] = {
         },
         (),
         {"rope_freqs.weight": llama3_factors(32, 500.0, 64)},
+    ),
+    "llama4@chunks": Tiny(
+        {
+            **EXPERT,
+            "block_count": 4,
+            "expert_used_count": 1,
+            "attention.sliding_window": 6,
+            "attention.temperature_length": 8,
+            "attention.temperature_scale": 0.3,
+        },
+        harmless=NO_DENSE,
     ),
     "exaone-moe": Tiny(
         {

@@ -144,5 +144,5 @@ MODELS: dict[str, Callable[[], Graph]] = {
     "windowed": lambda: build(windowed),
     "all windowed": lambda: build(all_windowed),
 }
-ON_CPU = ("mla", "windowed", "all windowed")
+ON_CPU = ("mla", "experts", "windowed", "all windowed")
 """Those of whose ops the CPU has kernels."""

@@ -1,0 +1,54 @@
+"""What rows of make_arch_oracles are put together from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import tiny_parts
+
+
+@dataclass(frozen=True)
+class Row:
+    """How a model is made with transformers."""
+
+    kind: str
+    """`model_type` of the configuration."""
+    config: Mapping[str, object] = field(default_factory=dict)
+    permuted: bool = False
+    """Whether the file has the rows of queries and keys in the order of adjacent pairs."""
+    minus_one: bool = False
+    """Whether the file's norm weights are those of transformers plus 1."""
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    """Parts of transformers' names that the gguf package does not know, and what does."""
+    turned: bool = False
+    """Whether transformers has the matrices of experts as (in, out)."""
+    interleaved: bool = False
+    """Whether gates and ups of experts alternate there."""
+
+
+ROPE = {"rope_type": "default", "rope_theta": 500.0}
+YARN = {
+    **ROPE,
+    "rope_type": "yarn",
+    "factor": 4.0,
+    "original_max_position_embeddings": 32,
+    "beta_fast": 32.0,
+    "beta_slow": 1.0,
+}
+LLAMA3 = {
+    **ROPE,
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}
+LONGROPE = {
+    **ROPE,
+    "rope_type": "longrope",
+    "short_factor": tiny_parts.LONGROPE["rope_factors_short.weight"].tolist(),
+    "long_factor": tiny_parts.LONGROPE["rope_factors_long.weight"].tolist(),
+    "attention_factor": 1.2,
+}
+LOCAL, GLOBAL = "sliding_attention", "full_attention"
