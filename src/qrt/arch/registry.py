@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from collections.abc import Mapping
 from qrt.arch import architectures
 from qrt.arch.decoder import Decoder
 from qrt.arch.source import Source
+from qrt.arch.unsupported import closest, no_model
 from qrt.errors import ArchError
 from qrt.formats.qtensor import QTensor
 from qrt.graph.graph import Graph
@@ -38,16 +38,20 @@ def build_graph(
 
     This is the gate: whatever passes it, kernels may take by pointer. `where` names the file in
     messages; `n_ctx` is how many positions a sequence will have, None: as many as in training.
-    Raises ArchError: unknown architecture; a hyperparameter that is missing, of the wrong type or
-    out of range; a tensor that is missing, misshapen, in an unfit format or unused.
+    Raises ArchError: a file that is no model; unknown architecture; a hyperparameter that is
+    missing, of the wrong type or out of range; a tensor that is missing, misshapen, in an unfit
+    format or unused.
     """
+    kind = no_model(metadata, tensors)
+    if kind is not None:
+        raise ArchError(f"{where}: {kind}")
     name = metadata.get("general.architecture")
     source = Source(str(name), metadata, tensors, where, n_ctx)
     known = architecture_names()
     if not isinstance(name, str) or name not in known:
-        close = difflib.get_close_matches(str(name)[:64], known, n=4, cutoff=0.3) or known[:4]
-        expected = f"one of the {len(known)} that qrt knows, such as {', '.join(close)}"
-        raise source.wrong("key 'general.architecture'", expected, name)
+        expected = f"one of the {len(known)} that qrt knows"
+        wrong = source.wrong("key 'general.architecture'", expected, name)
+        raise ArchError(f"{wrong}; {closest(source, known, architecture)}")
     graph = architecture(name)(source).build()
     for weight, shape in graph.weights.items():
         source.check_tensor(weight, shape)

@@ -25,11 +25,20 @@ from qrt.formats.cursor import Cursor
 from qrt.formats.fields import Metadata, metadata_int
 from qrt.formats.qtensor import QTensor, Region
 from qrt.formats.qtype import QType
-from qrt.formats.quants import QTYPE_BY_ID, why_not
+from qrt.formats.quants import QTYPE_BY_ID
+from qrt.formats.quants.others import why_not
 from qrt.formats.split import check_shard, other_shards
 from qrt.formats.stored import StoredFile
 
 MAGIC = b"GGUF"
+OTHERS: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"version https", "a Git LFS pointer: fetch the file that it stands for"),
+    (0, b"tjgg", "a GGML file from before GGUF: convert the model again"),
+    (0, b"PK\x03\x04", "an archive, perhaps of PyTorch: convert the model to GGUF"),
+    (8, b'{"', "a safetensors file: convert the model to GGUF"),
+    (0, b"<!", "a web page: the download went wrong"),
+)
+"""Where files of other kinds have which bytes, and what they are."""
 
 
 class Shard(NamedTuple):
@@ -142,6 +151,8 @@ def _open_file(path: Path) -> StoredFile:
         raise GGUFError(f"{path}: is empty, expected a GGUF file")
     if start[:4] != MAGIC:
         problem = f"expected {MAGIC!r} at byte 0, got {start[:4]!r}"
+        kinds = (kind for at, magic, kind in OTHERS if start[at:].startswith(magic))
+        problem += next((f"; it is {kind}" for kind in kinds), "")
         raise GGUFError(f"{path}: not a GGUF file: {problem}")
     if len(start) < limits.HEADER_BYTES:
         problem = f"the header needs {limits.HEADER_BYTES} bytes, the file has {len(start)}"

@@ -1,4 +1,4 @@
-"""The registry of tensor types: those that qrt reads, and the names of those it does not."""
+"""The registry of tensor types that qrt reads."""
 
 from __future__ import annotations
 
@@ -48,30 +48,3 @@ RAW_TYPES: tuple[QType, ...] = (I8, I16, I32, I64, F64)
 
 QTYPES: dict[str, QType] = {t.name: t for t in WEIGHT_TYPES + RAW_TYPES}
 QTYPE_BY_ID: dict[int, QType] = {t.id: t for t in WEIGHT_TYPES + RAW_TYPES}
-
-UNSUPPORTED: dict[int, tuple[str, int, int]] = {
-    9: ("Q8_1", 32, 36),
-    15: ("Q8_K", 256, 292),
-}
-"""Types of activations, which are never weights: id -> (name, block_size, block_bytes)."""
-
-REMOVED: dict[int, str] = {
-    4: "Q4_2",
-    5: "Q4_3",
-    31: "Q4_0_4_4",
-    32: "Q4_0_4_8",
-    33: "Q4_0_8_8",
-    36: "IQ4_NL_4_4",
-    37: "IQ4_NL_4_8",
-    38: "IQ4_NL_8_8",
-}
-"""Types that GGUF once had and no longer has: id -> name."""
-
-
-def why_not(type_id: int) -> str:
-    """Says why `QTYPE_BY_ID` has no such type: 'type Q8_K is not supported'."""
-    if type_id in UNSUPPORTED:
-        return f"type {UNSUPPORTED[type_id][0]} is not supported: it is for activations alone"
-    if type_id in REMOVED:
-        return f"type {REMOVED[type_id]} was removed from GGUF; the file must be made anew"
-    return f"type {type_id} is unknown"
