@@ -27,6 +27,8 @@ Metadata = Mapping[str, object]
 PLAIN = {"add_space_prefix": False, "remove_extra_whitespaces": False, "add_eos_token": False}
 PREFIXED = {**PLAIN, "add_space_prefix": True}
 WHITESPACE = {"model": "whitespace", "pre": "whitespace", "eos_token_id": 2}
+MARKS = {"tokens": [*tiny_unigram()["tokenizer.ggml.tokens"][:11], "ａ<x>", "ba", "<c>"]}
+LOW = {"scores": np.array([0, 0, 0, -2, -3.5, -4, -3, -5, -5.5, -6, -4, 0, -9, 0], np.float32)}
 CASES: list[tuple[Metadata, str, list[int]]] = [
     (tiny_unigram(), "ab  ba b", [8, 3, 12, 3, 5, 1]),
     (tiny_unigram(), " ab", [8, 1]),
@@ -42,6 +44,8 @@ CASES: list[tuple[Metadata, str, list[int]]] = [
     (tiny_unigram(**PREFIXED, add_bos_token=True, bos_token_id=0), "  ab  a", [0, 3, 3, 8, 3, 6]),
     (tiny_unigram(**PREFIXED, add_bos_token=True, bos_token_id=0), "\xe9", [0, 3, 9]),
     (tiny_unigram(precompiled_charsmap=None), "\uff41 fi \xe9", [3, 2, 3, 10, 3, 9, 1]),
+    (tiny_unigram(**MARKS), "\uff41b \uff41<b", [3, 2, 5, 3, 2, 5, 1]),
+    (tiny_unigram(**LOW), "abba", [8, 5, 4, 1]),
     (tiny_wordpiece(), "Hello, HELLO!", [0, 3, 2, 3, 7, 1]),
     (tiny_wordpiece(), "\xc9 e\u0301\u0301 \u4e2dx", [0, 8, 8, 11, 2, 1]),
     (tiny_wordpiece(), "hellox he\xadllo", [0, 3, 12, 3, 1]),
@@ -62,6 +66,7 @@ CASES: list[tuple[Metadata, str, list[int]]] = [
     (tiny_plamo2(), "abcab a", [261, 260, 263]),
     (tiny_plamo2(), "\ufeff\u4e2d\u6587 \xe9\u4e2d", [267, 36, 199, 173, 232, 188, 177]),
     (tiny_plamo2(), "abbcc", [260, 262, 264, 264]),
+    (tiny_plamo2(), "ééééé", [199, 173] * 5),
     (
         tiny_characters(**WHITESPACE),
         "Ab \u2003ba\n\n\xe9\x1cA",
@@ -103,7 +108,7 @@ def test_plain_text_makes_no_control_token(make: Callable[[], Metadata]) -> None
     tokenizer = load_tokenizer(metadata, "tiny")
     for token in np.flatnonzero(metadata["tokenizer.ggml.token_type"] == 3).tolist():
         piece = tokenizer.piece(token)
-        for text in (piece, f"a{piece}b", piece * 2):
+        for text in (piece, piece.replace("▁", " "), f"a{piece}b", piece * 2):
             assert token not in tokenizer.tokenize_spans([(text, False)], add_special=False)
         assert token in tokenizer.tokenize(piece, parse_special=True)
 
@@ -165,9 +170,9 @@ def test_a_trie_with_a_cycle_takes_linear_time() -> None:
             },
             "no unknown token",
         ),
-        (tiny_plamo2(token_type=np.array([2, 3, 3, 3, 1] + [6] * 255 + [1] * 8)), "255 byte"),
+        (tiny_plamo2(token_type=np.array([2, 3, 3, 3, 1] + [6] * 255 + [1] * 9)), "255 byte"),
         (tiny_plamo2(scores=np.zeros(9, np.float32)), "9 entries"),
-        (tiny_wordpiece(seperator_token_id=13), "13, outside"),
+        (tiny_wordpiece(seperator_token_id=14), "14, outside"),
         (tiny_wordpiece(**{"normalizer.lowercase": 1}), "expected true or false"),
     ],
 )

@@ -72,11 +72,11 @@ def tiny_unigram(**changes: object) -> dict[str, object]:
 def tiny_wordpiece(**changes: object) -> dict[str, object]:
     """Metadata of a WordPiece vocabulary (BERT)."""
     words = ["▁hello", "▁he", "l", "lo", "▁!", "▁e", "▁é", "▁E", "▁中", "x"]
-    tokens = ["[CLS]", "[SEP]", "[UNK]", *words]
+    tokens = ["[CLS]", "[SEP]", "[UNK]", *words, "▁zz"]
     metadata: dict[str, object] = {
         "tokenizer.ggml.model": "bert",
         "tokenizer.ggml.tokens": tokens,
-        "tokenizer.ggml.token_type": np.array([3, 3, 2] + [1] * 10, np.int32),
+        "tokenizer.ggml.token_type": np.array([3, 3, 2] + [1] * 10 + [3], np.int32),
         "tokenizer.ggml.bos_token_id": 0,
         "tokenizer.ggml.seperator_token_id": 1,
         "tokenizer.ggml.unknown_token_id": 2,
@@ -99,12 +99,12 @@ def tiny_rwkv(**changes: object) -> dict[str, object]:
 def tiny_plamo2(**changes: object) -> dict[str, object]:
     """Metadata of a PLaMo 2 vocabulary: all bytes and a few pieces, one with too low a score."""
     pieces = {"ab": -1, "abc": -2.5, "b": -1.0001, " a": 0.5, "c": -3, "a": -1}
-    pieces |= {"é": -2500, "中文": 2}
+    pieces |= {"ééé": -2500, "中文": 2, "cc": -7}
     metadata: dict[str, object] = {
         "tokenizer.ggml.model": "plamo2",
         "tokenizer.ggml.tokens": [*BYTES[:3], "<pad>", *BYTES[3:], *pieces],
         "tokenizer.ggml.scores": np.array([0.0] * 260 + [*pieces.values()], np.float32),
-        "tokenizer.ggml.token_type": np.array([2, 3, 3, 3] + [6] * 256 + [1] * 8, np.int32),
+        "tokenizer.ggml.token_type": np.array([2, 3, 3, 3] + [6] * 256 + [1] * 9, np.int32),
     }
     return metadata | {"tokenizer.ggml." + key: value for key, value in changes.items()}
 
