@@ -28,16 +28,18 @@ def rows(n_rows: int, n_in: int, seed: int) -> NDArray[np.float32]:
     st.sampled_from([1, 2, 3]),
     n_tokens,
     st.sampled_from([0, 1]),
-    st.booleans(),
+    st.sampled_from(["weight", "own weights", "bias"]),
     seeds,
 )
 @few
 def test_norm(
-    any_lab: Lab, group: int, n_groups: int, n_rows: int, kind: int, with_bias: bool, seed: int
+    any_lab: Lab, group: int, n_groups: int, n_rows: int, kind: int, given: str, seed: int
 ) -> None:
     x = rows(n_rows, group * n_groups, seed)
     rng = np.random.default_rng(seed)
-    weight, bias = rng.normal(size=(2, group)).astype(np.float32)
+    own = given == "own weights"
+    weight = rng.normal(size=(n_groups if own else 1, group)).astype(np.float32)
+    bias = rng.normal(size=group).astype(np.float32)
     if group == 1 and kind == 1:
         return  # a value less itself
     out = Buffer(x.shape, np.float32)
@@ -47,10 +49,11 @@ def test_norm(
     args = any_lab.record(
         layout.NORM,
         x=any_lab.put(x),
-        weight=any_lab.put(np.pad(weight, (0, 16))),
-        bias=any_lab.put(np.pad(bias, (0, 16))) if with_bias else 0,
+        weight=any_lab.put(np.pad(weight.ravel(), (0, 16))),
+        bias=any_lab.put(np.pad(bias, (0, 16))) if given == "bias" else 0,
         n_in=x.shape[1],
         group=group,
+        own_weights=own,
         eps=float_bits(1e-5),
         kind=kind,
         rows_of=LOGIT_ROWS,
@@ -66,7 +69,7 @@ def test_norm(
     if kind == 1:
         wide = wide - wide.mean(axis=2, keepdims=True)
     wide = wide / np.sqrt((wide**2).mean(axis=2, keepdims=True) + np.float32(1e-5))
-    want = wide * weight + (bias if with_bias else 0)
+    want = wide * weight + (bias if given == "bias" else 0)
     assert nmse(got, want.reshape(x.shape)) <= 1e-10
 
     by_row = tiles.transpose(0, 2, 1).reshape(len(tiles) * 8, x.shape[1])

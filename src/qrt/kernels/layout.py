@@ -76,10 +76,13 @@ MAX_HEAD_DIM = 1024
 EMBED = record("Embed", "weights n_in out scale packed")
 """packed: 1 for a table of panels, 0 for one whose rows lie as in the file."""
 ADD_POSITIONS = record("AddPositions", "x weights n_in out packed")
-NORM = record("Norm", "x weight bias n_in group eps kind rows_of out lines floats tile_rows")
-"""rows_of: a place of ROWS_OF, in every record that has it. kind: 0 RMS, 1 layer. out: where the
-normed float32 rows go. lines, floats: where the rows go for matmuls, quantized or as float32, in
-tiles of `tile_rows`; 0 for neither."""
+NORM = record(
+    "Norm", "x weight bias n_in group own_weights eps kind rows_of out lines floats tile_rows"
+)
+"""rows_of: a place of ROWS_OF, in every record that has it. own_weights: 1 where each run of
+`group` values has its own weights, else 0. kind: 0 RMS, 1 layer. out: where the normed float32 rows
+go. lines, floats: where the rows go for matmuls, quantized or as float32, in tiles of `tile_rows`;
+0 for neither."""
 HAND_OVER = record("HandOver", "x n_in rows_of lines floats tile_rows")
 MATMUL = record("Matmul", "weights x out stride bias residual n_in n_out rows_of scale")
 """scale: a float that all outputs are multiplied with."""

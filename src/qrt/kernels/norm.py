@@ -62,6 +62,7 @@ def build(lines_of: str = "int8") -> Any:
     def norm(step, args, thread, n_threads):
         n, group = load_i64(args + NORM.n_in), load_i64(args + NORM.group)
         weight, bias = load_i64(args + NORM.weight), load_i64(args + NORM.bias)
+        own_weights = load_i64(args + NORM.own_weights)
         kind, eps = load_i64(args + NORM.kind), load_f32(args + NORM.eps)
         tile = load_i64(args + NORM.tile_rows)
         n_rows = row_count(step, args + NORM.rows_of)
@@ -72,7 +73,8 @@ def build(lines_of: str = "int8") -> Any:
                 mean = total(x + at, group, 0.0, 1) / group if kind else 0.0
                 square = total(x + at, group, mean, 2) / group
                 factor = 1.0 / math.sqrt(square + eps)
-                scaled(x + at, group, mean, factor, weight, bias, out + at)
+                own = weight + at * own_weights
+                scaled(x + at, group, mean, factor, own, bias, out + at)
             lines, floats = load_i64(args + NORM.lines), load_i64(args + NORM.floats)
             hand_over(out, n, row, tile, lines, floats)
 

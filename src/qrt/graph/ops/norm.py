@@ -13,7 +13,8 @@ from qrt.graph.op import Op, WeightUse
 class Norm(Op):
     """Normalizes runs of `group` values: the whole row, or each head; weight and bias (group,).
 
-    Without a weight nothing scales the result.
+    Without a weight nothing scales the result. With `own_weights` every run has its own, weight
+    (n_runs, group), and there is no bias.
     """
 
     kind = "norm"
@@ -26,6 +27,7 @@ class Norm(Op):
     eps: float
     norm: Literal["rms", "layer"] = "rms"
     bias: str | None = None
+    own_weights: bool = False
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -36,6 +38,10 @@ class Norm(Op):
         return widths[self.x]
 
     def weights(self, widths: Mapping[str, int]) -> tuple[WeightUse, ...]:
+        if self.own_weights:
+            assert self.weight is not None, self.out
+            assert self.bias is None, self.out
+            return (WeightUse(self.weight, (widths[self.x] // self.group, self.group)),)
         names = (self.weight, self.bias)
         return tuple(WeightUse(name, (self.group,)) for name in names if name is not None)
 
