@@ -15,10 +15,16 @@ class Row:
     kind: str
     """`model_type` of the configuration."""
     config: Mapping[str, object] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
+    """What of `hf_config` it refuses."""
     permuted: bool = False
     """Whether the file has the rows of queries and keys in the order of adjacent pairs."""
     minus_one: bool = False
     """Whether the file's norm weights are those of transformers plus 1."""
+    grouped: bool = False
+    """Whether transformers' `attn_qkv` has the queries of each kv head beside its key and value."""
+    transposed: bool = False
+    """Whether transformers' matrices are (in, out)."""
     renamed: Mapping[str, str] = field(default_factory=dict)
     """Parts of transformers' names that the gguf package does not know, and what does."""
     turned: bool = False
@@ -51,4 +57,6 @@ LONGROPE = {
     "long_factor": tiny_parts.LONGROPE["rope_factors_long.weight"].tolist(),
     "attention_factor": 1.2,
 }
+HALF = {**ROPE, "partial_rotary_factor": 0.5}
+WHOLE = {**ROPE, "partial_rotary_factor": 1.0}
 LOCAL, GLOBAL = "sliding_attention", "full_attention"

@@ -23,11 +23,12 @@ from pathlib import Path
 
 import numpy as np
 from hf_mixtures import HF_MIXTURES, joined, mixture_name, parts_of
+from hf_older import OLDER
 from hf_parts import GLOBAL, LLAMA3, LOCAL, LONGROPE, ROPE, YARN, Row
 from numpy.typing import NDArray
 from oracles import TESTS
 from tiny_models import MODELS, arch_of, metadata_of, tensors_of, write_tiny
-from tiny_parts import TOKENS
+from tiny_parts import DIM, TOKENS
 
 from qrt.arch.source import place
 
@@ -212,6 +213,7 @@ HF: dict[str, Row] = {
     "ernie4_5": Row("ernie4_5"),
     "hunyuan-dense": Row("hunyuan_v1_dense"),
     **HF_MIXTURES,
+    **OLDER,
 }
 
 
@@ -226,7 +228,7 @@ def hf_config(name: str, row: Row) -> dict[str, object]:
         "intermediate_size": keys.get("feed_forward_length"),
         "num_hidden_layers": keys["block_count"],
         "num_attention_heads": keys["attention.head_count"],
-        "num_key_value_heads": keys["attention.head_count_kv"],
+        "num_key_value_heads": keys.get("attention.head_count_kv", keys["attention.head_count"]),
         "max_position_embeddings": keys["context_length"],
         "rms_norm_eps": eps,
         "layer_norm_eps": eps,
@@ -238,6 +240,7 @@ def hf_config(name: str, row: Row) -> dict[str, object]:
         "bos_token_id": 0,
         "eos_token_id": 0,
     }
+    config = {key: value for key, value in config.items() if key not in row.without}
     return {**config, **row.config}
 
 
@@ -253,16 +256,22 @@ def hf_logits(name: str, row: Row) -> Array:
     model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
     arch = next(a for a, text in gguf.MODEL_ARCH_NAMES.items() if text == arch_of(name))
     names = gguf.get_tensor_name_map(arch, config.num_hidden_layers)
+    metadata = metadata_of(name)
     tensors = {key: t.dequantize() for key, t in tensors_of(name).items()}
     left = {key for key in tensors if not key.endswith(".scale")}
     with torch.no_grad():
         for theirs, parameter in [*model.named_parameters(), *model.named_buffers()]:
+            learned = f"xielu.{theirs.rpartition('.')[2]}"
+            if learned in metadata:
+                number = np.broadcast_to(metadata[learned], config.num_hidden_layers)
+                parameter.fill_(float(number[int(theirs.split(".")[2])]))
+                continue
             ours = file_name(theirs, row, names)
             is_buffer = not isinstance(parameter, torch.nn.Parameter)
             is_there = ours in tensors or parts_of(ours)
             if not is_there and (is_buffer or ours == "output.weight"):
                 continue
-            left -= {ours, re.sub("attn_[qkv].weight", "attn_qkv.weight", ours), *parts_of(ours)}
+            left -= {ours, re.sub(r"attn_[qkv]\.", "attn_qkv.", ours), *parts_of(ours)}
             if ours not in tensors and set(parts_of(ours)) <= tensors.keys():
                 own = joined(ours, tensors, row.interleaved)
             else:
@@ -289,10 +298,11 @@ def file_name(theirs: str, row: Row, names: object) -> str:
 def own_value(name: str, tensors: Mapping[str, Array], config: object) -> Array:
     """A tensor of the file, cut out of one that it is joined in and with its scale."""
     at, _, rest = name.rpartition("attn_")
-    if name not in tensors and f"{at}attn_qkv.weight" in tensors:
+    joined = f"{at}attn_qkv.{rest[2:]}"
+    if name not in tensors and joined in tensors:
         n = config.head_dim * config.num_attention_heads  # type: ignore[attr-defined]
         n_kv = config.head_dim * config.num_key_value_heads  # type: ignore[attr-defined]
-        parts = np.split(tensors[f"{at}attn_qkv.weight"], [n, n + n_kv])
+        parts = np.split(tensors[joined], [n, n + n_kv])
         return parts["qkv".index(rest[0])]
     scale = tensors.get(name.removesuffix("weight") + "scale")
     return tensors[name] if scale is None or len(scale) > 1 else tensors[name] * scale
@@ -301,16 +311,29 @@ def own_value(name: str, tensors: Mapping[str, Array], config: object) -> Array:
 def hf_value(name: str, value: Array, row: Row, config: object) -> Array:
     """A tensor of the file as transformers has it."""
     stem = place(name)[1].rsplit(".", 1)[0]
-    if row.minus_one and stem.endswith("norm"):
+    if row.minus_one and name.endswith("norm.weight"):
         return value - 1.0
     if row.turned and re.search(r"_exps\.weight$", name):
         return np.ascontiguousarray(value.swapaxes(1, 2))
+    if row.grouped and stem == "attn_qkv":
+        return grouped(value, config.num_attention_heads)  # type: ignore[attr-defined]
+    if row.transposed and value.ndim == 2 and "embd" not in name and stem != "output":
+        return value.T
     heads = {"attn_q": "num_attention_heads", "attn_k": "num_key_value_heads"}
     if row.permuted and stem in heads:
         n = getattr(config, heads[stem])
         pairs = value.reshape(n, -1, 2, *value.shape[1:])
         return np.ascontiguousarray(pairs.swapaxes(1, 2)).reshape(value.shape)
     return value
+
+
+def grouped(value: Array, n_heads: int) -> Array:
+    """Queries, keys and values of all heads, kv head by kv head."""
+    heads = value.reshape(-1, DIM // n_heads, *value.shape[1:])
+    n_kv = (len(heads) - n_heads) // 2
+    q, k, v = np.split(heads, [n_heads, n_heads + n_kv])
+    q = q.reshape(n_kv, n_heads // n_kv, *heads.shape[1:])
+    return np.concatenate([q, k[:, None], v[:, None]], axis=1).reshape(value.shape)
 
 
 def nmse(got: Array, expected: Array) -> float:

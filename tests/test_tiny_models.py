@@ -18,7 +18,7 @@ from tiny_models import MODELS, arch_of, metadata_of, tensors_of
 from tiny_parts import N_CTX, TOKENS
 
 from qrt.arch import architecture_names, build_graph
-from qrt.arch.source import COUNTS, REALS, place
+from qrt.arch.source import COUNTS, REALS, full_key, place
 from qrt.backends import cpu, reference
 from qrt.errors import ArchError, BackendError
 from qrt.formats.qtensor import QTensor
@@ -54,7 +54,7 @@ def test_every_tensor_and_every_key_matters(name: str) -> None:
     whole, expected = build(metadata, tensors)[0], logits(build(metadata, tensors))
     prefix = f"{arch_of(name)}."
     some = [name for name in tensors if (place(name)[0] or 0) < MANY_BLOCKS]
-    for gone in [*some, *(key for key in metadata if key.startswith(prefix))]:
+    for gone in [*some, *(key for key in metadata if key.startswith((prefix, "xielu.")))]:
         harmless = gone.removeprefix(prefix) in MODELS[name].harmless
         try:
             model = build(
@@ -85,7 +85,7 @@ NUMBERS = st.one_of(
     changes=st.dictionaries(st.sampled_from([*COUNTS, *REALS]), NUMBERS, min_size=1, max_size=3),
 )
 def test_any_metadata_gives_a_graph_or_an_arch_error(name: str, changes: dict[str, object]) -> None:
-    hostile = {f"{arch_of(name)}.{key}": value for key, value in changes.items()}
+    hostile = {full_key(arch_of(name), key): value for key, value in changes.items()}
     metadata = {key: v for key, v in (metadata_of(name) | hostile).items() if v is not None}
     with suppress(ArchError):
         build(metadata, shared_tensors(name))

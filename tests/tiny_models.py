@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from oracles import uniform
 from tiny_mixtures import MIXTURES
+from tiny_older import OLDER
 from tiny_parts import (
     DIM,
     KEYS,
@@ -36,7 +37,7 @@ from tiny_parts import (
 )
 
 from qrt.arch.registry import architecture
-from qrt.arch.source import Source
+from qrt.arch.source import Source, full_key
 from qrt.formats.qtensor import QTensor
 from qrt.formats.quants.f32 import F32
 from qrt.formats.writer import write_gguf
@@ -171,6 +172,7 @@ MODELS: dict[str, Tiny] = {
         {**WIDE, "rope.dimension_sections": [6, 5, 5, 0]}, harmless=("rope.dimension_sections",)
     ),
     **MIXTURES,
+    **OLDER,
 }
 
 
@@ -183,7 +185,7 @@ def metadata_of(name: str) -> dict[str, object]:
     """The metadata of a model, without a vocabulary."""
     arch = arch_of(name)
     keys = {**KEYS, **MODELS[name].keys}
-    found = {f"{arch}.{key}": value for key, value in keys.items() if value is not None}
+    found = {full_key(arch, key): value for key, value in keys.items() if value is not None}
     return {"general.architecture": arch, "tokenizer.ggml.model": "no_vocab"} | found
 
 

@@ -29,6 +29,7 @@ WIDE = {"attention.key_length": 32, "attention.value_length": 32}
 WINDOW = {"attention.sliding_window": 6}
 
 QKV_BIASES = ("blk.*.attn_q.bias", "blk.*.attn_k.bias", "blk.*.attn_v.bias")
+NETWORK_BIASES = ("blk.*.attn_output.bias", "blk.*.ffn_up.bias", "blk.*.ffn_down.bias")
 OUTPUT = ("output.weight",)
 
 

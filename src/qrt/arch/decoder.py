@@ -32,7 +32,7 @@ class Decoder(Parts):
         if n_experts and not self.has_experts:
             expected = f"0, since {source.arch} models with experts are not supported"
             raise source.wrong(source.key("expert_count"), expected, n_experts)
-        self.hp = read_hparams(source, self.norm_kind, self.windows)
+        self.hp = read_hparams(source, self.norm_kind, self.windows, self.attention_everywhere)
         self.heeded = self.numbers()
         self.ropes = [self.rope_spec(layer) for layer in self.hp.layers]
         self.graph = GraphBuilder()
@@ -150,8 +150,8 @@ class Decoder(Parts):
         """Queries or keys, normalized as stated."""
         if self.qk_norm is None:
             return x
-        group = layer.head_dim if self.qk_norm == "head" else None
-        return self.norm(f"{layer.at}{stem}_norm", x, group)
+        group = None if self.qk_norm == "row" else layer.head_dim
+        return self.norm(f"{layer.at}{stem}_norm", x, group, self.qk_norm == "each")
 
     def rotated(self, layer: Layer, stem: str, x: str) -> str:
         """Queries or keys behind the rotary embedding of their layer."""

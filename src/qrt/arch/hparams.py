@@ -68,10 +68,16 @@ class Windows:
         return tuple(length if is_local else None for is_local in local)
 
 
-def read_hparams(source: Source, norm_kind: str = "rms", windows: Windows | None = None) -> Hparams:
+def read_hparams(
+    source: Source,
+    norm_kind: str = "rms",
+    windows: Windows | None = None,
+    attention_everywhere: bool = True,
+) -> Hparams:
     """Reads and checks them; numbers of heads and feed-forward widths may differ by layer.
 
-    Raises ArchError naming the key that is wrong.
+    Without `attention_everywhere` some layers may have no heads, or none of keys and values. Raises
+    ArchError naming the key that is wrong.
     """
     n_layers = source.count("block_count")
     n_ahead = source.count("nextn_predict_layers", 0)
@@ -84,22 +90,19 @@ def read_hparams(source: Source, norm_kind: str = "rms", windows: Windows | None
         n_ctx_train=source.count("context_length"),
         dim=source.count("embedding_length"),
         eps=source.real(f"attention.{eps}"),
-        layers=_read_layers(source, n_layers, windows)[: n_layers - n_ahead],
+        layers=_read_layers(source, n_layers, windows, attention_everywhere)[: n_layers - n_ahead],
         n_blocks=n_layers,
     )
 
 
-def _read_layers(source: Source, n_layers: int, windows: Windows | None) -> tuple[Layer, ...]:
-    n_heads = source.counts("attention.head_count", n_layers)
-    n_kv_heads = source.counts("attention.head_count_kv", n_layers, n_heads)
+def _read_layers(
+    source: Source, n_layers: int, windows: Windows | None, attention_everywhere: bool
+) -> tuple[Layer, ...]:
+    n_heads, n_kv_heads = _read_heads(source, n_layers, attention_everywhere)
     no_ffn = (0,) * n_layers if source.count("expert_count", 0) else None
     ffn_dims = source.counts("feed_forward_length", n_layers, no_ffn)
-    for heads, kv_heads in zip(n_heads, n_kv_heads, strict=True):
-        if heads % kv_heads:
-            key = source.key("attention.head_count_kv")
-            raise source.wrong(key, f"a divisor of the {heads} query heads", kv_heads)
     found = (None,) * n_layers if windows is None else windows.read(source, n_layers)
-    default = source.count("embedding_length") // n_heads[0]
+    default = source.count("embedding_length") // next(filter(None, n_heads))
     key_dim = source.count("attention.key_length", default)
     value_dim = source.count("attention.value_length", default)
     local_dims = (
@@ -111,3 +114,19 @@ def _read_layers(source: Source, n_layers: int, windows: Windows | None) -> tupl
         for i, window in enumerate(found)
         for dims in [(key_dim, value_dim) if window is None else local_dims]
     )
+
+
+def _read_heads(
+    source: Source, n_layers: int, everywhere: bool
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Of each layer the heads of queries, and those of keys and values."""
+    n_heads = source.counts("attention.head_count", n_layers)
+    n_kv_heads = source.counts("attention.head_count_kv", n_layers, n_heads)
+    if not any(n_heads) or (everywhere and not all(n_heads)):
+        where = "every" if everywhere else "some"
+        raise source.wrong(source.key("attention.head_count"), f"heads in {where} layer", 0)
+    for heads, kv_heads in zip(n_heads, n_kv_heads, strict=True):
+        if (everywhere or kv_heads) and (not 0 < kv_heads <= heads or heads % kv_heads):
+            key = source.key("attention.head_count_kv")
+            raise source.wrong(key, f"a divisor of the {heads} query heads", kv_heads)
+    return n_heads, n_kv_heads

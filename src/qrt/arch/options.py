@@ -12,7 +12,7 @@ class Options:
 
     embed_norm: ClassVar[str | None] = None
     """Stem of the norm of embeddings; None: there is none."""
-    learned_positions: ClassVar[bool] = False
+    learned_positions: bool = False
     """Whether a table of vectors is added, one for each position."""
 
     norm_kind: ClassVar[Literal["rms", "layer"]] = "rms"
@@ -31,13 +31,16 @@ class Options:
     """Whether the feed-forward network runs beside attention instead of behind it; without a norm
     of its own it reads what attention reads."""
 
-    qk_norm: ClassVar[Literal["head", "row"] | None] = None
-    """What `attn_q_norm` and `attn_k_norm` normalize."""
+    qk_norm: ClassVar[Literal["head", "each", "row"] | None] = None
+    """What `attn_q_norm` and `attn_k_norm` normalize: heads, by one weight for all or by one each,
+    or the whole row."""
     qk_norm_after_rope: ClassVar[bool] = False
     windows: Windows | None = None
     """Which layers see a window alone."""
     chunked: ClassVar[bool] = False
     """Whether windows begin anew at every multiple of their length."""
+    attention_everywhere: ClassVar[bool] = True
+    """Whether every layer has attention; else the heads of some may number 0."""
     sinks: ClassVar[bool] = False
     """Whether attention has `attn_sinks`."""
 

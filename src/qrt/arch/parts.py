@@ -27,14 +27,14 @@ class Parts(Options):
     hp: Hparams
     graph: GraphBuilder
 
-    def norm(self, name: str, x: str, group: int | None = None) -> str:
+    def norm(self, name: str, x: str, group: int | None = None, own_weights: bool = False) -> str:
         """The norm `name` of runs of `group` values, None for whole rows; x if files lack it."""
         stem = name.split(".", 2)[-1]
         if stem in self.optional_norms and f"{stem}.weight" not in self.source.stems:
             return x
         weight = f"{name}.weight" if self.norm_weights else None
         group = group or self.graph.widths[x]
-        options = (self.hp.eps, self.norm_kind, self.bias(name))
+        options = (self.hp.eps, self.norm_kind, self.bias(name), own_weights)
         return self.graph.append(Norm(name, x, weight, group, *options))
 
     def norm_of(self, layer: Layer, stem: str | None, x: str) -> str:

@@ -20,8 +20,8 @@ from qrt.formats.quants.f16 import F16
 from qrt.formats.quants.f32 import F32
 
 COUNTS: dict[str, tuple[int, int]] = {
-    "attention.head_count": (1, 4096),
-    "attention.head_count_kv": (1, 4096),
+    "attention.head_count": (0, 4096),
+    "attention.head_count_kv": (0, 4096),
     "attention.key_length": (1, 4096),
     "attention.key_length_mla": (0, 4096),
     "attention.key_length_swa": (1, 4096),
@@ -82,6 +82,10 @@ REALS: dict[str, tuple[float, float]] = {
     "rope.scaling.yarn_beta_slow": (1e-3, 1e6),
     "rope.scaling.yarn_ext_factor": (-1.0, 1.0),
     "rope.scaling.yarn_log_multiplier": (0.0, 10.0),
+    "xielu.alpha_n": (-1e3, 1e3),
+    "xielu.alpha_p": (-1e3, 1e3),
+    "xielu.beta": (-1e3, 1e3),
+    "xielu.eps": (-1.0, 0.0),
 }
 """Real hyperparameters and their least and greatest value; NaN and infinities are outside."""
 
@@ -152,8 +156,21 @@ class Source:
             raise self.wrong(self.key(key), f"a number from {lo:g} to {hi:g}", value)
         return value
 
-    def flag(self, key: str, default: bool) -> bool:
-        """Yes or no. Raises ArchError."""
+    def reals(self, key: str, n_layers: int) -> tuple[float, ...]:
+        """A float within REALS[key] for each layer: one for all, or an array. Raises ArchError."""
+        lo, hi = REALS[key]
+        value = self._read(key, None)
+        found = value.tolist() if isinstance(value, np.ndarray) else value
+        if not isinstance(found, list | tuple):
+            found = [found] * n_layers
+        right = all(type(item) is float and lo <= item <= hi for item in found)
+        if not right or len(found) != n_layers:
+            expected = f"a number from {lo:g} to {hi:g}, or one for each of {n_layers} layers"
+            raise self.wrong(self.key(key), expected, value)
+        return tuple(found)
+
+    def flag(self, key: str, default: bool | None = None) -> bool:
+        """Yes or no. Raises ArchError when absent without a default."""
         value = self._read(key, default)
         if type(value) is not bool:
             raise self.wrong(self.key(key), "true or false", value)
@@ -214,7 +231,7 @@ class Source:
 
     def key(self, key: str) -> str:
         """The key as it stands in the file, for a message."""
-        return f"key '{self.arch}.{key}'"
+        return f"key {full_key(self.arch, key)!r}"
 
     def wrong(self, what: str, expected: str, got: object) -> ArchError:
         """An error in one line: file, what, expected, got."""
@@ -227,7 +244,12 @@ class Source:
         return ArchError(f"{self.where}: {what}: expected {expected}, got {shown}")
 
     def _read(self, key: str, default: object) -> object:
-        return self.metadata.get(f"{self.arch}.{key}", default)
+        return self.metadata.get(full_key(self.arch, key), default)
+
+
+def full_key(arch: str, key: str) -> str:
+    """A key as it stands in a file: with the architecture before it, but for those of xIELU."""
+    return key if key.startswith("xielu.") else f"{arch}.{key}"
 
 
 def place(name: str) -> tuple[int | None, str]:
