@@ -254,7 +254,8 @@ def hf_logits(name: str, row: Row) -> Array:
     config = transformers.AutoConfig.for_model(row.kind, **hf_config(name, row))
     config._attn_implementation = "eager"
     model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
-    arch = next(a for a, text in gguf.MODEL_ARCH_NAMES.items() if text == arch_of(name))
+    archs = {text: arch for arch, text in gguf.MODEL_ARCH_NAMES.items()}
+    arch = archs.get(arch_of(name), gguf.MODEL_ARCH.LLAMA)
     names = gguf.get_tensor_name_map(arch, config.num_hidden_layers)
     metadata = metadata_of(name)
     tensors = {key: t.dequantize() for key, t in tensors_of(name).items()}

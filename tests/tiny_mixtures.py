@@ -221,6 +221,46 @@ MIXTURES: dict[str, Tiny] = {
         },
         (*CHOICE, "blk.3.exp_probs_b.bias", *OUTPUT),
     ),
+    "afmoe": Tiny(
+        {
+            **WIDE,
+            **EXPERT,
+            **WINDOW,
+            **ROUTED,
+            "expert_gating_func": None,
+            "block_count": 4,
+            "expert_shared_count": 1,
+            "leading_dense_block_count": 1,
+        },
+        OUTPUT,
+    ),
+    "cohere2moe": Tiny(
+        {
+            **WIDE,
+            **EXPERT,
+            **WINDOW,
+            **ROUTED,
+            "block_count": 5,
+            "expert_gating_func": 1,
+            "expert_weights_scale": None,
+            "expert_shared_count": 2,
+            "leading_dense_block_count": 1,
+            "logit_scale": 0.25,
+        },
+        ("blk.2.ffn_gate_up_exps.weight",),
+    ),
+    "cohere2moe@layer": Tiny(
+        {
+            **WIDE,
+            **EXPERT,
+            **WINDOW,
+            **LAYER_NORM,
+            "leading_dense_block_count": 0,
+            "logit_scale": 0.25,
+            "expert_weights_scale": 2.5,
+        },
+        harmless=NO_DENSE,
+    ),
     "arctic": Tiny(MOE),
     "dbrx": Tiny(
         {**MOE, **LAYER_NORM, "attention.clamp_kqv": 1.5}, ("blk.*.attn_qkv.weight", *OUTPUT)

@@ -120,6 +120,10 @@ class Decoder(Parts):
             sinks=f"{layer.at}attn_sinks.weight" if self.sinks else None,
             max_bias=self.number("attention.max_alibi_bias"),
         )
+        return self.output(layer, h)
+
+    def output(self, layer: Layer, h: str) -> str:
+        """What the heads of attention give, projected to the residual stream."""
         return self.linear(f"{layer.at}attn_output", h, self.hp.dim)
 
     def qkv(self, layer: Layer, x: str) -> tuple[str, str, str]:

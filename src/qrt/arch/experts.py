@@ -118,7 +118,7 @@ def read_experts(source: Source, hp: Hparams, rules: ExpertRules) -> Experts | N
 
 def _n_shared(source: Source, rules: ExpertRules) -> int:
     if rules.shared == "count":
-        return source.count("expert_shared_count")
+        return source.count("expert_shared_count", 0)
     return 1 if rules.shared == "one" else 0
 
 

@@ -44,7 +44,7 @@ class Hparams:
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """Of each `period` layers the last sees all positions.
+    """Of each `period` layers the last sees all positions, or the first with `global_first`.
 
     `length` is the window of the others where a file has no `attention.sliding_window`; 0: they see
     all as well; None: a file must have it. `attention.sliding_window_pattern` has another period,
@@ -53,6 +53,7 @@ class Windows:
 
     period: int
     length: int | None = 0
+    global_first: bool = False
 
     def read(self, source: Source, n_layers: int) -> tuple[int | None, ...]:
         """The window of each layer."""
@@ -64,7 +65,8 @@ class Windows:
             local = source.flags(key, n_layers)
         else:
             period = source.count(key, self.period)
-            local = tuple(period == 0 or (i + 1) % period != 0 for i in range(n_layers))
+            shift = 0 if self.global_first else 1
+            local = tuple(period == 0 or (i + shift) % period != 0 for i in range(n_layers))
         return tuple(length if is_local else None for is_local in local)
 
 

@@ -38,7 +38,11 @@ class Mixture(Decoder):
         if self.experts.shared_dim == 0:
             return out
         shared = self.shared(layer, x, self.experts.shared_dim)
-        return self.graph.append(Add(f"{at}ffn_moe", out, shared))
+        return self.together(layer, out, shared)
+
+    def together(self, layer: Layer, chosen: str, shared: str) -> str:
+        """What a layer makes of its chosen and its shared experts."""
+        return self.graph.append(Add(f"{layer.at}ffn_moe", chosen, shared))
 
     def routed(self, layer: Layer, x: str, logits: str) -> str:
         """Each row of x through the experts that its `logits` choose, their results added up."""

@@ -15,7 +15,7 @@ class Options:
     learned_positions: bool = False
     """Whether a table of vectors is added, one for each position."""
 
-    norm_kind: ClassVar[Literal["rms", "layer"]] = "rms"
+    norm_kind: Literal["rms", "layer"] = "rms"
     norm_weights: ClassVar[bool] = True
     optional_norms: ClassVar[tuple[str, ...]] = ()
     """Stems of the norms that only some files have."""
