@@ -67,9 +67,12 @@ SOME = (  # every row of the instruction table
 )
 EXPERT_TYPES = ("F32", "Q8_0", "Q4_K")
 EXPERT_TILES = (1, 2, 4)
+HEAD_TYPES = ("F16", "Q8_0", "Q4_K")
+HEAD_TILINGS = (few(1), few(2), MANY)
 AMX = (
     *("hand_over.bf16", "norm.bf16", "glu.silu.bf16", "pack"),
     *(f"matmul_amx.{name}" for name, fmt in PANEL_FORMATS.items() if fmt.quantized),
+    "head_matmul_amx.Q8_0",
 )
 ALL = (
     *(*SOME, "rope", "add", "select", "receive", "read", "clock"),
@@ -81,6 +84,7 @@ ALL = (
     *("route", "gather", "scatter"),
     *(f"expert_matmul.{name}.{rows}" for name in EXPERT_TYPES for rows in EXPERT_TILES),
     *(f"expert_matmul_prefill.{name}.4.2" for name in EXPERT_TYPES),
+    *(f"head_{tiling.matmul.format(name)}" for name in HEAD_TYPES for tiling in HEAD_TILINGS),
     *(f"store_kv.{k}.{v}" for k, v in KV_PAIRS),
     *(f"store_kv.{kv}.k" for kv in CACHE_BYTES),
     *(f"attention.{kv}.k.{heads}" for kv in CACHE_BYTES for heads in (1, 2, 4)),

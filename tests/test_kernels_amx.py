@@ -120,6 +120,30 @@ def test_against_what_is_not_rounded(tile_lab: Lab, qtype: str) -> None:
     assert nmse(got, x.astype(np.float64) @ weights.astype(np.float64).T) <= 1e-5
 
 
+@given(st.integers(1, 4), st.sampled_from([1, 16, 40]), st.sampled_from([0, 1, 17, 50]), seeds)
+@few
+def test_each_head_has_the_bits_of_a_matmul_of_its_own(
+    tile_lab: Lab, n_heads: int, n_out: int, n_rows: int, seed: int
+) -> None:
+    qtype, n_in = "Q8_0", 64
+    x = activations("normal", n_rows, n_heads * n_in, seed)
+    blocks, _ = matrix(qtype, n_heads * n_out, n_in, seed)
+    panels = [tile_lab.pack(one, qtype) for one in np.split(blocks, n_heads)]
+    alone = [
+        matmul(tile_lab, qtype, own, n_out, np.ascontiguousarray(rows))
+        for own, rows in zip(panels, np.split(x, n_heads, axis=1), strict=True)
+    ]
+    handed = hand_over(tile_lab, x)
+    out, wide = Buffer((n_rows, n_heads * n_out), np.float32), Buffer((3, WIDE_BYTES), np.uint8)
+    values = tile_lab.operands(np.concatenate(panels), handed, n_in, out, None, None)
+    values |= {"n_out": n_out, "n_heads": n_heads}
+    values |= {"wide": wide.address, "wide_bytes": WIDE_BYTES}
+    args = tile_lab.record(layout.HEAD_MATMUL_AMX, **values)
+    (got,) = tile_lab.run([(f"head_matmul_amx.{qtype}", args)], [out], n_rows=n_rows)
+    wide.check()
+    assert got.tobytes() == np.concatenate(alone, axis=1).tobytes()
+
+
 ASSEMBLY = """
 import numba
 from qrt.kernels import instructions, matmul_amx

@@ -9,7 +9,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernels import MANY, ONE, Buffer, Lab, float_bits, nmse, quantize_lines, tilings_of
+from kernels import (
+    HEAD_TILINGS,
+    HEAD_TYPES,
+    MANY,
+    ONE,
+    Buffer,
+    Lab,
+    float_bits,
+    nmse,
+    quantize_lines,
+    tilings_of,
+)
 from numpy.typing import NDArray
 from oracles import random_weights
 
@@ -263,3 +274,32 @@ def test_every_half_becomes_the_same_float(main_lab: Lab) -> None:
     np.testing.assert_array_equal(np.isnan(got), np.isnan(want))
     finite = ~np.isnan(want)
     np.testing.assert_array_equal(got[finite].view(np.uint32), want[finite].view(np.uint32))
+
+
+@pytest.mark.parametrize("qtype", HEAD_TYPES)
+@given(
+    st.integers(1, 3),
+    st.sampled_from([1, 16, 40]),
+    st.sampled_from([1, 2]),
+    st.sampled_from([0, 1, 5, 33]),
+    seeds,
+)
+@few
+def test_each_head_has_the_bits_of_a_matmul_of_its_own(
+    lab: Lab, qtype: str, n_heads: int, n_out: int, n_blocks: int, n_rows: int, seed: int
+) -> None:
+    n_in = n_blocks * max(32, QTYPES[qtype].block_size)
+    x = activations("normal", n_rows, n_heads * n_in, seed)
+    blocks, _ = matrix(qtype, n_heads * n_out, n_in, seed)
+    panels = [lab.pack(one, qtype) for one in np.split(blocks, n_heads)]
+    for tiling in HEAD_TILINGS:
+        alone = [
+            lab.matmul(qtype, tiling, own, n_out, np.ascontiguousarray(rows))
+            for own, rows in zip(panels, np.split(x, n_heads, axis=1), strict=True)
+        ]
+        out = Buffer((n_rows, n_heads * n_out), np.float32)
+        handed = lab.hand_over(x, tiling.rows, quantized=PANEL_FORMATS[qtype].quantized)
+        values = lab.operands(np.concatenate(panels), handed, n_in, out, None, None)
+        args = lab.record(layout.HEAD_MATMUL, **{**values, "n_out": n_out}, n_heads=n_heads)
+        (got,) = lab.run([(f"head_{tiling.matmul.format(qtype)}", args)], [out], n_rows=n_rows)
+        assert got.tobytes() == np.concatenate(alone, axis=1).tobytes()

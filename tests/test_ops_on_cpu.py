@@ -27,6 +27,7 @@ from qrt.graph.ops.elementwise import Elementwise, Function
 from qrt.graph.ops.embed import Embed
 from qrt.graph.ops.gate import Gate
 from qrt.graph.ops.glu import Glu
+from qrt.graph.ops.head_linear import HeadLinear
 from qrt.graph.ops.join import Join
 from qrt.graph.ops.select import Select
 from qrt.graph.ops.slice import Slice
@@ -95,11 +96,18 @@ def of_another_layer(graph: GraphBuilder, x: str) -> str:
     return graph.append(Attention("y", q, 0, 4, 2, 16, 16, 0.25))
 
 
+def heads(graph: GraphBuilder, x: str) -> str:
+    """What MLA absorbs into queries."""
+    h = graph.append(HeadLinear("h", linear(graph, "q", x, 3 * 32), "heads", 3, 40))
+    return graph.append(Elementwise("y", h, "scale", 0.5))
+
+
 CASES: dict[str, Make] = {
     **{f"glu {act}": lambda g, x, act=act: glu(g, x, act) for act in GLU_ACTS},
     **{name: lambda g, x, name=name: function(g, x, name) for name in get_args(Function)},
     "columns": columns,
     "gates": gates,
+    "heads": heads,
     "positions": positions,
     "sinks": lambda g, x: attention(g, x, sinks="sinks"),
     "alibi": lambda g, x: attention(g, x, max_bias=8.0),

@@ -42,6 +42,7 @@ def expert_matmul_of(fmt: PanelFormat, multiply: Any) -> Any:
                 weights + expert * n_panels * panel_bytes,
                 x + rows * n_in * row_bytes,
                 n_in,
+                n_in,
                 panel,
                 min(panel + at_once, n_panels),
                 rows,

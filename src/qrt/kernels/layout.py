@@ -113,9 +113,12 @@ ROUTE = record(
 GATHER = record("Gather", "x n_in route n_used weighted places lines floats tile_rows")
 """places: the routed rows in a ROUTING. lines, floats, tile_rows: as in NORM."""
 SCATTER = record("Scatter", "x route out residual n_in n_used weighted places")
+HEAD_MATMUL = record("HeadMatmul", f"{' '.join(MATMUL._fields[:-1])} n_heads")
+"""n_in, n_out: of one head."""
 MATMUL_AMX = record("MatmulAmx", f"{' '.join(MATMUL._fields[:-1])} wide wide_bytes")
 """wide: memory of `wide_bytes` for each thread, at least twice
 `panel_wide_bytes`."""
+HEAD_MATMUL_AMX = record("HeadMatmulAmx", f"{' '.join(MATMUL_AMX._fields[:-1])} n_heads")
 
 
 def panel_wide_bytes(n_in: int) -> int:

@@ -206,21 +206,22 @@ def finish(value, scale, bias, args, out, row, panel):
 
 
 def few_rows(fmt: PanelFormat, tile: int) -> Any:
-    """multiply(scratch, weights, x, n_in, first, end, rows, n_rows, scale, bias, args, out): panels
-    from `first` up to `end` of a matrix times `n_rows` rows at x, the first of them number `rows`.
+    """multiply(scratch, weights, x, n_x, n_in, first, end, rows, n_rows, scale, bias, args, out):
+    panels from `first` up to `end` of a matrix times `n_in` values of each of `n_rows` rows of
+    `n_x`, from x on; the first row is number `rows`.
     """
     panel = (_quantized_panel if fmt.quantized else _float_panel)(fmt, tile)
     nothing, row_bytes = zeros(16 * tile), x_bytes(fmt)
     block_bytes, block_size = 16 * fmt.block_bytes, fmt.block_size
 
     @inline
-    def multiply(scratch, weights, x, n_in, first, end, rows, n_rows, scale, bias, args, out):
+    def multiply(scratch, weights, x, n_x, n_in, first, end, rows, n_rows, scale, bias, args, out):
         panel_bytes = n_in // block_size * block_bytes
         for group in range(first, end, PANELS_AT_ONCE):
             for row in range(0, n_rows, tile):
                 for i in range(group, min(group + PANELS_AT_ONCE, end)):
                     p = weights + i * panel_bytes
-                    acc = panel(nothing(), p, x + row * n_in * row_bytes, n_in)
+                    acc = panel(nothing(), p, x + row * n_x * row_bytes, n_in)
                     store(scratch, acc)
                     for r in range(min(tile, n_rows - row)):
                         value = load_f32x16(scratch + 64 * r)
@@ -245,7 +246,7 @@ def matmul_of(multiply: Any) -> Any:
         n_rows, out = rows_and_target(step, args)
         n_panels = (n_out + 15) >> 4
         first, end = n_panels * thread // n_threads, n_panels * (thread + 1) // n_threads
-        multiply(scratch, weights, x, n_in, first, end, 0, n_rows, scale, bias, args, out)
+        multiply(scratch, weights, x, n_in, n_in, first, end, 0, n_rows, scale, bias, args, out)
 
     return matmul
 

@@ -96,32 +96,41 @@ def multiply(registers, x0, x1, w0, w1, n_in, out, stride):
     store_sums(registers, out, stride)
 
 
-def build(qtype: str) -> Any:
-    fmt = PANEL_FORMATS[qtype]
+def wide_panels(fmt: PanelFormat) -> Any:
+    """multiply(registers, wide, wide_bytes, weights, x, n_x, n_in, first, end, n_rows, scale, bias,
+    args, out): panels from `first`, an even number, up to `end` of a matrix times `n_in` values of
+    each of `n_rows` rows of `n_x`, from x on.
+    """
     widened = _widened(fmt)
     block_bytes, block_size = 16 * fmt.block_bytes, fmt.block_size
 
-    def matmul_amx(step, args, thread, n_threads):
-        n_in, n_out = load_i64(args + MATMUL_AMX.n_in), load_i64(args + MATMUL_AMX.n_out)
-        weights, x = load_i64(args + MATMUL_AMX.weights), load_i64(args + MATMUL_AMX.x)
-        scale, bias = load_f32(args + MATMUL_AMX.scale), load_i64(args + MATMUL_AMX.bias)
-        wide_bytes = load_i64(args + MATMUL_AMX.wide_bytes)
-        wide = load_i64(args + MATMUL_AMX.wide) + thread * wide_bytes
-        registers = load_i64(step + STEP.scratch) + thread * SCRATCH
-        sums = registers + SUMS_AT
-        n_rows, out = rows_and_target(step, args)
+    @inline
+    def some_panels(
+        registers,
+        wide,
+        wide_bytes,
+        weights,
+        x,
+        n_x,
+        n_in,
+        first,
+        end,
+        n_rows,
+        scale,
+        bias,
+        args,
+        out,
+    ):
+        sums, row_tiles = registers + SUMS_AT, (n_x >> 5) * TILE_BYTES
         panel_bytes, tiles_bytes = n_in // block_size * block_bytes, (n_in >> 5) * TILE_BYTES
-        n_panels, at_once = (n_out + 15) >> 4, min(MAX_PANELS, wide_bytes // tiles_bytes & -2)
-        n_pairs = (n_panels + 1) >> 1
-        last = min(n_panels, 2 * (n_pairs * (thread + 1) // n_threads)) if n_rows else 0
-        begin_tiles(registers)
-        for group in range(2 * (n_pairs * thread // n_threads), last, at_once):
-            n_group = min(at_once, last - group)
+        at_once = min(MAX_PANELS, wide_bytes // tiles_bytes & -2)
+        for group in range(first, end, at_once):
+            n_group = min(at_once, end - group)
             for i in range(n_group):
                 widened(weights + (group + i) * panel_bytes, n_in, wide + i * tiles_bytes)
             for row in range(0, n_rows, 2 * BF16_TILE):
-                x0 = x + row // BF16_TILE * tiles_bytes
-                x1 = x0 + tiles_bytes if row + BF16_TILE < n_rows else x0
+                x0 = x + row // BF16_TILE * row_tiles
+                x1 = x0 + row_tiles if row + BF16_TILE < n_rows else x0
                 for i in range(0, n_group, 2):
                     w0 = wide + i * tiles_bytes
                     to = sums + LINE * i
@@ -130,6 +139,30 @@ def build(qtype: str) -> Any:
                     for i in range(n_group):
                         value = load_f32x16(sums + LINE * (r * at_once + i))
                         finish(value, scale, bias, args, out, row + r, group + i)
+
+    return some_panels
+
+
+def build(qtype: str) -> Any:
+    some_panels = wide_panels(PANEL_FORMATS[qtype])
+
+    def matmul_amx(step, args, thread, n_threads):
+        n_in, n_out = load_i64(args + MATMUL_AMX.n_in), load_i64(args + MATMUL_AMX.n_out)
+        weights, x = load_i64(args + MATMUL_AMX.weights), load_i64(args + MATMUL_AMX.x)
+        scale, bias = load_f32(args + MATMUL_AMX.scale), load_i64(args + MATMUL_AMX.bias)
+        wide_bytes = load_i64(args + MATMUL_AMX.wide_bytes)
+        wide = load_i64(args + MATMUL_AMX.wide) + thread * wide_bytes
+        registers = load_i64(step + STEP.scratch) + thread * SCRATCH
+        n_rows, out = rows_and_target(step, args)
+        n_panels = (n_out + 15) >> 4
+        n_pairs = (n_panels + 1) >> 1
+        first = 2 * (n_pairs * thread // n_threads)
+        end = min(n_panels, 2 * (n_pairs * (thread + 1) // n_threads)) if n_rows else 0
+        begin_tiles(registers)
+        some_panels(
+            registers, wide, wide_bytes, weights, x, n_in, n_in, first, end, n_rows, scale, bias,
+            args, out,
+        )  # fmt: skip
         end_tiles()
 
     return matmul_amx

@@ -116,7 +116,7 @@ def _quantized_products(fmt: PanelFormat, at_once: int, n_panels: int, finish_ro
 
     @inline
     def products(
-        kept, p, panel_bytes, n_here, x, n_in, n_rows, scale, bias, args, out, first, panel
+        kept, p, panel_bytes, n_here, x, n_x, n_in, n_rows, scale, bias, args, out, first, panel
     ):
         parts = kept + SUMS_BYTES * n_panels
         for k in range(0, n_in, K_AT_ONCE):
@@ -127,7 +127,7 @@ def _quantized_products(fmt: PanelFormat, at_once: int, n_panels: int, finish_ro
             for row in range(0, n_rows, at_once):
                 acc = load_sums(kept + vector * row) if k else nothing()
                 tile, member = row // ROW_TILE * ROW_TILE, row % ROW_TILE
-                lines = x + (tile * n_in + k * ROW_TILE) * (LINE // 32) + member * LINE
+                lines = x + (tile * n_x + k * ROW_TILE) * (LINE // 32) + member * LINE
                 store(kept + vector * row, meet(acc, parts, lines, n_k >> 5))
                 if k + n_k == n_in:
                     n, sums = min(at_once, n_rows - row), kept + vector * row
@@ -142,11 +142,11 @@ def _float_products(fmt: PanelFormat, at_once: int, n_panels: int, finish_rows: 
 
     @inline
     def products(
-        kept, p, panel_bytes, n_here, x, n_in, n_rows, scale, bias, args, out, first, panel
+        kept, p, panel_bytes, n_here, x, n_x, n_in, n_rows, scale, bias, args, out, first, panel
     ):
         apart = panel_bytes if n_here > 1 else 0
         for row in range(0, n_rows, at_once):
-            acc = panels(nothing(), p, apart, x + 4 * row * n_in, n_in)
+            acc = panels(nothing(), p, apart, x + 4 * row * n_x, n_in)
             store(kept, acc)
             n = min(at_once, n_rows - row)
             finish_rows(kept, n, n_here, scale, bias, args, out, first + row, panel)
@@ -155,15 +155,15 @@ def _float_products(fmt: PanelFormat, at_once: int, n_panels: int, finish_rows: 
 
 
 def many_rows(fmt: PanelFormat, rows_at_once: int, panels_at_once: int) -> Any:
-    """multiply(scratch, weights, x, n_in, first, end, rows, n_rows, scale, bias, args, out) as in
-    `matmul`, for many rows, whose sums of so many rows and panels fit registers.
+    """multiply(scratch, weights, x, n_x, n_in, first, end, rows, n_rows, scale, bias, args, out) as
+    in `matmul`, for many rows, whose sums of so many rows and panels fit registers.
 
     Plain numbers, and codes of 8 bits, whose signs avx2 sets apart, meet whole tiles of rows.
 
-    products(kept, p, panel_bytes, n_here, x, n_in, n_rows, ..., first, panel) multiplies n_here
-    panels at p, from the panel-th on, with n_rows rows at x, from the first-th on, and stores the
-    outputs of a tile as soon as its sums are whole: writing them hides behind the work on the
-    next. Sums wait at `kept` as (n_rows, panels_at_once, 16) float32.
+    products(kept, p, panel_bytes, n_here, x, n_x, n_in, n_rows, ..., first, panel) multiplies
+    n_here panels at p, from the panel-th on, with n_rows rows at x, from the first-th on, and
+    stores the outputs of a tile as soon as its sums are whole: writing them hides behind the work
+    on the next. Sums wait at `kept` as (n_rows, panels_at_once, 16) float32.
     """
     at_once, n_panels = rows_at_once, panels_at_once
     if fmt.bits in (0, 8):
@@ -174,12 +174,12 @@ def many_rows(fmt: PanelFormat, rows_at_once: int, panels_at_once: int) -> Any:
     block_bytes, block_size = 16 * fmt.block_bytes, fmt.block_size
 
     @inline
-    def multiply(scratch, weights, x, n_in, first, end, rows, n_rows, scale, bias, args, out):
+    def multiply(scratch, weights, x, n_x, n_in, first, end, rows, n_rows, scale, bias, args, out):
         panel_bytes = n_in // block_size * block_bytes
         for panel in range(first, end, n_panels):
             n_here, p = min(n_panels, end - panel), weights + panel * panel_bytes
             for row in range(0, n_rows, ROWS_AT_ONCE):
-                n, here = min(ROWS_AT_ONCE, n_rows - row), x + row * n_in * row_bytes
+                n, here = min(ROWS_AT_ONCE, n_rows - row), x + row * n_x * row_bytes
                 at = rows + row
                 products(
                     scratch,
@@ -187,6 +187,7 @@ def many_rows(fmt: PanelFormat, rows_at_once: int, panels_at_once: int) -> Any:
                     panel_bytes,
                     n_here,
                     here,
+                    n_x,
                     n_in,
                     n,
                     scale,

@@ -60,6 +60,15 @@ class Variant:
         tiling = few_rows if self.tiling == few(self.tiling.rows) else self.tiling
         return f"expert_{tiling.matmul.format(self.qtypes[weight])}"
 
+    def matmul(self, task: Task, weight: str) -> str:
+        """The kernel of a task's matmul with one matrix."""
+        qtype = self.qtypes[weight]
+        if self.on_tiles(task, weight):
+            return f"matmul_amx.{qtype}"
+        if task.of_logits:  # few rows, whose weights come from memory
+            return f"matmul.{qtype}.{self.tiling.rows}"
+        return self.tiling.matmul.format(qtype)
+
     def on_tiles(self, task: Task, weight: str) -> bool:
         """Whether a matmul of a task runs on tile registers."""
         return self.tiling.in_bf16(task) and form_for(self.qtypes[weight]) == LINES

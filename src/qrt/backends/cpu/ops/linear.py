@@ -15,12 +15,7 @@ if TYPE_CHECKING:
 
 
 def kernel(op: Linear, task: Task, variant: Variant) -> str:
-    qtype = variant.qtypes[op.weight]
-    if variant.on_tiles(task, op.weight):
-        return f"matmul_amx.{qtype}"
-    if task.of_logits:  # few rows, whose weights come from memory
-        return f"matmul.{qtype}.{variant.tiling.rows}"
-    return variant.tiling.matmul.format(qtype)
+    return variant.matmul(task, op.weight)
 
 
 def arguments(op: Linear, task: Task, recorder: Recorder) -> tuple[Any, dict[str, int]]:
