@@ -155,6 +155,10 @@ MODELS: dict[str, Tiny] = {
         {"logit_scale": 2.5, "rope.scaling.finetuned": False, "rope.freq_base": None}
     ),
     "command-r": Tiny({**LAYER_NORM, "logit_scale": 0.25}),
+    "command-r@norms": Tiny(
+        {**LAYER_NORM, "logit_scale": 0.25},
+        ("blk.*.attn_q_norm.weight", "blk.*.attn_k_norm.weight"),
+    ),
     "cohere2": Tiny({**LAYER_NORM, **WINDOW, "logit_scale": 0.25, "block_count": 4}),
     "olmo": Tiny({**LAYER_NORM, "attention.clamp_kqv": 1.5}, OUTPUT),
     "olmo2": Tiny({}, OUTPUT),
