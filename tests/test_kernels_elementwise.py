@@ -21,6 +21,7 @@ from qrt.graph.ops.glu import Glu
 from qrt.graph.ops.join import Join
 from qrt.graph.ops.slice import Slice
 from qrt.graph.ops.temper import Temper
+from qrt.graph.ops.xielu import Xielu
 from qrt.kernels import layout
 
 few = settings(max_examples=10, derandomize=True, deadline=None, database=None)
@@ -153,6 +154,45 @@ def test_erf_is_that_of_float64(lab: Lab) -> None:
     rows = x.astype(np.float32).reshape(-1, 64)
     got = elementwise(lab, "gelu_erf", rows, 0.0, "apart")
     np.testing.assert_allclose(got, meaning(Elementwise("y", "x", "gelu_erf"), x=rows), rtol=3e-7)
+
+
+def xielu(lab: Lab, op: Xielu, x: Floats) -> list[NDArray[Any]]:
+    """The result, and its lines."""
+    n_rows, n_in = x.shape
+    out, lines = Buffer(x.shape, np.float32), Buffer((n_rows, n_in // 32, 64), np.uint8)
+    args = lab.record(
+        layout.XIELU,
+        x=lab.put(x),
+        out=out.address,
+        n_in=n_in,
+        alpha_p=float_bits(op.alpha_p),
+        alpha_n=float_bits(op.alpha_n),
+        beta=float_bits(op.beta),
+        eps=float_bits(op.eps),
+        **{**NO_FORMS, "lines": lines.address if n_in % 32 == 0 else 0},
+        rows_of=EVERY_ROW,
+    )
+    return lab.run([("xielu", args)], [out, lines], n_rows=n_rows)
+
+
+@given(widths, n_tokens, st.sampled_from([-1e-6, -0.5]), seeds)
+@few
+def test_xielu(lab: Lab, width: int, n_rows: int, eps: float, seed: int) -> None:
+    x, op = values(n_rows, width, seed), Xielu("y", "x", 0.75, 1.25, 0.5, eps)
+    x[np.abs(x) < 1e-6] = -1e-3  # about 0 it leaps, by no more than alpha_n * eps
+    got, quants = xielu(lab, op, x)
+    np.testing.assert_allclose(got, meaning(op, x=x), rtol=1e-6, atol=1e-6)
+    if width % 32 == 0:
+        model = quantize_lines(got, fused=lab.tier != "generic")
+        np.testing.assert_array_equal(quants[..., :32].view(np.int8), model["quants"])
+
+
+def test_xielu_hides_nothing(lab: Lab) -> None:
+    for value in NOT_FINITE:
+        x = np.ones((1, 40), np.float32)
+        x[0, [3, 37]] = value
+        got, _ = xielu(lab, Xielu("y", "x", 0.75, 1.25, 0.5, -1e-6), x)
+        np.testing.assert_array_equal(np.flatnonzero(~np.isfinite(got)), [3, 37])
 
 
 @given(widths, n_tokens, st.booleans(), seeds)

@@ -149,6 +149,7 @@ GLU = record("Glu", "gate up stride n_in out lines floats tile_rows rows_of")
 """stride: values from one row of gate, or of up, to the next."""
 ELEMENTWISE = record("Elementwise", "x out n_in parameter lines floats tile_rows rows_of")
 """x, out: 0 for the step's output, here and in TEMPER."""
+XIELU = record("Xielu", "x out n_in alpha_p alpha_n beta eps lines floats tile_rows rows_of")
 GATE = record("Gate", "x gate gate_width n_in out lines floats tile_rows rows_of")
 """gate_width: n_in, or 1 where a row has one gate."""
 SLICE = record("Slice", "x n_runs group start n_taken out lines floats tile_rows rows_of")
