@@ -20,17 +20,17 @@ def kernel(op: HeadLinear, task: Task, variant: Variant) -> str:
 
 def arguments(op: HeadLinear, task: Task, recorder: Recorder) -> tuple[Any, dict[str, int]]:
     weight = recorder.weights[op.weight]
-    n_heads, n_out, n_in = weight.shape
+    n_in = weight.shape[-1]
     values = {
         "weights": weight.address,
         "x": recorder.at(op.x, form_for(weight.qtype)),
         "out": recorder.at(op.out),
-        "stride": n_heads * n_out,
+        "stride": op.n_heads * op.n_out,
         "bias": 0,
         "residual": 0,
         "n_in": n_in,
-        "n_out": n_out,
-        "n_heads": n_heads,
+        "n_out": op.n_out,
+        "n_heads": op.n_heads,
         "scale": bits(1.0),
         **recorder.rows_of(task),
     }
