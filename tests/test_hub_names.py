@@ -12,13 +12,17 @@ from hub_server import REPO, Hub, invoke, kept
 from huggingface_hub.utils import validate_repo_id
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_models import metadata_of, tensors_of
 
 import qrt
+from qrt.arch import build_graph
+from qrt.backends.cpu.states import unit_bytes
 from qrt.errors import InputError
-from qrt.hub.catalogue import catalogue, runs
+from qrt.hub.catalogue import KV_TOKENS, Entry, catalogue, runs
 from qrt.hub.locate import is_known, locate
 from qrt.hub.names import is_file, is_repo, parse_hub_name
 from qrt.hub.quants import HubFile, models_in
+from qrt.runtime.capacity import needs
 
 ROOT = Path(__file__).parent.parent
 DIGEST = "ab" * 32
@@ -139,14 +143,52 @@ def test_quantizations_by_name():
 
 def test_the_catalogue():
     entries = catalogue()
-    assert 30 <= len(entries) <= 50
-    assert {"llama3.2:1b", "qwen3:4b", "gemma3:4b"} <= set(entries)
-    assert all(is_repo(e.repo) and is_known(e.name) for e in entries.values())
-    assert all(runs(e.arch) == (e.kv is not None) for e in entries.values())
+    assert 60 <= len(entries) <= 90
+    assert {"llama3.2:1b", "qwen3:30b", "gemma4:e4b", "gpt-oss:20b"} <= set(entries)
+    for entry in entries.values():
+        assert is_repo(entry.repo)
+        assert is_known(entry.name)
+        assert runs(entry.arch)
+        assert 0 < entry.file_bytes(entry.quant) <= entry.file_bytes("Q8_0")
     with pytest.raises(InputError, match=r"size too: llama3\.2:1b, llama3\.2:3b"):
         locate("llama3.2")
     assert not is_known("Hello!")
     assert (ROOT / "models" / "catalogue.toml").read_text().startswith("# Short names")
+
+
+def test_memory_of_the_cache_is_that_of_the_files():
+    """By hand from what the models' configurations say, in pages of 64 positions."""
+    entries = catalogue()
+    assert entries["qwen3:30b"].kv_bytes == 48 * 4096 * 2 * 4 * 128 * 2
+    near = 1024 + 64 + 64 + 64  # the window, what is kept before it, the step's row, a page begun
+    gemma = entries["gemma3:4b"].kv_bytes
+    assert gemma == (5 * 4096 + 29 * near) * 2 * 4 * 256 * 2
+    assert entries["glm4.7-flash:30b"].kv_bytes == 47 * 4096 * (512 + 64) * 2
+
+
+@pytest.mark.parametrize("model", ["gemma3", "gpt-oss", "llama"])
+def test_an_entry_tells_what_info_tells(model):
+    """A tiny model's cache, as an entry would give it."""
+    graph = build_graph(metadata_of(model), tensors_of(model), model)
+    of_all, windowed = (0, 0, 0), None
+    for group in graph.states:
+        mean = (group.k_width + (0 if group.v_in_k else group.v_width)) // 2
+        sizes = (len(group.layers), group.n_kv_heads, mean)
+        if group.window is None:
+            of_all = sizes
+        else:
+            windowed = (*sizes, group.window)
+    entry = Entry(name="m", repo="o/m", arch=model, params=1.0, kv=of_all, windowed=windowed)
+    held = zip(graph.states, needs(graph.states, KV_TOKENS, 1), strict=True)
+    assert entry.kv_bytes == sum(unit_bytes(group, "f16") * n for group, n in held)
+
+
+def test_the_list_shows_size_and_memory():
+    lines = invoke("list", "--all").stdout.splitlines()
+    (line,) = (line for line in lines if "qwen3:30b" in line)
+    assert line.split() == ["qwen3:30b", "30.5B-A3.3B", "Q4_K_M", "18.7", "19.1", "32.8"]
+    start = lines.index(next(line for line in lines if line.startswith("For qrt pull")))
+    assert max(map(len, lines[start:])) <= 80
 
 
 def write(path, content=b"GGUF"):

@@ -32,7 +32,7 @@ def list_(
     What is in the Hugging Face cache, and what LM Studio, Ollama and llama.cpp keep. Each name can
     stand for MODEL in every command.
     """
-    from qrt.hub.catalogue import catalogue as entries
+    from qrt.hub.catalogue import KV_TOKENS
     from qrt.hub.places import PLACES
 
     found = [model for place in PLACES.values() for model in place.models()]
@@ -48,8 +48,8 @@ def list_(
     sizes = [(_shown_name(m), byte_size(m.n_bytes), PLACES[m.source].title) for m in found]
     print_table("Models on this machine", sizes, right=(1,))
     if catalogue:
-        known = [(e.name, _runs(e.arch), e.repo) for e in entries().values()]
-        print_table("For qrt pull", known)
+        title = f"For qrt pull: about how large, and memory in GB at a context of {KV_TOKENS}"
+        print_table(title, _known_rows(), right=(3, 4, 5))
     elif not found:
         print("`qrt pull qwen3:4b` fetches one; `qrt list --all` shows more names")
 
@@ -123,6 +123,24 @@ def _shown_name(model: LocalModel) -> str:
     owner, name, file = model.name.split("/", 2)
     quant = HubModel((HubFile(file, model.n_bytes),)).quant
     return short_name(f"{owner}/{name}", quant) or str(model)
+
+
+def _known_rows() -> list[tuple[str, ...]]:
+    """The short names with what qrt pull fetches, about how large, and the memory to run it."""
+    from qrt.hub.catalogue import catalogue
+
+    rows: list[tuple[str, ...]] = [("", "parameters", "", "GB", "memory", "in Q8_0")]
+    for entry in catalogue().values():
+        active = f"-A{entry.active:g}B" if entry.active else ""
+        sizes = [entry.file_bytes(quant) for quant in entry.quants]
+        memory = [_gigabytes(size + entry.kv_bytes) for size in sizes]
+        params = f"{entry.params:g}B{active}"
+        rows.append((entry.name, params, entry.quant, _gigabytes(sizes[0]), *memory))
+    return rows
+
+
+def _gigabytes(n_bytes: int) -> str:
+    return f"{n_bytes / 1e9:.1f}"
 
 
 def _runs(arch: str) -> str:

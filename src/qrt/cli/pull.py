@@ -63,7 +63,7 @@ def memory_line(n_bytes: int, entry: Entry | None) -> str:
     from qrt.hub.catalogue import KV_TOKENS
 
     size = byte_size(n_bytes)
-    if entry is None or entry.kv_bytes is None:
+    if entry is None:
         return f"{size}; to run, about as much memory and that of the context"
     kv = byte_size(entry.kv_bytes)
     total = byte_size(n_bytes + entry.kv_bytes)

@@ -6,10 +6,13 @@ import functools
 import tomllib
 from dataclasses import dataclass
 from importlib import resources
+from typing import Any
 
 from qrt.errors import InputError
+from qrt.graph.state import KV, PAGE_LEN
 from qrt.hub.names import HubName, parse_hub_name
-from qrt.hub.quants import DEFAULT_QUANT
+from qrt.hub.quants import BITS, DEFAULT_QUANT
+from qrt.runtime.capacity import needs
 
 KV_TOKENS = 4096
 """The context for which the memory of a model is told."""
@@ -17,31 +20,53 @@ KV_TOKENS = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A short name. `kv` is (layers, kv heads, dim of a head), None where it is not told."""
+    """A short name; its fields are explained in the table."""
 
     name: str
     repo: str
     arch: str
     quant: str = DEFAULT_QUANT
-    kv: tuple[int, int, int] | None = None
+    params: float
+    active: float | None = None
+    kv: tuple[int, int, int]
+    windowed: tuple[int, int, int, int] | None = None
 
     @property
-    def kv_bytes(self) -> int | None:
+    def kv_bytes(self) -> int:
         """Bytes of the KV cache in f16 at a context of KV_TOKENS."""
-        if self.kv is None:
-            return None
-        n_layers, n_kv_heads, head_dim = self.kv
-        return KV_TOKENS * n_layers * n_kv_heads * head_dim * 2 * 2
+        groups = [KV((0,) * n, dim, dim, heads) for n, heads, dim in [self.kv]]
+        if self.windowed is not None:
+            n, heads, dim, window = self.windowed
+            groups.append(KV((0,) * n, dim, dim, heads, window))
+        pages = zip(groups, needs(groups, KV_TOKENS, 1), strict=True)
+        return sum(n_pages * _page_bytes(group) for group, n_pages in pages)
+
+    @property
+    def quants(self) -> tuple[str, ...]:
+        """What is fetched where none is named, and what is best: the weights of MXFP4 have no more
+        to give.
+        """
+        return (self.quant,) if self.quant == "MXFP4" else (self.quant, "Q8_0")
+
+    def file_bytes(self, quant: str) -> int:
+        """About the bytes of a file in a quantization that BITS has."""
+        return round(self.params * 1e9 * BITS[quant] / 8)
+
+
+def _frozen(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in row.items()}
+
+
+def _page_bytes(group: KV) -> int:
+    values = group.n_kv_heads * (group.k_width + group.v_width)
+    return len(group.layers) * PAGE_LEN * values * 2
 
 
 @functools.cache
 def catalogue() -> dict[str, Entry]:
     """Every entry by its name, in the order of the table."""
     text = (resources.files("qrt") / "data" / "catalogue.toml").read_text(encoding="utf-8")
-    return {
-        name: Entry(name=name, **row | {"kv": tuple(row["kv"]) if "kv" in row else None})
-        for name, row in tomllib.loads(text).items()
-    }
+    return {name: Entry(name=name, **_frozen(row)) for name, row in tomllib.loads(text).items()}
 
 
 def find(text: str) -> tuple[Entry, HubName] | None:

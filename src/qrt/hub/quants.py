@@ -10,6 +10,8 @@ from qrt.errors import ModelError
 from qrt.hub.names import HubName, is_file
 
 DEFAULT_QUANT = "Q4_K_M"
+BITS = {"Q4_K_M": 4.9, "UD-Q4_K_M": 4.9, "MXFP4": 4.5, "Q8_0": 8.5}
+"""About how many bits a parameter takes, on the mean of a file."""
 
 _SPLIT = re.compile(r"(?P<stem>.+)-(?P<no>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
 _QUANT = re.compile(
