@@ -14,7 +14,7 @@ from qrt.cli.app import app
 from qrt.config import KNOBS
 
 ROOT = Path(__file__).parent.parent
-DOCS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
+DOCS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SUPPORT.md")
 
 
 def read(name: str) -> str:
