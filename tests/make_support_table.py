@@ -1,15 +1,16 @@
 """Writes SUPPORT.md: what runs and how far from others, by the registry and the stored oracles.
 
-    python tests/make_support_table.py [NAME...]
+    python tests/make_support_table.py [--all] [NAME...]
 
-Errors are measured for the architectures and formats named, all where none is; those of others stay
-as they stand in SUPPORT.md. `tests/test_support_table.py` compares all else.
+Errors are measured for the architectures and formats that are named, or that SUPPORT.md lacks, or
+for all; the others stay as they stand. `tests/test_support_table.py` compares the rest.
 """
 
 from __future__ import annotations
 
+import argparse
 import ast
-import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -47,11 +48,11 @@ Tiny models have random float32 weights under which every tensor and key matters
 (`tests/tiny_models.py`); their logits were computed by Hugging Face transformers, or else by
 llama.cpp. Files are such as llama.cpp makes, with its logits and a float16 cache. Each error is the
 largest of all oracles of the architecture on the CPU and on the reference backend, that of a file
-the median over positions. Models that no oracle is of are known by their architecture alone; no
-file with trained weights is among the oracles.
+the median over positions. Models are listed by their architecture: no file with trained weights is
+among the oracles.
 
-The last column names the keys that an architecture heeds and no oracle of it has. Those that every
-decoder heeds are left out there; of them no oracle at all has {unseen}.
+The last column names the keys that an architecture heeds and no oracle of it has. Those that more
+than half of the architectures heed are read by code that they share, and left out there{unseen}.
 
 """
 FORMATS = """
@@ -166,6 +167,10 @@ def peer_error(qtype: str) -> str:
     return written(float(np.load(TESTS / "data/quant" / f"llama-{qtype}.npz")["peer_nmse"]))
 
 
+def quoted(keys: Sequence[str]) -> str:
+    return ", ".join(f"`{key}`" for key in keys)
+
+
 def written(error: float | None) -> str:
     return NONE if error is None else f"{error:.1e}"
 
@@ -211,13 +216,14 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def render(numbers: Numbers) -> str:
     """The whole file; errors that are not known are left open."""
     names = supported()
-    common = frozenset.intersection(*(keys_of(arch)[0] for arch in names))
-    anywhere = frozenset.union(*(keys_of(arch)[1] for arch in names))
+    counts = Counter(key for arch in names for key in keys_of(arch)[0])
+    common = {key for key, n in counts.items() if 2 * n > len(names)}
+    unseen = sorted(common.difference(*(keys_of(arch)[1] for arch in names)))
     arch_rows = []
     for arch in names:
         found, (asked, present) = oracles_of(arch), keys_of(arch)
         tiny, of_files = numbers.get(arch, (NONE, NONE))
-        missing = ", ".join(f"`{key}`" for key in sorted(asked - present - common)) or NONE
+        missing = quoted(sorted(asked - present - common)) or NONE
         files = formats_in(found.files)
         row = (makers(found.tiny), tiny, files, of_files, missing)
         arch_rows.append((f"`{arch}`", models_of(arch), *row))
@@ -226,8 +232,7 @@ def render(numbers: Numbers) -> str:
         (f"`{name}`", bits[name], *numbers.get(name, (NONE,)), peer_error(name))
         for name in quant_oracles()
     ]
-    unseen = ", ".join(f"`{key}`" for key in sorted(common - anywhere)) or "none missing"
-    head = HEAD.format(unseen=unseen)
+    head = HEAD.format(unseen=f"; no oracle at all has {quoted(unseen)}" if unseen else "")
     return head + table(ARCH_COLUMNS, arch_rows) + FORMATS + table(FORMAT_COLUMNS, format_rows)
 
 
@@ -243,9 +248,14 @@ def numbers_in(text: str) -> dict[str, tuple[str, ...]]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--all", action="store_true")
+    options = parser.parse_args()
     known = numbers_in(TARGET.read_text(encoding="utf-8")) if TARGET.exists() else {}
     formats = list(quant_oracles())
-    for name in sys.argv[1:] or [*supported(), *formats]:
+    every = [*supported(), *formats]
+    for name in options.names or [name for name in every if options.all or name not in known]:
         known[name] = measure_format(name) if name in formats else measure_arch(name)
         print(f"{name}: {', '.join(known[name])}", flush=True)
     TARGET.write_text(render(known), encoding="utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from make_support_table import TARGET, numbers_in, render
 
-HOW = "python tests/make_support_table.py NAME..."
+HOW = "python tests/make_support_table.py"
 
 
 def test_the_table_is_what_the_registry_and_the_oracles_say() -> None:
