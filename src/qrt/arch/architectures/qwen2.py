@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from qrt.arch.decoder import Decoder
 
 
@@ -10,4 +12,4 @@ class Architecture(Decoder):
 
     rope_style = "neox"
     required_biases = ("attn_q", "attn_k", "attn_v")
-    optional_biases = ("output",)
+    optional_biases: ClassVar[tuple[str, ...]] = ("output",)
