@@ -20,7 +20,7 @@ def kernel(op: ExpertLinear, task: Task, variant: Variant) -> str:
 
 def arguments(op: ExpertLinear, task: Task, recorder: Recorder) -> tuple[Any, dict[str, int]]:
     weight = recorder.weights[op.weight]
-    _, n_out, n_in = weight.shape
+    _, n_out, n_in = recorder.graph.weights[op.weight]
     return layout.EXPERT_MATMUL, {
         "weights": weight.address,
         "x": recorder.at(op.x, form_for(weight.qtype)),

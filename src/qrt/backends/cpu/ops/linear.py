@@ -20,7 +20,7 @@ def kernel(op: Linear, task: Task, variant: Variant) -> str:
 
 def arguments(op: Linear, task: Task, recorder: Recorder) -> tuple[Any, dict[str, int]]:
     weight = recorder.weights[op.weight]
-    n_out, n_in = weight.shape
+    n_out, n_in = recorder.graph.weights[op.weight]
     values = {
         "weights": weight.address,
         "x": recorder.at(op.x, form_for(weight.qtype)),
