@@ -18,7 +18,7 @@ from qrt.kernels.intrinsics import (
 )
 from qrt.kernels.jit import inline
 from qrt.kernels.layout import EMBED, SCRATCH, STEP
-from qrt.kernels.pack import put
+from qrt.kernels.pack import change_bits, put
 from qrt.kernels.panels import PANEL_FORMATS, PanelFormat
 
 
@@ -71,10 +71,18 @@ def _copy_to_lane_0(fmt: PanelFormat) -> Any:
     fields = tuple(zip(table[::4], table[1::4], table[2::4], table[3::4], strict=True))
 
     @inline
+    def keep_bits(at, unit, change):
+        return
+
+    change_there = change_bits if any(table[3::4]) else keep_bits
+
+    @inline
     def copy(block, panel):
         for offset, count, unit, change in fields:
             for at in range(block + offset, block + offset + count * unit, unit):
-                put(at, panel, unit, change, True)
+                put(at, panel, unit, True)
+                if change:
+                    change_there(panel, unit, change)
                 panel += 16 * unit
 
     return copy

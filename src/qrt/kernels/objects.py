@@ -21,7 +21,7 @@ from typing import Any
 
 from qrt.config import check_private, private_dir, replacing
 from qrt.errors import BackendError
-from qrt.formats.quants.grids import GRIDS
+from qrt.formats.quants.grids import grids_file
 from qrt.kernels.isa import Tier, host_features
 from qrt.progress import Progress
 
@@ -30,7 +30,7 @@ MAX_COMPILERS = 4
 
 def source_digest() -> bytes:
     """A digest of the source of this package, and of the grids that stand in its kernels."""
-    digest = hashlib.sha256(GRIDS.read_bytes())
+    digest = hashlib.sha256(grids_file().read_bytes())
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.digest()

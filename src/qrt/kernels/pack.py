@@ -1,7 +1,4 @@
-"""Packing: the blocks of 16 rows of a tensor into a panel, field by field.
-
-What changes words takes one as an int64, or the words of several rows as a vector.
-"""
+"""Packing: the blocks of 16 rows of a tensor into a panel, field by field."""
 
 from __future__ import annotations
 
@@ -9,6 +6,7 @@ from typing import Any
 
 from qrt.kernels.intrinsics import (
     load_i32,
+    load_i32x16,
     load_i64,
     load_rows,
     load_u8,
@@ -18,113 +16,34 @@ from qrt.kernels.intrinsics import (
 )
 from qrt.kernels.jit import inline
 from qrt.kernels.layout import PACK, PACK_FIELD
-from qrt.kernels.panels import CHANGES
-from qrt.kernels.shuffles import concat, interleave, lower_half, upper_half
+from qrt.kernels.panels import CHANGES, ORDERS
+from qrt.kernels.shuffles import interleave, move_bits
 
 FLIP, SORT, QUARTERS, SIGNS, SHORT_SIGNS, POINTS = (
     CHANGES.index(change)
     for change in ("flip", "sort", "quarters", "signs", "short signs", "points")
 )
+sort, quarters = move_bits(ORDERS["sort"]), move_bits(ORDERS["quarters"])
+signs, short_signs = move_bits(ORDERS["signs"]), move_bits(ORDERS["short signs"])
+points, signs_of_points = move_bits(ORDERS["points"], 0), move_bits(ORDERS["points"], 1)
 
 
 @inline
-def apart(four):
-    """Bit 8 b from bit b of a number below 16."""
-    return (four * 0x00204081) & 0x01010101
-
-
-@inline
-def sorted_bits(word):
-    """Bit 8 b + g from bit 4 g + b."""
-    result = word ^ word
-    for g in range(8):
-        result = result | apart((word >> (4 * g)) & 15) << g
-    return result
-
-
-@inline
-def sorted_quarters(word):
-    """Bits 8 b + 2 g from bits 8 g + 2 b, two each: a square of 4 x 4 turned over its diagonal."""
-    moved = (word ^ (word >> 6)) & 0x00CC00CC
-    word = word ^ moved ^ (moved << 6)
-    moved = (word ^ (word >> 12)) & 0x0000F0F0
-    return word ^ moved ^ (moved << 12)
-
-
-@inline
-def sorted_signs(word):
-    """Bit 8 b + g / 2 from bit 4 g + b for even g, bit 8 b + 4 + g / 2 for odd g."""
-    result = word ^ word
-    for i in range(4):
-        result = result | apart((word >> (8 * i)) & 15) << i
-        result = result | apart((word >> (8 * i + 4)) & 15) << (4 + i)
-    return result
-
-
-@inline
-def sorted_short_signs(word):
-    """The same of four times 7 bits; the four bits above stay, where the eighths would be."""
-    result = word & 0xF0000000
-    for i in range(4):
-        result = result | apart((word >> (7 * i)) & 15) << i
-        result = result | apart((word >> (7 * i + 4)) & 7) << (4 + i)
-    return result
-
-
-@inline
-def changed(word, change):
-    """32 bits as one of CHANGES says."""
-    if change == FLIP:
-        return word ^ 0x80808080
-    if change == SORT:
-        return sorted_bits(word)
-    if change == QUARTERS:
-        return sorted_quarters(word)
-    if change == SIGNS:
-        return sorted_signs(word)
-    if change == SHORT_SIGNS:
-        return sorted_short_signs(word)
-    return word
-
-
-@inline
-def changed_pair(first, second, change):
-    """64 bits: four points, a byte each, and their signs under four bits that stay.
-
-    The file has that but for the order of signs, or four times 9 bits of point and 7 of signs.
-    """
-    if change == POINTS:
-        points = (first & 0xFF) | ((first >> 8) & 0xFF00)
-        points = points | ((second & 0xFF) << 16) | ((second << 8) & 0xFF000000)
-        signs = ((first >> 9) & 0x7F) | ((first >> 18) & 0x3F80)
-        signs = signs | ((second << 5) & 0x1FC000) | ((second >> 4) & 0xFE00000)
-        tops = ((first << 20) & 0x10000000) | ((first << 5) & 0x20000000)
-        tops = tops | ((second << 22) & 0x40000000) | ((second << 7) & 0x80000000)
-        first, second = points, signs | tops
-    return first, sorted_short_signs(second)
-
-
-@inline
-def put(source, target, unit, change, there):
+def put(source, target, unit, there):
     """One unit of one row to its place in a panel; zeros where the row is not `there`."""
-    if unit == 8:
-        first = load_i32(source) & 0xFFFFFFFF if there else 0
-        second = load_i32(source + 4) & 0xFFFFFFFF if there else 0
-        first, second = changed_pair(first, second, change)
-        store_i32(target, first)
-        store_i32(target + 64, second)
-    elif unit == 4:
-        store_i32(target, changed(load_i32(source) & 0xFFFFFFFF if there else 0, change))
-    else:
+    if unit < 4:
         for i in range(unit):
             store_u8(target + i, load_u8(source + i) if there else 0)
+    else:
+        for i in range(0, unit, 4):
+            store_i32(target + 16 * i, load_i32(source + i) if there else 0)
 
 
 @inline
-def move(source, row_bytes, n_rows, target, unit, change):
+def move(source, row_bytes, n_rows, target, unit):
     """One unit of 16 rows; rows past n_rows become zeros."""
     for row in range(16):
-        put(source + row * row_bytes, target + row * min(unit, 4), unit, change, row < n_rows)
+        put(source + row * row_bytes, target + row * min(unit, 4), unit, row < n_rows)
 
 
 load_words, load_halves = load_rows("i32"), load_rows("i16")
@@ -137,23 +56,39 @@ def transposed(values):
 
 
 @inline
-def changed_pairs(columns, change):
-    """Columns of 16 words, of which two and two are pairs."""
-    first, second = changed_pair(lower_half(columns), upper_half(columns), change)
-    return concat(first, second)
-
-
-@inline
-def move_many(source, row_bytes, target, unit, change):
+def move_many(source, row_bytes, target, unit):
     """16 bytes of 16 full rows at once."""
     if unit == 2:
         store(target, transposed(load_halves(source, row_bytes)))
-    elif unit == 4:
-        store(target, transposed(changed(load_words(source, row_bytes), change)))
     else:
-        columns = transposed(load_words(source, row_bytes))
-        store(target, changed_pairs(lower_half(columns), change))
-        store(target + 128, changed_pairs(upper_half(columns), change))
+        store(target, transposed(load_words(source, row_bytes)))
+
+
+@inline
+def changed(words, change):
+    """Words as one of CHANGES says."""
+    if change == FLIP:
+        return words ^ 0x80808080
+    if change == SORT:
+        return sort(words)
+    if change == QUARTERS:
+        return quarters(words)
+    if change == SIGNS:
+        return signs(words)
+    return short_signs(words)
+
+
+@inline
+def change_bits(at, unit, change):
+    """Changes a unit of 16 rows where it is packed."""
+    if unit == 4:
+        store(at, changed(load_i32x16(at), change))
+    elif change == POINTS:
+        first, second = load_i32x16(at), load_i32x16(at + 64)
+        store(at, points(first, second))
+        store(at + 64, signs_of_points(first, second))
+    else:
+        store(at + 64, short_signs(load_i32x16(at + 64)))
 
 
 def build() -> Any:
@@ -173,17 +108,20 @@ def build() -> Any:
                     at = source + load_i64(field + PACK_FIELD.offset)
                     change = load_i64(field + PACK_FIELD.change)
                     count = load_i64(field + PACK_FIELD.count)
+                    end, done = target + 16 * unit * count, target
                     if unit > 1 and rows >= 16:
                         at_once = 16 // unit
                         for _many in range(count // at_once):
-                            move_many(at, row_bytes, target, unit, change)
+                            move_many(at, row_bytes, target, unit)
                             at += 16
                             target += 256
-                        count %= at_once
-                    for _unit in range(count):
-                        move(at, row_bytes, rows, target, unit, change)
+                    while target < end:
+                        move(at, row_bytes, rows, target, unit)
                         at += unit
                         target += 16 * unit
+                    if change:
+                        for packed in range(done, end, 16 * unit):
+                            change_bits(packed, unit, change)
                 source += block_bytes
 
     return pack

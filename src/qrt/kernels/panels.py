@@ -15,7 +15,30 @@ from qrt.kernels.layout import PACK_FIELD, fill
 
 Change = Literal["none", "flip", "sort", "quarters", "signs", "short signs", "points"]
 CHANGES: tuple[Change, ...] = get_args(Change)
-"""What may happen to the bits of a unit as it is packed; `pack` says what each does."""
+"""What may happen to the bits of a packed unit: flip turns over the top one of each byte."""
+
+_SIGNS = tuple(8 * (e % 4) + e // 8 + 4 * (e // 4 % 2) for e in range(32))
+_SHORT_SIGNS = (*(_SIGNS[e] for e in range(32) if e % 8 < 7), 28, 29, 30, 31)
+
+ORDERS: dict[Change, tuple[int, ...]] = {
+    "sort": tuple(8 * (e % 4) + e // 4 for e in range(32)),
+    "quarters": tuple(8 * (e // 2 % 4) + 2 * (e // 8) + e % 2 for e in range(32)),
+    "signs": _SIGNS,
+    "short signs": _SHORT_SIGNS,
+    "points": tuple(
+        at
+        for i in range(0, 32, 8)
+        for at in (*range(i, i + 8), 60 + i // 8, *(32 + _SIGNS[i + e] for e in range(7)))
+    ),
+}
+"""Where each bit of a unit goes, the lowest first.
+
+sort: element 4 g + b, of one bit, to bit g of byte b. quarters: element 4 g + b, of two, to bits
+2 g and 2 g + 1 of byte b. signs: element 4 g + b to bit g / 2 of byte b for even g, 4 + g / 2 for
+odd g. short signs: the same for seven of each eight elements, and four bits where the eighths would
+be; of a unit of 8 bytes the second word. points: four times nine bits of a point and seven signs,
+to four bytes and a word of short signs under the ninth bits.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from qrt.kernels.llvm import F32, I32, join, lanes_of, vector
+from qrt.kernels.llvm import F32, I32, constant, join, lanes_of, vector
 from qrt.kernels.vectors import LANES, Vector, splat
 
 
@@ -114,3 +116,32 @@ def within(typingctx: Any, base: Any, first: Any, last: Any, value: Any, other: 
         return builder.select(inside, args[3], splat(builder, args[4], n))
 
     return value(types.int64, types.int64, types.int64, value, types.float32), codegen
+
+
+def move_bits(order: Sequence[int], result: int = 0) -> Any:
+    """An intrinsic of the words of a unit: word `result` of them, when each bit has moved to its
+    place in `order`.
+    """
+    masks: dict[tuple[int, int], int] = defaultdict(int)  # by word and distance
+    for at, to in enumerate(order):
+        if to // 32 == result:
+            masks[at // 32, to % 32 - at % 32] |= 1 << at % 32
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        n = args[0].type.count
+        moved = constant(I32, n, 0)
+        for (word, distance), mask in masks.items():
+            part = builder.and_(args[word], constant(I32, n, mask - (mask >> 31 << 32)))
+            shift = builder.shl if distance > 0 else builder.lshr
+            moved = builder.or_(moved, shift(part, constant(I32, n, abs(distance))))
+        return moved
+
+    @intrinsic
+    def of_one(typingctx: Any, word: Any) -> Any:
+        return word(word), codegen
+
+    @intrinsic
+    def of_two(typingctx: Any, first: Any, second: Any) -> Any:
+        return first(first, second), codegen
+
+    return of_one if len(order) == 32 else of_two

@@ -6,14 +6,13 @@ Magnitudes are told as levels: small numbers, the index of a magnitude in LEVELS
 from __future__ import annotations
 
 from functools import cache
-from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-GRIDS = resources.files("qrt") / "data" / "grids.npz"
-"""Made by models/grids.py: for each name of LEVELS its levels, (n_points, point_size)."""
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 LEVELS: dict[str, tuple[int, ...]] = {
     "IQ1": (-1, 0, 1),
@@ -25,10 +24,17 @@ LEVELS: dict[str, tuple[int, ...]] = {
 }
 
 
+def grids_file() -> Traversable:
+    """Made by models/grids.py: for each name of LEVELS its levels, (n_points, point_size)."""
+    from importlib import resources  # its import takes longer than those of all formats together
+
+    return resources.files("qrt") / "data" / "grids.npz"
+
+
 @cache
 def levels(name: str) -> NDArray[np.uint8]:
     """The points of a grid as levels, (n_points, point_size)."""
-    with GRIDS.open("rb") as file:
+    with grids_file().open("rb") as file:
         points: NDArray[np.uint8] = np.load(file)[name]
     return points
 
