@@ -55,14 +55,18 @@ def step(model: Executor, *segments: Segment) -> Logits:
     return model.step(Batch(segments)).copy()
 
 
-def logits_of(backend: ModuleType, model: Model, tokens: ArrayLike, **changes: Any) -> Logits:
-    """Logits after every token of a prompt, whatever groups of pages the model has."""
-    n_groups = len(model[0].states)
-    one = segment(tokens)
+def logits_of(
+    backend: ModuleType, model: Model, tokens: ArrayLike, chunk: int = 1 << 20, **changes: Any
+) -> Logits:
+    """Logits after every token of a prompt in chunks, whatever groups of pages the model has."""
+    whole, n_groups = np.array(tokens, np.int32), len(model[0].states)
     executor = prepare(backend, model, capacities=(8,) * n_groups, **changes)
-    result = step(executor, replace(one, tables=one.tables * n_groups))
+    result = []
+    for at in range(0, len(whole), chunk):
+        one = segment(whole[at : at + chunk], at)
+        result.append(step(executor, replace(one, tables=one.tables * n_groups)))
     executor.close()
-    return result
+    return np.concatenate(result)
 
 
 def in_chunks(
