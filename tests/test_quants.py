@@ -13,16 +13,9 @@ from numpy.typing import NDArray
 from qrt.formats.gguf import open_gguf
 from qrt.formats.qtensor import QTensor
 from qrt.formats.qtype import QType
-from qrt.formats.quants import (
-    QTYPE_BY_ID,
-    QTYPES,
-    RAW_TYPES,
-    REMOVED,
-    UNSUPPORTED,
-    WEIGHT_TYPES,
-    why_not,
-)
+from qrt.formats.quants import QTYPE_BY_ID, QTYPES, RAW_TYPES, WEIGHT_TYPES
 from qrt.formats.quants.grids import LEVELS, grid
+from qrt.formats.quants.others import ACTIVATIONS, IK, REMOVED, why_not
 
 SCALE_BYTES = {  # where the f16 scales of a block stand
     "Q4_0": (0,),
@@ -165,13 +158,12 @@ def test_bad_scales_stay_in_their_block(name: str) -> None:
 
 def test_registry_agrees_with_the_peer() -> None:
     sizes = {int(t): (t.name, *s) for t, s in gguf.GGML_QUANT_SIZES.items()}
-    sizes[9] = ("Q8_1", 32, 36)  # two f16 and 32 bytes; gguf-py keeps an older 40
     sizes[42] = ("Q2_0", 64, 18)  # gguf-py does not know it yet
     for t in WEIGHT_TYPES + RAW_TYPES:
         assert (t.name, t.block_size, t.block_bytes) == sizes.pop(t.id)
         assert QTYPES[t.name] is QTYPE_BY_ID[t.id] is t
-    assert {i: UNSUPPORTED[i] for i in sizes} == sizes
-    assert not QTYPE_BY_ID.keys() & (UNSUPPORTED.keys() | REMOVED.keys())
+    assert {i: name for i, (name, *_) in sizes.items()} == ACTIVATIONS
+    assert not QTYPE_BY_ID.keys() & (ACTIVATIONS.keys() | REMOVED.keys() | IK.keys())
 
 
 def test_raw_types() -> None:
