@@ -19,6 +19,7 @@ FALCON = {
     "bias": False,
     "alibi": False,
 }
+SUB_NORMS = {"attn_sub_norm": "inner_attn_ln", "ffn_sub_norm": "ffn_layernorm"}
 
 OLDER: dict[str, Row] = {
     "gpt2": Row("gpt2", {**GPT, "activation_function": "gelu_new"}, transposed=True),
@@ -89,4 +90,8 @@ OLDER: dict[str, Row] = {
     ),
     "xverse": Row("llama", permuted=True),
     "internlm2": Row("qwen2", permuted=True),
+    "exaone": Row("llama", {"rope_parameters": LLAMA3}),
+    "jais2": Row("jais2"),
+    "bitnet": Row("bitnet", {"hidden_act": "silu"}, renamed=SUB_NORMS),
+    "bitnet@relu2": Row("bitnet", {"hidden_act": "relu2"}, renamed=SUB_NORMS),
 }

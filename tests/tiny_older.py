@@ -132,4 +132,29 @@ OLDER: dict[str, Tiny] = {
         {"rope.dimension_count": 8},
         ("blk.*.attn_qkv.weight", "blk.*.attn_qkv.bias", *OUTPUT),
     ),
+    "exaone": Tiny({}, OUTPUT, {"rope_freqs.weight": llama3_factors(16, 500.0, 64)}),
+    "qwen": Tiny(
+        {"attention.head_count_kv": None}, ("blk.*.attn_qkv.weight", "blk.*.attn_qkv.bias", *OUTPUT)
+    ),
+    "jais2": Tiny(
+        {**LAYER_NORM, "attention.head_count_kv": None}, (*QKV_BIASES, *NETWORK_BIASES, *OUTPUT)
+    ),
+    "openelm": Tiny(
+        {
+            "attention.head_count": [2, 4],
+            "attention.head_count_kv": [1, 2],
+            "feed_forward_length": [64, 96],
+            "attention.key_length": 16,
+            "attention.value_length": 16,
+        },
+        ("blk.*.attn_qkv.weight",),
+    ),
+    "bitnet": Tiny(
+        {},
+        (
+            *(f"blk.*.attn_{stem}.scale" for stem in ("q", "k", "output")),
+            *("blk.*.ffn_gate.scale", "blk.*.ffn_down.scale"),  # of the others norms leave nothing
+        ),
+    ),
+    "bitnet@relu2": Tiny({"hidden_activation": "relu2"}),
 }

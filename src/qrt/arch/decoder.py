@@ -180,7 +180,11 @@ class Decoder(Parts):
             gate = self.linear(f"{at}ffn_gate", x, dim)
             up = self.linear(f"{at}ffn_up", x, dim)
             h = self.graph.append(Glu(f"{at}ffn_glu", gate, up, self.act))
-        return self.linear(f"{at}ffn_down", h, self.hp.dim)
+        return self.down(layer, h)
+
+    def down(self, layer: Layer, h: str) -> str:
+        """What the activation gives, projected to the residual stream."""
+        return self.linear(f"{layer.at}ffn_down", h, self.hp.dim)
 
     def head(self, x: str) -> str:
         """Final norm and logits; without `output.weight` the embedding serves as output."""

@@ -59,7 +59,7 @@ class Options:
 
     ffn: ClassVar[Literal["gated", "fused", "plain"]] = "gated"
     """Gate and up apart, both in `ffn_up`, or no gate."""
-    act: ClassVar[Literal["silu", "gelu", "gelu_erf", "relu", "relu2"]] = "silu"
+    act: Literal["silu", "gelu", "gelu_erf", "relu", "relu2"] = "silu"
     has_experts: ClassVar[bool] = False
     """Whether files may have experts, see Mixture."""
 

@@ -25,7 +25,7 @@ class Architecture(Decoder):
         alphas = softplus(positive), beta + softplus(negative)
         up = self.linear(f"{layer.at}ffn_up", x, layer.ffn_dim)
         h = self.graph.append(Xielu(f"{layer.at}ffn_act", up, *alphas, beta, eps))
-        return self.linear(f"{layer.at}ffn_down", h, self.hp.dim)
+        return self.down(layer, h)
 
 
 def softplus(x: float) -> float:
