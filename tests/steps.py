@@ -35,6 +35,7 @@ def open_model(path: Path, changes: Mapping[str, object] | None = None) -> Model
 def prepare(backend: ModuleType, model: Path | Model, **changes: Any) -> Any:
     """A file or a graph on a backend, with SETTINGS but for `changes`."""
     graph, tensors = open_model(model) if isinstance(model, Path) else model
+    backend.check(graph)
     return backend.prepare(graph, tensors, replace(SETTINGS, **changes), no_progress)
 
 

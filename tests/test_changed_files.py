@@ -20,6 +20,7 @@ import qrt
 from qrt.arch import build_graph
 from qrt.backends import cpu, reference
 from qrt.backends.base import Executor, Settings
+from qrt.backends.cpu import mapped
 from qrt.backends.cpu.fetch import Fetcher, checksum_calls, reader, run_calls
 from qrt.backends.cpu.guard import guard_kernels
 from qrt.backends.cpu.mapped import Mapped
@@ -52,9 +53,9 @@ needs_guard = pytest.mark.skipif(not guard_kernels(), reason="nothing is mapped"
 every_damage = pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
 
 
-def prepare(file: GGUFFile, backend: str = "cpu") -> Executor:
+def prepare(file: GGUFFile, backend: str = "cpu", pack: bool | None = None) -> Executor:
     graph = build_graph(file.metadata, file.tensors, str(file.path))
-    settings = Settings(2, (1,) * len(graph.states), 64, "f16", n_ctx=64, file=file)
+    settings = Settings(2, (1,) * len(graph.states), 64, "f16", n_ctx=64, file=file, pack=pack)
     kind = {"cpu": cpu, "reference": reference}[backend]
     return kind.prepare(graph, file.tensors, settings, lambda *_: None)
 
@@ -164,7 +165,7 @@ def test_packed_weights_that_change_under_a_model_are_an_error(
     damage: Callable[[Path], None],
     n_before: int,
 ) -> None:
-    first, second = prepare(open_gguf(model)), prepare(open_gguf(model))
+    first, second = prepare(open_gguf(model), pack=False), prepare(open_gguf(model))
     (sidecar,) = kept.iterdir()
     whole = sidecar.read_bytes()
     tokens = [[1, 2, 3], [4], list(range(5, 45))]
@@ -198,13 +199,13 @@ def test_the_first_step_waits_for_the_check(
     data = bytearray(sidecar.read_bytes())
     data[-4096] ^= 1
     sidecar.write_bytes(data)
-    compare, go = Mapped._compare, threading.Event()
+    compare, go = mapped.run_calls, threading.Event()
 
-    def late(self: Mapped, *args: Any) -> None:
+    def late(*args: Any) -> None:
         go.wait(5)
-        compare(self, *args)
+        compare(*args)
 
-    monkeypatch.setattr(Mapped, "_compare", late)
+    monkeypatch.setattr(mapped, "run_calls", late)
     executor = prepare(open_gguf(model))
     threading.Timer(0.2, go.set).start()
     with pytest.raises(ModelError, match="the packed weights changed"):

@@ -12,7 +12,7 @@ SRC = Path(__file__).parent.parent / "src"
 MAX_LINES = 400
 
 FLOORS = {
-    **dict.fromkeys(("errors", "config", "progress", "log"), 1),
+    **dict.fromkeys(("errors", "config", "cgroups", "free_memory", "progress", "log"), 1),
     "formats": 2,
     **dict.fromkeys(("graph", "kernels"), 3),
     **dict.fromkeys(("arch", "text", "backends"), 4),
@@ -29,7 +29,8 @@ FLOORS = {
 """Every room by its floor. `qrt` itself, the public face, is part of api."""
 
 SAME_FLOOR = {
-    "config": {"errors"},
+    "config": {"errors", "cgroups"},
+    "free_memory": {"cgroups"},
     "log": {"errors", "config"},
     "backends": {"backends.base", "backends.reference", "backends.cpu"},
     "backends.reference": {"backends.base"},

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from oracles import TOKENS
@@ -17,12 +18,15 @@ from steps import prepare, segment, step
 from test_gguf_files import write_shards
 from typer.testing import CliRunner
 
+import qrt
 from qrt.arch import build_graph
 from qrt.backends import cpu
-from qrt.backends.cpu import mapped, sidecar, weights
+from qrt.backends.base import Room
+from qrt.backends.cpu import keeping, mapped, sidecar, weights
 from qrt.backends.cpu.guard import guard_kernels
+from qrt.backends.cpu.packing import Panels
 from qrt.cli.app import app
-from qrt.config import cache_dir
+from qrt.config import cache_dir, embedded_model
 from qrt.errors import BackendError, ModelError
 from qrt.formats.gguf import open_gguf
 
@@ -38,10 +42,10 @@ def model(data: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of packed weights, not there yet; every start keeps them."""
-    load = sidecar.load_kernels
-    monkeypatch.setattr(sidecar, "cache_dir", lambda _: tmp_path)
+    load = keeping.load_kernels
+    monkeypatch.setattr(keeping, "cache_dir", lambda _: tmp_path)
     monkeypatch.setattr(
-        sidecar, "load_kernels", lambda names, tier, _, *rest: load(names, tier, cache_dir(), *rest)
+        keeping, "load_kernels", lambda names, tier, _, *rest: load(names, tier, cache_dir(), *rest)
     )
     monkeypatch.setenv("QRT_PACK_CACHE", "1")
     return tmp_path / "packed"
@@ -51,29 +55,32 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def packed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the weights that were packed, not mapped."""
     names: list[str] = []
-    pack = weights._pack
+    make = Panels.make
 
-    def spy(tensor, *args):
-        names.append(tensor.name)
-        return pack(tensor, *args)
+    def spy(self, *args):
+        names.append(self._tensor.name)
+        make(self, *args)
 
-    monkeypatch.setattr(weights, "_pack", spy)
+    monkeypatch.setattr(Panels, "make", spy)
     return names
 
 
-def run(path: Path) -> bytes:
+def run(path: Path, **settings: Any) -> bytes:
     """Starts a model and runs one step."""
     file = open_gguf(path)
     graph = build_graph(file.metadata, file.tensors, str(path))
-    with closing(prepare(cpu, (graph, file.tensors), file=file)) as model:
+    with closing(prepare(cpu, (graph, file.tensors), file=file, **settings)) as model:
         return step(model, segment(TOKENS)).tobytes()
 
 
-@pytest.mark.parametrize("name", ["quant/llama-Q4_K", "quant/llama-Q5_0", "arch/qwen2-dense"])
+@pytest.mark.parametrize(
+    "name", ["quant/llama-Q4_K", "quant/llama-Q5_0", "arch/qwen2-dense", "arch/llama-dense"]
+)
 def test_mapped_weights_give_the_same_bits(
     data: Path, kept: Path, packed: list[str], name: str
 ) -> None:
-    first = run(data / f"{name}.gguf")
+    first = run(data / f"{name}.gguf", pack=False)
+    assert run(data / f"{name}.gguf") == first
     assert packed
     packed.clear()
     assert run(data / f"{name}.gguf") == first
@@ -295,3 +302,103 @@ def test_pack_prints_where_and_remove_deletes(model: Path, kept: Path) -> None:
     assert invoke("--remove", str(model)) == f"deleted {file}\n"
     assert not [*kept.iterdir()]
     assert invoke(str(model), "--remove") == "nothing was kept\n"
+
+
+ROOM = Room(0, "left of nothing")
+needs_guard = pytest.mark.skipif(not guard_kernels(), reason="nothing is mapped")
+
+
+def test_it_is_written_in_parts_of_any_size(
+    data: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parts of 64 KiB end within panels of tables and matrices."""
+    path = data / "arch" / "llama-dense.gguf"
+    written = []
+    for at_once in (1 << 25, 1 << 16):
+        monkeypatch.setattr(sidecar, "_AT_ONCE", at_once)
+        run(path)
+        (file,) = kept.iterdir()
+        written.append(file.read_bytes())
+        assert CliRunner().invoke(app, ["pack", str(path), "--check"]).exit_code == 0
+        file.unlink()
+    assert written[0] == written[1]
+    assert len(written[0]) > 4 << 16
+
+
+@needs_guard
+@pytest.mark.parametrize("n_held", [0, 3])
+def test_weights_without_room_are_read_from_the_file(
+    model: Path,
+    kept: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    n_held: int,
+) -> None:
+    first = run(model, pack=False)
+    file = open_gguf(model)
+    graph = build_graph(file.metadata, file.tensors, str(model))
+    sizes = weights.matrix_bytes(graph, file.tensors)
+    room = Room(keeping._FOR_PAGES + sum([*sizes.values()][:n_held]), "left")
+    assert keeping.held(graph, sizes, room) == [*sizes][:n_held]
+    for _ in range(2):  # packed, then found
+        with caplog.at_level(logging.WARNING, "qrt"):
+            assert run(model, room=room) == first
+        assert "each token reads about" in caplog.messages[-1]
+    assert len([*kept.iterdir()]) == 1
+    monkeypatch.delenv("QRT_PACK_CACHE")
+    assert run(model, room=room) == first
+
+
+def test_weights_without_room_that_are_not_kept_are_an_error(
+    model: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("", "0"):
+        monkeypatch.setenv("QRT_PACK_CACHE", variable)
+        with pytest.raises(BackendError, match=r"packed weights need 0\.00 GB, there are") as error:
+            run(model, room=ROOM)
+        message = str(error.value)
+        assert message.startswith(f"{model}: ")
+        assert "\n" not in message
+        for part in ("left of nothing", "--pack", "pack=True", "`qrt pack`", str(kept)):
+            assert part in message
+    assert not kept.exists()
+
+
+@needs_guard
+def test_a_check_finds_what_a_start_without_room_does_not(model: Path, kept: Path) -> None:
+    def check() -> tuple[int, str]:
+        result = CliRunner().invoke(app, ["pack", "--check", str(model)])
+        return result.exit_code, result.stdout + result.stderr
+
+    code, said = check()
+    assert (code, said) == (3, f"error: {model}: nothing is kept of it; `qrt pack` does\n")
+    run(model)
+    (file,) = kept.iterdir()
+    code, said = check()
+    assert code == 0
+    assert said.startswith(f"{file}: ")
+    assert "as it was written" in said
+    file.write_bytes(flipped(file.read_bytes(), file.stat().st_size // 2))
+    run(model, room=ROOM)
+    code, said = check()
+    assert (code, said[:7]) == (3, "error: ")
+    assert "is damaged" in said
+    every = Room(1 << 40, "left")  # held in memory, it is checked
+    first = run(model, pack=False)
+    assert run(model, room=every) == first
+    assert check()[0] == 0
+
+
+def test_the_parts_of_a_model_share_one_file(tmp_path: Path, kept: Path, packed: list[str]) -> None:
+    path = Path(shutil.copy2(embedded_model(), tmp_path / "m.gguf"))
+
+    def logits() -> list[int]:
+        with qrt.load(path, layers={"1": "reference"}, n_ctx=64, n_threads=2) as cut:
+            return cut.generate([1, 2, 3], max_tokens=4, temperature=0).tokens
+
+    first = logits()
+    assert packed
+    assert len([*kept.iterdir()]) == 1
+    packed.clear()
+    assert logits() == first
+    assert not packed

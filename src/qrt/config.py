@@ -16,6 +16,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from qrt.cgroups import groups
 from qrt.errors import BackendError, InputError
 
 MAX_THREADS = 1024
@@ -101,21 +102,8 @@ def default_threads(env: Env | None = None) -> int:
 
 def cgroup_cpus(root: Path = Path("/")) -> float | None:
     """CPUs that the cgroup of this process and its ancestors grant (v2 and v1), None: unlimited."""
-    try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return None
-    quotas: list[float] = []
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        mount = root / "sys/fs/cgroup" / ("cpu" if controllers else "")
-        parts = Path(path).parts[1:]
-        for depth in range(len(parts) + 1):
-            quota = _quota(mount.joinpath(*parts[:depth]))
-            quotas += [] if quota is None else [quota]
-    return min(quotas, default=None)
+    quotas = (_quota(group) for group in groups(root, "cpu"))
+    return min((quota for quota in quotas if quota is not None), default=None)
 
 
 def _quota(group: Path) -> float | None:

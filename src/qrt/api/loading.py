@@ -31,6 +31,7 @@ def load(
     kv_type: str = "f16",
     backend: str = "auto",
     layers: Mapping[str, str] | None = None,
+    pack: bool | None = None,
     progress: Progress | None = None,
 ) -> Model:
     """Loads a GGUF file, ready to run; without a path, the small model inside this package.
@@ -44,6 +45,8 @@ def load(
     in "q8_0,q4_0", for keys and values apart.
     backend: "auto", "cpu" or "reference" (NumPy, slow, for comparison).
     layers: the backend of some layers, as {"0-3": "reference"}; the others run on `backend`.
+    pack: whether packed weights are kept on disk, as `qrt pack` does, and read from there: True
+    for a model larger than memory. None: as QRT_PACK_CACHE says, else if they are kept already.
     progress: called as progress(what, done, total) while kernels compile and weights are packed;
     None: nothing is called.
 
@@ -58,7 +61,12 @@ def load(
     elif not callable(progress):
         raise InputError(f"progress must be a function or None, got {shown(progress)}")
     options = loader.LoadOptions(
-        n_ctx=n_ctx, n_threads=n_threads, kv_type=kv_type, backend=backend, layers=layers
+        n_ctx=n_ctx,
+        n_threads=n_threads,
+        kv_type=kv_type,
+        backend=backend,
+        layers=layers,
+        pack=pack,
     )
     if path is not None:
         return Model(Core(loader.load(_checked(path), options, progress), seed))

@@ -49,6 +49,33 @@ class Choices:
 
 
 @dataclass(frozen=True, slots=True)
+class Footprint:
+    """Bytes of memory that a graph takes on a backend, known from the header of its file."""
+
+    packed: int
+    """Weights that can be read from a file of packed weights, as they are used."""
+    fixed: int
+    """Other weights, values between ops and working memory."""
+    units: tuple[int, ...]
+    """A page, or a slot, of each state group."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The memory for packed weights that do not all fit, and what limits it."""
+
+    n_bytes: int
+    limit: str
+
+    def __str__(self) -> str:
+        return f"{self.n_bytes / 1e9:.2f} GB of memory ({self.limit})"
+
+    def share(self, part: float) -> Room:
+        """The room for a part of the weights."""
+        return Room(int(part * self.n_bytes), self.limit)
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What a backend is told when it prepares a model."""
 
@@ -60,6 +87,12 @@ class Settings:
     file: GGUFFile | None = None
     """Where the tensors are from; without it, nothing made of them is kept for the next start."""
     decode_threads: int | None = None  # None: n_threads
+    whole: Graph | None = None
+    """The graph that this one is a part of; without it, it is the whole model of `file`."""
+    pack: bool | None = None
+    """Whether packed weights are kept, and read from there; None: as the environment says."""
+    room: Room | None = None
+    """None: there is memory for all weights."""
 
     def threads_of(self, phase: Phase) -> int:
         """The threads that run the steps of a phase."""
@@ -108,6 +141,11 @@ class Backend(Protocol):
     def check(self, graph: Graph) -> None:
         """Finds what runs each op. Raises BackendError where there is none."""
 
+    def footprint(
+        self, graph: Graph, tensors: Mapping[str, QTensor], settings: Settings
+    ) -> Footprint:
+        """What a graph that was checked takes; `settings` but for capacities and room."""
+
     def prepare(
         self,
         graph: Graph,
@@ -115,7 +153,7 @@ class Backend(Protocol):
         settings: Settings,
         progress: Progress,
     ) -> Executor:
-        """A graph ready to run. Raises BackendError where this machine cannot."""
+        """A graph that was checked, ready to run. Raises BackendError where this machine cannot."""
 
 
 @cache

@@ -71,12 +71,15 @@ def _print(machine: Machine, checks: dict[str, str]) -> None:
     from qrt.cli.tables import print_table, print_tuning
 
     quota = "none" if machine.cgroup_cpus is None else f"{machine.cgroup_cpus:g} CPUs"
+    free = machine.memory
+    memory = "unknown" if free.n_bytes is None else f"{byte_size(free.n_bytes)} {free.limit}"
     print_table(
         "CPU",
         [
             ("name", machine.cpu),
             ("features", " ".join(machine.features)),
             ("threads", f"{machine.n_threads} by default; cgroup limit: {quota}"),
+            ("free memory", memory),
         ],
     )
     print_table("Instruction tiers", [_row(tier, machine.tier) for tier in machine.tiers])

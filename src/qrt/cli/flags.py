@@ -77,10 +77,20 @@ class LoadFlags(KvFlags):
     backend: Annotated[
         str, _flag("--backend", metavar="NAME", help="auto (default), cpu or reference.")
     ] = "auto"
+    pack: Annotated[
+        bool | None,
+        Option(
+            "--pack/--no-pack",
+            help="Keep packed weights on disk and read them from there: for a model larger than "
+            "memory. Default: if `qrt pack` was run.",
+            show_default=False,
+        ),
+    ] = None
 
     def keywords(self) -> dict[str, Any]:
         """The keywords for `qrt.load`."""
-        given = {"n_ctx": self.n_ctx, "n_threads": self.n_threads, "backend": self.backend}
+        names = ("n_ctx", "n_threads", "backend", "pack")
+        given = {name: getattr(self, name) for name in names}
         return given | KvFlags.keywords(self)
 
 

@@ -61,7 +61,8 @@ def _print_running(running: Running, n_params: int) -> None:
     from qrt.cli.tables import print_table, print_tuning
     from qrt.tools.bench import short_count
 
-    n_ctx, kv_bytes = running.n_ctx_train, running.kv_bytes_per_token
+    n_ctx, kv_bytes, memory = running.n_ctx_train, running.kv_bytes_per_token, running.memory
+    free = "unknown" if memory.free_bytes is None else byte_size(memory.free_bytes)
     total, active = short_count(n_params), short_count(running.n_active_params)
     facts = [
         ("layers", f"{running.n_layers} of dim {running.dim}"),
@@ -70,6 +71,9 @@ def _print_running(running: Running, n_params: int) -> None:
         ("weights read per token", byte_size(running.weight_bytes_per_token)),
         (f"KV per token ({running.kv_type})", byte_size(kv_bytes)),
         (f"KV at context {n_ctx}", byte_size(running.state_bytes(n_ctx))),
+        (f"memory at context {memory.n_ctx}", byte_size(memory.n_bytes)),
+        ("free memory", f"{free} {memory.limit}"),
+        ("", memory.verdict),
     ]
     print_table("Running", facts)
     print_tuning(running.tuning)

@@ -150,7 +150,6 @@ def _runs(arch: str) -> str:
 
 
 def _local_facts(path: Path) -> list[tuple[str, str]]:
-    from qrt.hub.catalogue import KV_TOKENS
     from qrt.tools.describe import describe
 
     found = describe(path)
@@ -162,7 +161,7 @@ def _local_facts(path: Path) -> list[tuple[str, str]]:
     ]
     if found.running is None:
         return [*facts, ("runs", f"no: {found.why_not}")]
-    n_ctx = min(KV_TOKENS, found.running.n_ctx_train)
-    kv_bytes = found.running.state_bytes(n_ctx)
-    memory = byte_size(found.file_bytes + kv_bytes)
-    return [*facts, ("memory", f"about {memory}, {byte_size(kv_bytes)} for a context of {n_ctx}")]
+    memory = found.running.memory
+    kv_bytes = byte_size(found.running.state_bytes(memory.n_ctx))
+    needs = f"about {byte_size(memory.n_bytes)}, {kv_bytes} for a context of {memory.n_ctx}"
+    return [*facts, ("memory", f"{needs}; {memory.verdict}")]

@@ -13,7 +13,7 @@ from qrt.progress import Progress
 _QUIET_S = 0.3
 _BETWEEN_S = 0.1
 _ONCE = "compiling"
-_BYTES = "loading"
+_BYTES = ("loading", "packing", "checking packed")
 _CLEAR_LINE = "\r\x1b[K"
 
 

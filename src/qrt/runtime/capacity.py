@@ -11,15 +11,20 @@ from qrt.runtime.pages import SLACK
 from qrt.runtime.pool import pages_for
 from qrt.runtime.slots import SNAPSHOTS
 
-_SPARE_POSITIONS: Final = 8192
+SPARE_POSITIONS: Final = 8192
 """KV positions for sequences beside the first; untouched pages cost address space, not memory."""
 _SEQUENCES: Final = 16
 """Sequences that have slots for a state, for the one that a step writes, and for all snapshots."""
 
 
-def capacities(groups: Items[StateGroup], n_ctx: int, max_rows: int) -> tuple[int, ...]:
-    """The pages or slots of each group: enough for a sequence of `n_ctx` and others beside it."""
-    return tuple(_CAPACITY[type(group)](group, n_ctx, max_rows) for group in groups)
+def capacities(
+    groups: Items[StateGroup], n_ctx: int, max_rows: int, spare: int = SPARE_POSITIONS
+) -> tuple[int, ...]:
+    """The pages or slots of each group: enough for a sequence of `n_ctx` and others beside it.
+
+    Of attention, the others have at most `spare` positions.
+    """
+    return tuple(_CAPACITY[type(group)](group, n_ctx, max_rows, spare) for group in groups)
 
 
 def needs(groups: Items[StateGroup], n_positions: int, max_rows: int) -> tuple[int, ...]:
@@ -37,12 +42,15 @@ def _held(group: KV, n_positions: int, max_rows: int) -> int:
     return min(n_pages, pages_for(group.window + SLACK + max_rows) + 1)
 
 
-def _pages(group: KV, n_ctx: int, max_rows: int) -> int:
-    return _held(group, n_ctx, max_rows) + pages_for(min(3 * n_ctx, _SPARE_POSITIONS))
+def _pages(group: KV, n_ctx: int, max_rows: int, spare: int) -> int:
+    return _held(group, n_ctx, max_rows) + pages_for(min(3 * n_ctx, spare))
 
 
-def _slots(group: Recurrent, n_ctx: int, max_rows: int) -> int:  # noqa: ARG001
+def _slots(group: Recurrent, n_ctx: int, max_rows: int, spare: int) -> int:  # noqa: ARG001
     return _SEQUENCES * (2 + SNAPSHOTS)
 
 
-_CAPACITY: Final[Mapping[type, Callable[[Any, int, int], int]]] = {KV: _pages, Recurrent: _slots}
+_CAPACITY: Final[Mapping[type, Callable[[Any, int, int, int], int]]] = {
+    KV: _pages,
+    Recurrent: _slots,
+}

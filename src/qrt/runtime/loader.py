@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence as Items
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, cast
 
 from qrt.arch import build_graph
@@ -17,11 +17,13 @@ from qrt.config import MAX_THREADS, default_threads, read_env
 from qrt.errors import InputError, VocabError
 from qrt.formats.gguf import GGUFFile, open_gguf
 from qrt.formats.qtensor import QTensor
+from qrt.free_memory import free_memory
 from qrt.graph.cut import cut
 from qrt.graph.graph import Graph
 from qrt.progress import Progress
 from qrt.runtime.capacity import capacities
-from qrt.runtime.checks import INT_MAX, check_int, shown
+from qrt.runtime.checks import INT_MAX, check_bool, check_int, shown
+from qrt.runtime.fitting import Need, fit, footprint_of
 from qrt.runtime.parts import PartsExecutor, backend_of_layers, runs_of
 from qrt.text import Tokenizer, load_tokenizer
 
@@ -43,6 +45,7 @@ class LoadOptions:
     kv_type: "f16", "f32", "q8_0" or "q4_0"; "q8_0,q4_0" for keys and values apart.
     backend: "auto", "cpu" or "reference".
     layers: the backend of some layers, as {"0-3": "reference"}; None: `backend` runs all.
+    pack: whether packed weights are kept on disk and read from there; None: as QRT_PACK_CACHE says.
     """
 
     n_ctx: int | None = None
@@ -50,12 +53,15 @@ class LoadOptions:
     kv_type: str = "f16"
     backend: str = "auto"
     layers: Mapping[str, str] | None = None
+    pack: bool | None = None
 
     def __post_init__(self) -> None:
         if self.n_ctx is not None:
             check_int("n_ctx", self.n_ctx, 1, INT_MAX)
         if self.n_threads is not None:
             check_int("n_threads", self.n_threads, 1, MAX_THREADS)
+        if self.pack is not None:
+            check_bool("pack", self.pack)
         kv_types(self.kv_type)
         if self.layers is not None and not isinstance(self.layers, Mapping):
             raise InputError(f"layers must map ranges to backends, got {shown(self.layers)}")
@@ -94,7 +100,7 @@ def load(path: str | os.PathLike[str], options: LoadOptions, progress: Progress)
     worker = ThreadPoolExecutor(1, thread_name_prefix="qrt-tokenizer")
     tokenizer = worker.submit(build_tokenizer, file.metadata, graph.n_vocab, where)
     worker.shutdown(wait=False)
-    executor = _prepare(parts, file, n_ctx, options, progress)
+    executor = _prepare(parts, file, graph, n_ctx, options, progress)
     weight_bytes = bytes_per_token(graph, file.tensors)
     backend = "+".join(dict.fromkeys(backend for _, backend in runs))
     return Loaded(file, graph, executor, tokenizer, n_ctx, backend, weight_bytes)
@@ -123,6 +129,7 @@ def _parts(graph: Graph, runs: Items[tuple[int, str]]) -> list[tuple[Graph, Back
 def _prepare(
     parts: Items[tuple[Graph, Backend]],
     file: GGUFFile,
+    whole: Graph,
     n_ctx: int,
     options: LoadOptions,
     progress: Progress,
@@ -131,17 +138,33 @@ def _prepare(
     env = read_env()
     choices = [module.choices(env, options.n_threads) for _, module in parts]
     max_rows = min(n_ctx, *(choice.prefill_rows for choice in choices))
+    every = [
+        Settings(
+            n_threads=choice.prefill_threads or default_threads(env),
+            capacities=(),
+            max_rows=max_rows,
+            kv_type=options.kv_type,
+            n_ctx=n_ctx,
+            file=file,
+            decode_threads=choice.decode_threads,
+            whole=whole,
+            pack=options.pack,
+        )
+        for choice in choices
+    ]
+    footprints = [
+        module.footprint(graph, file.tensors, settings)
+        for (graph, module), settings in zip(parts, every, strict=True)
+    ]
+    need = Need(footprint_of(footprints), whole.states, n_ctx, max_rows)
+    fitting = fit(need, free_memory(), str(file.path))
     with ExitStack() as undo:
         executors: list[Executor] = []
-        for (graph, module), choice in zip(parts, choices, strict=True):
-            settings = Settings(
-                n_threads=choice.prefill_threads or default_threads(env),
-                capacities=capacities(graph.states, n_ctx, max_rows),
-                max_rows=max_rows,
-                kv_type=options.kv_type,
-                n_ctx=n_ctx,
-                file=file if len(parts) == 1 else None,
-                decode_threads=choice.decode_threads,
+        for (graph, module), own, footprint in zip(parts, every, footprints, strict=True):
+            settings = replace(
+                own,
+                capacities=capacities(graph.states, n_ctx, max_rows, fitting.spare),
+                room=fitting.room and fitting.room.share(footprint.packed / need.footprint.packed),
             )
             executors.append(module.prepare(graph, file.tensors, settings, progress))
             undo.callback(executors[-1].close)
@@ -167,9 +190,14 @@ def build_tokenizer(metadata: Mapping[str, object], n_vocab: int, where: str) ->
     return tokenizer
 
 
+def default_context(n_ctx_train: int) -> int:
+    """The positions of one sequence where none are asked for."""
+    return min(n_ctx_train, _DEFAULT_N_CTX)
+
+
 def _context(asked: int | None, n_ctx_train: int) -> int:
     if asked is None:
-        return min(n_ctx_train, _DEFAULT_N_CTX)
+        return default_context(n_ctx_train)
     if asked > n_ctx_train:
         raise InputError(
             f"n_ctx is {asked}, the model was trained for {n_ctx_train}; ask for at most that"

@@ -45,6 +45,7 @@ class QualityOptions:
     n_threads: int | None = None
     kv_type: str = "f16"
     backend: str = "auto"
+    pack: bool | None = None
 
     def __post_init__(self) -> None:
         if self.n_ctx is not None:
@@ -55,7 +56,11 @@ class QualityOptions:
     def load_options(self, n_ctx: int) -> LoadOptions:
         """The options of a model that runs chunks of `n_ctx` tokens."""
         return LoadOptions(
-            n_ctx=n_ctx, n_threads=self.n_threads, kv_type=self.kv_type, backend=self.backend
+            n_ctx=n_ctx,
+            n_threads=self.n_threads,
+            kv_type=self.kv_type,
+            backend=self.backend,
+            pack=self.pack,
         )
 
     def n_chunks_of(self, n_there: int) -> int:

@@ -12,17 +12,21 @@ from typing import Any
 import numpy as np
 
 from qrt.arch import build_graph
-from qrt.backends.base import kv_types
+from qrt.backends import cpu
+from qrt.backends.base import Settings, kv_types
 from qrt.backends.cpu.placement import plan_placement
 from qrt.backends.cpu.states import kv_bytes, unit_bytes
 from qrt.backends.cpu.tuning import Tuning, read_tuning
 from qrt.config import read_env
-from qrt.errors import QrtError
+from qrt.errors import BackendError, QrtError
 from qrt.formats.gguf import open_gguf
 from qrt.formats.qtensor import QTensor
+from qrt.free_memory import free_memory
+from qrt.graph.graph import Graph
 from qrt.graph.state import StateGroup
 from qrt.runtime.capacity import needs
-from qrt.runtime.loader import bytes_per_token
+from qrt.runtime.fitting import Need, fit
+from qrt.runtime.loader import bytes_per_token, default_context
 from qrt.runtime.sampler import recommended_sampling
 
 _SHOWN_ITEMS = 4
@@ -37,6 +41,22 @@ class TypeTotal:
     n_tensors: int
     n_params: int
     n_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The memory of a model with a context of `n_ctx`, which it gets when none is asked for."""
+
+    n_ctx: int
+    n_bytes: int
+    """All of it: packed weights, keys and values, working memory, the process."""
+    packed_bytes: int
+    free_bytes: int | None
+    """None where the system does not say."""
+    limit: str
+    """What leaves so much."""
+    verdict: str
+    """Whether it fits, and what to do if not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +77,7 @@ class Running:
     placement: dict[str, dict[str, int]]
     """Kind of op -> where it runs -> how many of them."""
     tuning: Tuning
+    memory: Memory
 
     def state_bytes(self, n_ctx: int) -> int:
         """Memory of a sequence of `n_ctx` positions: its pages, fewer behind windows, and slots."""
@@ -127,6 +148,7 @@ def _running(
     metadata: Mapping[str, object], tensors: Mapping[str, QTensor], where: str, kv_type: str
 ) -> Running:
     graph = build_graph(metadata, tensors, where)
+    tuning = read_tuning(read_env())
     placement: dict[str, Counter[str]] = {}
     for op, runs in plan_placement(graph, tensors, kv_type):
         placement.setdefault(op.split()[0], Counter())[runs] += 1
@@ -141,8 +163,24 @@ def _running(
         kv_bytes_per_token=kv_bytes(graph.states, kv_type, 1),
         states=graph.states,
         placement={kind: dict(counts) for kind, counts in placement.items()},
-        tuning=read_tuning(read_env()),
+        tuning=tuning,
+        memory=_memory(graph, tensors, where, kv_type, tuning.choices.prefill_rows),
     )
+
+
+def _memory(
+    graph: Graph, tensors: Mapping[str, QTensor], where: str, kv_type: str, prefill_rows: int
+) -> Memory:
+    n_ctx = default_context(graph.n_ctx_train)
+    max_rows = min(n_ctx, prefill_rows)
+    footprint = cpu.footprint(graph, tensors, Settings(1, (), max_rows, kv_type, n_ctx))
+    need, free = Need(footprint, graph.states, n_ctx, max_rows), free_memory()
+    try:
+        fits = fit(need, free, where).room is None
+        verdict = "fits" if fits else "packed weights do not fit: --pack reads them from the disk"
+    except BackendError as error:
+        verdict = str(error)
+    return Memory(n_ctx, need.n_bytes, footprint.packed, free.n_bytes, free.limit, verdict)
 
 
 def _short(value: object) -> object:

@@ -12,6 +12,7 @@ from qrt.backends.cpu.tiers import cpu_name, obstacles, offered_features, tier_i
 from qrt.backends.cpu.tuning import Tuning, read_tuning
 from qrt.config import Env, cache_dir, cgroup_cpus, default_threads, read_env
 from qrt.errors import QrtError
+from qrt.free_memory import FreeMemory, free_memory
 
 LIBRARIES = (
     *("numpy", "numba", "llvmlite", "tokenizers", "sentencepiece"),
@@ -50,6 +51,7 @@ class Machine:
     backends: tuple[Choice, ...]
     n_threads: int
     cgroup_cpus: float | None
+    memory: FreeMemory
     cache: Cache | None
     tuning: Tuning | None
     versions: dict[str, str]
@@ -84,6 +86,7 @@ def examine() -> Machine:
         backends=tuple(_backends(tier)),
         n_threads=default_threads(env),
         cgroup_cpus=cgroup_cpus(),
+        memory=free_memory(),
         cache=cache,
         tuning=tuning,
         versions={"python": platform.python_version(), **dict(_versions())},

@@ -1,4 +1,4 @@
-"""Packs a model's weights ahead of its first start, or forgets them."""
+"""Packs a model's weights ahead of its first start, checks or forgets them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qrt.arch import build_graph
-from qrt.backends.cpu.sidecar import make_sidecar, sidecar_path
+from qrt.backends.cpu.keeping import check_sidecar, make_sidecar, sidecar_path
 from qrt.config import read_env
 from qrt.errors import BackendError
 from qrt.formats.gguf import open_gguf
@@ -17,7 +17,7 @@ from qrt.progress import Progress
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A file of packed weights and the time that making it took."""
+    """A file of packed weights and the time that making or checking it took."""
 
     path: Path
     n_bytes: int
@@ -33,6 +33,18 @@ def pack(model: str | os.PathLike[str], progress: Progress) -> Packed:
     with open_gguf(model) as file:
         graph = build_graph(file.metadata, file.tensors, str(model))
         sidecar = make_sidecar(file, graph, progress)
+    return Packed(sidecar.path, sidecar.n_bytes, time.perf_counter() - begin)
+
+
+def check_packed(model: str | os.PathLike[str], progress: Progress) -> Packed:
+    """Reads all of the packed weights of a GGUF file.
+
+    Raises GGUFError or ArchError for the file, ModelError where they are damaged or not kept.
+    """
+    begin = time.perf_counter()
+    with open_gguf(model) as file:
+        graph = build_graph(file.metadata, file.tensors, str(model))
+        sidecar = check_sidecar(file, graph, progress)
     return Packed(sidecar.path, sidecar.n_bytes, time.perf_counter() - begin)
 
 

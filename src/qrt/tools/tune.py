@@ -18,7 +18,7 @@ from importlib.metadata import version
 
 from qrt.arch import build_graph
 from qrt.backends.base import Choices, Settings
-from qrt.backends.cpu import prepare
+from qrt.backends.cpu import check, prepare
 from qrt.backends.cpu.tuning import (
     allowed,
     defaults,
@@ -162,6 +162,7 @@ class _Trial:
             n_ctx=_N_PROMPT,
             decode_threads=choices.decode_threads,
         )
+        check(graph)
         executor = prepare(graph, model.tensors, settings, progress)
         self._engine = Engine(executor, graph.states, _N_PROMPT)
         self._seq = self._engine.open()

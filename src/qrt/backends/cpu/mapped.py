@@ -32,22 +32,23 @@ class Mapped:
     `check`, after every step, raises ModelError and deletes the file where by then
     - a page was missing when it was read: the file was cut short;
     - the file has another size or time of change than when it was opened;
-    - its checksums, made on a thread of their own, were found wrong. The first step waits for
-      them, up to PATIENCE_S: damage from before the start is found at the first step, or in a
-      file that takes longer at the first step that ends after them.
+    - its checksums, made on a thread of their own after `check_later`, were found wrong. The first
+      step waits for them, up to PATIENCE_S: damage from before the start is found at the first
+      step, or in a file that takes longer at the first step that ends after them.
     Not seen is who writes to it later and sets the time of change back, or writes through a shared
     mapping: the folder is private.
     """
 
-    def __init__(self, file: StoredFile, data: NDArray[np.uint8], guarded: Guarded) -> None:
-        self.data = data
+    def __init__(self, file: StoredFile, mapping: mmap.mmap, guarded: Guarded) -> None:
+        self.data = np.frombuffer(mapping, np.uint8)
+        self._mapping = mapping
         self._file = file
         self._guarded = guarded
         self._is_right = False
         self._checked = threading.Event()
         self._step = aligned(STEP.size).view(np.int64)
         self._checker: threading.Thread | None = None
-        self._patience = PATIENCE_S
+        self._patience = 0.0
 
     @classmethod
     def open(cls, file: StoredFile, library: Library) -> Mapped | None:
@@ -58,44 +59,46 @@ class Mapped:
         if not guard_kernels():
             return None
         mapping = mmap.mmap(file.fileno(), file.n_bytes, access=mmap.ACCESS_READ)
-        mapping.madvise(mmap.MADV_WILLNEED)
         data = np.frombuffer(mapping, np.uint8)
         start = address(data)
         end = start + len(data) + -len(data) % mmap.PAGESIZE
         guarded = guard_of(library).cover(start, end)
-        return None if guarded is None else cls(file, data, guarded)
+        return None if guarded is None else cls(file, mapping, guarded)
 
-    def start_check(
+    def check_later(
         self,
-        parts: Sequence[NDArray[np.uint8]],
+        places: Sequence[tuple[int, int]],
         unit: int,
         sums: NDArray[np.int64],
         library: Library,
     ) -> None:
-        """Compares the sums of parts of the memory, one for each `unit` bytes, on a thread."""
-        self._checker = threading.Thread(
-            target=self._compare, args=(parts, unit, sums, library), name="qrt-check", daemon=True
-        )
-        self._checker.start()
+        """Reads places, first byte and end, and compares their sums, one for each `unit` bytes.
 
-    def _compare(
-        self,
-        parts: Sequence[NDArray[np.uint8]],
-        unit: int,
-        sums: NDArray[np.int64],
-        library: Library,
-    ) -> None:
-        with suppress(OSError):  # of this thread alone
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        A thread does, while the kernels are being prepared and the first step runs.
+        """
+        for at, end in places:
+            begin = at - at % mmap.PAGESIZE
+            self._mapping.madvise(mmap.MADV_WILLNEED, begin, end - begin)
         found = np.zeros_like(sums)
-        calls = checksum_calls([(address(part), part.size) for part in parts], unit, found)
-        team = Team(1, library)
-        try:
-            run_calls([call._replace(barrier=True) for call in calls], library, team, self._step)
-            self._is_right = np.array_equal(found, sums)
-        finally:
-            team.close()
-            self._checked.set()
+        start = address(self.data)
+        calls = checksum_calls([(start + at, end - at) for at, end in places], unit, found)
+
+        def compare() -> None:
+            with suppress(OSError):  # of this thread alone
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+            team = Team(1, library)
+            try:
+                run_calls(
+                    [call._replace(barrier=True) for call in calls], library, team, self._step
+                )
+                self._is_right = np.array_equal(found, sums)
+            finally:
+                team.close()
+                self._checked.set()
+
+        self._patience = PATIENCE_S
+        self._checker = threading.Thread(target=compare, name="qrt-check", daemon=True)
+        self._checker.start()
 
     def check(self) -> None:
         """Raises ModelError where what was read may not be what was kept."""

@@ -9,22 +9,22 @@ from functools import partial
 
 from qrt.backends.base import Choices, Settings, check_context
 from qrt.backends.cpu.executor import CpuExecutor
+from qrt.backends.cpu.footprint import plan_of, whole_rows
 from qrt.backends.cpu.guard import guard_kernels
+from qrt.backends.cpu.keeping import check_room, with_sidecar
 from qrt.backends.cpu.memory import reserve
 from qrt.backends.cpu.ops import runner
-from qrt.backends.cpu.recorder import Recorder, kernel_of, reserve_scratch, reserve_wide
-from qrt.backends.cpu.sidecar import with_sidecar
+from qrt.backends.cpu.recorder import Recorder, kernel_of, reserve_wide, scratch_sizes
 from qrt.backends.cpu.states import reserve_states
 from qrt.backends.cpu.tiling import few, tilings
 from qrt.backends.cpu.tuning import read_tuning
-from qrt.backends.cpu.variant import FORM_BYTES, Variant, form_for
+from qrt.backends.cpu.variant import Variant
 from qrt.backends.cpu.weights import load_weights, matrix_types
 from qrt.config import Env, cache_dir, default_threads, read_env
 from qrt.errors import BackendError
 from qrt.formats.qtensor import QTensor
 from qrt.graph.batch import Phase
 from qrt.graph.graph import Graph
-from qrt.graph.lower import lower
 from qrt.graph.ops.attention import Attention
 from qrt.graph.ops.rope import Rope, RopeSpec
 from qrt.graph.ops.route import Route
@@ -56,17 +56,16 @@ def prepare(
 ) -> CpuExecutor:
     """Compiles or loads the kernels, packs the weights, records the tapes.
 
-    Raises BackendError where this CPU cannot run the tier asked for or an op of the model, where
-    kernels cannot be kept, or where memory does not suffice; InputError where `check_context` does.
+    Raises BackendError where this CPU cannot run the tier asked for, where kernels or weights
+    cannot be kept, or where memory does not suffice; InputError where `check_context` does.
     """
     env = read_env()
     tier = choose(env.isa)
-    check(graph)
     check_context(graph, settings)
+    check_room(graph, tensors, settings, env)
     qtypes = matrix_types(graph, tensors)
-    max_rows = -(-settings.max_rows // BF16_TILE) * BF16_TILE
-    routed = routed_rows(graph, max_rows)
-    plan = lower(graph, lambda weight: form_for(qtypes[weight]), FORM_BYTES, routed)
+    max_rows = whole_rows(settings.max_rows)
+    plan = plan_of(graph, qtypes, max_rows)
     routes = [op for op in graph.ops if isinstance(op, Route)]
     share = max((op.n_used / op.n_experts for op in routes), default=0.0)
     variant = Variant(qtypes, settings.kv_type, few(1), share)
@@ -81,7 +80,7 @@ def prepare(
         team = Team(settings.n_threads, library)
         undo.callback(team.close)
         load = partial(load_weights, graph, tensors, library, team, progress)
-        weights, mapped = with_sidecar(settings.file, graph, env, library, team, load)
+        weights, mapped = with_sidecar(graph, settings, env, library, team, progress, load)
         if mapped is not None:
             undo.callback(mapped.close)
         n_decoding = settings.threads_of("decode")
@@ -96,7 +95,10 @@ def prepare(
             reserve_states(graph.states, settings.capacities, settings.kv_type),
             variant,
             reserve(plan.row_bytes * max_rows),
-            reserve_scratch(graph, settings.n_ctx, max_rows),
+            {
+                name: reserve(n_bytes)
+                for name, n_bytes in scratch_sizes(graph, settings.n_ctx, max_rows).items()
+            },
             reserve_wide(weights, settings.n_threads if tier.tiles else 0),
             max_rows,
             rope_tables(op.spec for op in graph.ops if isinstance(op, Rope)),
@@ -106,13 +108,6 @@ def prepare(
         executor = CpuExecutor(settings, tier, recorder, teams, mapped)
         undo.pop_all()
     return executor
-
-
-def routed_rows(graph: Graph, max_rows: int) -> int:
-    """Routed rows for each row of a step of `max_rows`, with those that fill up tiles."""
-    routes = [op for op in graph.ops if isinstance(op, Route)]
-    fill = [-(-op.n_experts * (ROW_TILE - 1) // max_rows) for op in routes]
-    return max((op.n_used + n for op, n in zip(routes, fill, strict=True)), default=1)
 
 
 def rope_tables(specs: Iterable[RopeSpec]) -> dict[RopeSpec, int]:

@@ -22,14 +22,14 @@ from qrt.kernels import layout
 from qrt.kernels.objects import Library
 
 
-def reserve_scratch(graph: Graph, n_positions: int, max_rows: int) -> dict[str, NDArray[np.uint8]]:
-    """The memory that the threads of some ops share, one op at a time, for steps of `max_rows`."""
+def scratch_sizes(graph: Graph, n_positions: int, max_rows: int) -> dict[str, int]:
+    """Bytes that the threads of some ops share, one op at a time, for steps of `max_rows`."""
     sizes: dict[str, int] = {}
     for op in graph.ops:
         if op.scratch is not None:
             need = runner(op).scratch_bytes(op, n_positions, max_rows)
             sizes[op.scratch] = max(need, sizes.get(op.scratch, 0))
-    return {name: reserve(size) for name, size in sizes.items()}
+    return sizes
 
 
 def reserve_wide(weights: Mapping[str, Weight], n_threads: int) -> NDArray[np.uint8]:

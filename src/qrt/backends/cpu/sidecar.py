@@ -3,56 +3,52 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qrt.backends.cpu import weights
+from qrt.backends.cpu import packing, weights
 from qrt.backends.cpu.fetch import Fetcher, checksum_calls, run_calls
 from qrt.backends.cpu.mapped import Mapped
 from qrt.backends.cpu.memory import address, reserve
-from qrt.backends.cpu.weights import Weight, load_weights, packed_bytes, packed_names
-from qrt.config import (
-    Env,
-    cache_dir,
-    check_private,
-    default_threads,
-    private_dir,
-    read_env,
-    replacing,
-)
+from qrt.backends.cpu.packing import Maker
+from qrt.backends.cpu.weights import Matrix, maker_of, matrix_bytes, packed_names
+from qrt.backends.cpu.writer import SteadyWriter
+from qrt.config import check_private, private_dir, replacing
 from qrt.errors import BackendError, GGUFError
 from qrt.formats.gguf import GGUFFile
+from qrt.formats.qtensor import QTensor
 from qrt.formats.stored import StoredFile
 from qrt.graph.graph import Graph
-from qrt.kernels.isa import choose
-from qrt.kernels.objects import Library, load_kernels, source_digest
-from qrt.kernels.team import TEAM_KERNELS, Team
+from qrt.kernels.objects import Library, source_digest
+from qrt.kernels.team import Team
 from qrt.progress import Progress
 
-_MAGIC = b"qrt panels 2\0\0\0\0"
+_MAGIC = b"qrt panels 3\0\0\0\0"
 _ALIGNMENT = 4096
 _UNIT = 1 << 16
 """Bytes that one checksum is of."""
+_AT_ONCE = 1 << 25
+"""Bytes that are made, checked or written at a time: memory stays small however large a model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Packed weights by name, and the file that they are mapped from; None for private copies."""
+    """Matrices by name, and the file that they are mapped from; None for private copies."""
 
-    weights: dict[str, NDArray[np.uint8]]
+    matrices: dict[str, Matrix]
     mapped: Mapped | None
 
 
 @dataclass(frozen=True, slots=True)
 class Sidecar:
-    """A file that holds, or is to hold, the packed weights of one model.
+    """A file that holds, or is to hold, the matrices of one model: panels, and rows of tables.
 
         magic | 32 bytes of digest | checksums, 8 bytes for each 65,536 of every weight | zeros
         each weight in order, from a multiple of 4096
@@ -64,63 +60,135 @@ class Sidecar:
     path: Path
     head: bytes
     places: Mapping[str, tuple[int, int]]  # name -> first byte and end
+    packed: frozenset[str]  # the others are tables
     n_sums: int
     n_bytes: int
 
-    def open(self, library: Library, team: Team) -> Kept | None:
-        """The weights that are kept; None without a file. One that does not fit is deleted.
+    def open(
+        self, names: Collection[str], held: Collection[str] | None, library: Library, team: Team
+    ) -> Kept | None:
+        """Those weights of `names`; None without a file. One that does not fit is deleted.
 
-        Raises BackendError where others may write to the folder.
+        All are checked, unless some are `held`: where not all fit into memory, private copies are
+        made of these, and checked, and the others are read whenever they are used. Raises
+        BackendError where others may write to the folder, or where this system cannot do that.
         """
         if not os.path.lexists(self.path):
             return None
         check_private(self.path.parent)
         with suppress(OSError, GGUFError, ValueError):  # ValueError: shorter than what is mapped
-            kept = self._open_whole(library, team) if self.path.is_file() else None
+            kept = self._open(names, held, library, team) if self.path.is_file() else None
             if kept is not None:
                 return kept
         with suppress(OSError):
             self.path.unlink()
         return None
 
-    def _open_whole(self, library: Library, team: Team) -> Kept | None:
+    def _open(
+        self, names: Collection[str], held: Collection[str] | None, library: Library, team: Team
+    ) -> Kept | None:
+        file = self._file()
+        if file is None:
+            return None
+        mapped = Mapped.open(file, library)
+        if mapped is None and held is not None:
+            raise BackendError(f"{self.path}: weights cannot be read from a file on this system")
+        copied = names if mapped is None else held or ()
+        copies = self._copies(file, copied, library, team)
+        if copies is None:
+            if mapped is not None:
+                mapped.close()
+            return None
+        if mapped is None:
+            return Kept(self._matrices(copies), None)
+        data = mapped.data
+        views = {name: data[slice(*self.places[name])] for name in names if name not in copies}
+        if held is None:
+            places = [self.places[name] for name in names]
+            mapped.check_later(
+                [(at, _whole(end)) for at, end in places], _UNIT, self._sums(file, names), library
+            )
+        return Kept(self._matrices(views | copies), mapped)
+
+    def _matrices(self, found: Mapping[str, NDArray[np.uint8]]) -> dict[str, Matrix]:
+        return {name: Matrix(data, name in self.packed) for name, data in found.items()}
+
+    def _file(self) -> StoredFile | None:
+        """The open file; None where it is not of this model."""
         file = StoredFile(self.path)
         if file.n_bytes != self.n_bytes or file.read(0, len(self.head)).tobytes() != self.head:
             return None
-        sums = file.read(len(self.head), 8 * self.n_sums).view(np.int64)
-        mapped = Mapped.open(file, library)
-        if mapped is not None:
-            data = mapped.data
-            mapped.start_check(self._parts(data, 0), _UNIT, sums, library)
-            return Kept({name: data[at:end] for name, (at, end) in self.places.items()}, mapped)
-        begin = min(at for at, _ in self.places.values())
-        data = reserve(self.n_bytes - begin, huge=True)
-        found = np.zeros(self.n_sums, np.int64)
-        parts = self._parts(data, begin)
-        starts = [at for at, _ in self.places.values()]
-        Fetcher(file, library, team).fetch(zip(starts, parts, strict=True), _UNIT, found)
+        return file
+
+    def _sums(self, file: StoredFile, names: Collection[str]) -> NDArray[np.int64]:
+        """The checksums of some weights, as they stand in the file."""
+        every = file.read(len(self.head), 8 * self.n_sums).view(np.int64)
+        ends = accumulate(_n_sums(end - at) for at, end in self.places.values())
+        parts = dict(zip(self.places, np.split(every, [*ends]), strict=False))
+        return np.concatenate([every[:0], *(parts[name] for name in names)])
+
+    def _copies(
+        self, file: StoredFile, names: Collection[str], library: Library, team: Team
+    ) -> dict[str, NDArray[np.uint8]] | None:
+        """Private copies of weights; None where one is not as it was written."""
+        places = {name: self.places[name] for name in names}
+        parts = [(at, reserve(_whole(end) - at, huge=True)) for at, end in places.values()]
+        sums = self._sums(file, names)
+        found = np.zeros_like(sums)
+        Fetcher(file, library, team).fetch(parts, _UNIT, found)
         if not np.array_equal(found, sums):
             return None
-        views = {name: data[at - begin : end - begin] for name, (at, end) in self.places.items()}
-        return Kept(views, None)
+        return {
+            name: part[: end - at]
+            for (name, (at, end)), (_, part) in zip(places.items(), parts, strict=True)
+        }
 
-    def _parts(self, data: NDArray[np.uint8], begin: int) -> list[NDArray[np.uint8]]:
-        """Each weight with the rest of its last page; `data` starts at byte `begin`."""
-        return [data[at - begin : _whole(end) - begin] for at, end in self.places.values()]
+    def is_whole(self, library: Library, team: Team, progress: Progress) -> bool:
+        """Whether the file is there and as it was written; reads all of it, little at a time.
 
-    def write(self, weights: Mapping[str, Weight], library: Library, team: Team) -> None:
-        """Keeps `weights`; readers see all of the file or nothing.
-
-        Raises BackendError where the disk is full or cannot be written to.
+        Raises OSError, and GGUFError where it changes meanwhile.
         """
+        file = self._file()
+        if file is None:
+            return False
+        sums = self._sums(file, self.places)
+        room, found = reserve(_AT_ONCE, huge=True), np.zeros(_AT_ONCE // _UNIT, np.int64)
+        fetcher = Fetcher(file, library, team)
+        done = 0
+        for at, end in self.places.values():
+            for start in range(at, _whole(end), _AT_ONCE):
+                part = room[: _whole(end) - start]
+                fetcher.fetch([(start, part)], _UNIT, found)
+                n = _n_sums(part.size)
+                if not np.array_equal(found[:n], sums[done : done + n]):
+                    return False
+                done += n
+                progress("checking packed weights", start + part.size, self.n_bytes)
+        return True
+
+    def write(
+        self, tensors: Mapping[str, QTensor], library: Library, team: Team, progress: Progress
+    ) -> None:
+        """Packs the weights and keeps them; readers see all of the file or nothing.
+
+        Raises GGUFError where the model changed since it was opened, BackendError where the disk
+        is full or cannot be written to.
+        """
+        sums, done = np.zeros(self.n_sums, np.int64), 0
         try:
             private_dir(self.path.parent)
-            with replacing(self.path) as file:
-                file.write(self.head + self._sums(weights, library, team).tobytes())
+            with replacing(self.path) as file, SteadyWriter(file) as steady:
                 for name, (at, _) in self.places.items():
                     file.seek(at)
-                    file.write(weights[name].data.data)
-                file.truncate(self.n_bytes)
+                    for part in _parts(maker_of(tensors[name], name in self.packed, library, team)):
+                        own = sums[done : done + _n_sums(part.size)]
+                        calls = checksum_calls([(address(part), part.size)], _UNIT, own)
+                        run_calls(calls, library, team)
+                        steady.write(part)
+                        done += own.size
+                        progress("packing weights", done, self.n_sums)
+                file.seek(0)
+                file.write(self.head + sums.tobytes())
         except OSError as error:
             size, reason = f"{self.n_bytes / 1e6:.0f} MB", error.strerror or error
             raise BackendError(
@@ -128,92 +196,45 @@ class Sidecar:
                 "or set QRT_CACHE_DIR"
             ) from None
 
-    def _sums(
-        self, weights: Mapping[str, Weight], library: Library, team: Team
-    ) -> NDArray[np.int64]:
-        sums = np.zeros(self.n_sums, np.int64)
-        # the memory of a weight, too, goes on with zeros to the end of its last page
-        parts = [
-            (address(weights[name].data), _whole(end) - at)
-            for name, (at, end) in self.places.items()
-        ]
-        run_calls(checksum_calls(parts, _UNIT, sums), library, team)
-        return sums
+
+def sidecar_of(file: GGUFFile, graph: Graph, path: Path) -> Sidecar:
+    """The sidecar of an open model, whose whole graph this is, at `path`."""
+    digest = hashlib.sha256(file.fingerprint() + source_digest())
+    for source in (packing.__file__, weights.__file__):
+        digest.update(Path(source).read_bytes())
+    sizes, packed = matrix_bytes(graph, file.tensors), frozenset(packed_names(graph))
+    n_sums = sum(map(_n_sums, sizes.values()))
+    places, end = {}, len(_MAGIC) + digest.digest_size + 8 * n_sums
+    for name, size in sizes.items():
+        at = _whole(end)
+        end = at + size
+        places[name] = (at, end)
+        digest.update(f"{name} {at} {end} {name in packed}\n".encode())
+    head = _MAGIC + digest.digest()
+    return Sidecar(path, head, places, packed, n_sums, _whole(end))
+
+
+def _parts(maker: Maker) -> Iterator[NDArray[np.uint8]]:
+    """What is made, in parts of whole units, then zeros to the end of the page. One at a time."""
+    step = max(1, _AT_ONCE // maker.piece_bytes) * maker.piece_bytes
+    room = reserve(min(step, maker.n_bytes) + 2 * _UNIT, huge=True)
+    filled = 0
+    for start in range(0, maker.n_bytes, step):
+        end = min(start + step, maker.n_bytes)
+        maker.make(room[filled : filled + end - start], start)
+        filled += end - start
+        ready = filled - filled % _UNIT
+        if end == maker.n_bytes:
+            room[filled : _whole(filled)] = 0
+            ready = filled = _whole(filled)
+        yield room[:ready]
+        room[: filled - ready] = room[ready:filled]
+        filled -= ready
 
 
 def _whole(n_bytes: int) -> int:
     return n_bytes + -n_bytes % _ALIGNMENT
 
 
-def sidecar_path(model: Path, env: Env) -> Path:
-    """Where the packed weights of a model file are kept: in the cache, which is private.
-
-    The folder of the model may be shared, or not ours to write to.
-    """
-    real = os.path.realpath(model)
-    digest = hashlib.sha256(os.fsencode(real)).hexdigest()[:16]
-    return cache_dir(env) / "packed" / f"{Path(real).stem[:40]}-{digest}.panels"
-
-
-def sidecar_for(file: GGUFFile, graph: Graph, env: Env) -> Sidecar:
-    """The sidecar of an open model."""
-    digest = hashlib.sha256(file.fingerprint() + source_digest())
-    digest.update(Path(weights.__file__).read_bytes())
-    sizes = {name: packed_bytes(file.tensors[name]) for name in packed_names(graph)}
-    n_sums = sum(-(-_whole(size) // _UNIT) for size in sizes.values())
-    places, end = {}, len(_MAGIC) + digest.digest_size + 8 * n_sums
-    for name, size in sizes.items():
-        at = _whole(end)
-        end = at + size
-        places[name] = (at, end)
-        digest.update(f"{name} {at} {end}\n".encode())
-    head = _MAGIC + digest.digest()
-    return Sidecar(sidecar_path(file.path, env), head, places, n_sums, _whole(end))
-
-
-def with_sidecar(
-    file: GGUFFile | None,
-    graph: Graph,
-    env: Env,
-    library: Library,
-    team: Team,
-    load: Callable[[Mapping[str, NDArray[np.uint8]]], dict[str, Weight]],
-) -> tuple[dict[str, Weight], Mapped | None]:
-    """What `load` makes of the matrices that are kept, and the file that they are mapped from.
-
-    Those that were not kept are from now on.
-
-    A sidecar is used where there is one, and made where QRT_PACK_CACHE is 1 or one was stale.
-    """
-    if file is None or env.pack_cache is False:
-        return load({}), None
-    if not (env.pack_cache or os.path.lexists(sidecar_path(file.path, env))):
-        return load({}), None
-    sidecar = sidecar_for(file, graph, env)
-    kept = sidecar.open(library, team)
-    if kept is not None:
-        return load(kept.weights), kept.mapped
-    loaded = load({})
-    try:
-        sidecar.write(loaded, library, team)
-    except BackendError as error:
-        logging.getLogger("qrt").warning(str(error))
-    return loaded, None
-
-
-def make_sidecar(file: GGUFFile, graph: Graph, progress: Progress) -> Sidecar:
-    """Packs an open model, whether or not that was kept before, and keeps it.
-
-    Raises BackendError where kernels or packed weights cannot be kept.
-    """
-    env = read_env()
-    sidecar, n_threads = sidecar_for(file, graph, env), default_threads(env)
-    names = (*TEAM_KERNELS, "fetch", "pack")
-    library = load_kernels(names, choose(env.isa), cache_dir(env), n_threads, progress)
-    team = Team(n_threads, library)
-    try:
-        loaded = load_weights(graph, file.tensors, library, team, progress, {})
-        sidecar.write(loaded, library, team)
-    finally:
-        team.close()
-    return sidecar
+def _n_sums(n_bytes: int) -> int:
+    return -(-_whole(n_bytes) // _UNIT)

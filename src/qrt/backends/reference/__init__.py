@@ -1,5 +1,5 @@
 """The reference backend: NumPy in float64."""
 
-from qrt.backends.reference.executor import check, choices, prepare
+from qrt.backends.reference.executor import check, choices, footprint, prepare
 
-__all__ = ["check", "choices", "prepare"]
+__all__ = ["check", "choices", "footprint", "prepare"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Mapping
 from functools import partial
@@ -9,7 +10,15 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from qrt.backends.base import Cancelled, Choices, Settings, check_batch, check_context, kv_types
+from qrt.backends.base import (
+    Cancelled,
+    Choices,
+    Footprint,
+    Settings,
+    check_batch,
+    check_context,
+    kv_types,
+)
 from qrt.backends.reference.ops import run, runner
 from qrt.backends.reference.step import Array, Pages, Step
 from qrt.config import Env
@@ -18,7 +27,7 @@ from qrt.formats.qtensor import QTensor
 from qrt.formats.qtype import QType
 from qrt.graph.batch import Batch
 from qrt.graph.graph import Graph
-from qrt.graph.state import KV, PAGE_LEN
+from qrt.graph.state import KV, PAGE_LEN, StateGroup
 from qrt.progress import Progress
 
 
@@ -90,6 +99,24 @@ def check(graph: Graph) -> None:
     """Raises BackendError where an op of the graph has no meaning here."""
     for op in graph.ops:
         runner(op)
+
+
+def footprint(
+    graph: Graph,
+    tensors: Mapping[str, QTensor],
+    settings: Settings,  # noqa: ARG001
+) -> Footprint:
+    """Weights as float64, pages as float32; what is computed on the way is not counted."""
+    weights = sum(8 * math.prod(tensors[name].shape) for name in graph.weights)
+    return Footprint(0, weights, tuple(map(_unit_bytes, graph.states)))
+
+
+def _unit_bytes(group: StateGroup) -> int:
+    """Bytes of one page, or of one slot, of a group."""
+    if not isinstance(group, KV):
+        return len(group.layers) * group.n_bytes
+    widths = group.k_width + (0 if group.v_in_k else group.v_width)
+    return 4 * len(group.layers) * PAGE_LEN * group.n_kv_heads * widths
 
 
 def prepare(

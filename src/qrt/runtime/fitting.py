@@ -1,0 +1,109 @@
+"""What of a model fits into memory, computed before anything is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Items
+from dataclasses import dataclass
+from typing import Final
+
+from qrt.backends.base import Footprint, Room
+from qrt.errors import BackendError
+from qrt.free_memory import FreeMemory
+from qrt.graph.batch import PAGE_LEN
+from qrt.graph.state import KV, StateGroup
+from qrt.runtime.capacity import SPARE_POSITIONS, capacities
+
+OVERHEAD: Final = 192 << 20
+"""What a process takes beside the model: tokenizer, kernels, libraries, stacks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """How a model fits: KV positions beside one whole sequence, and the room for packed weights
+    where not all of them do.
+    """
+
+    spare: int = SPARE_POSITIONS
+    room: Room | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a model needs: on its backend, and for one sequence of `n_ctx` positions."""
+
+    footprint: Footprint
+    groups: tuple[StateGroup, ...]
+    n_ctx: int
+    max_rows: int
+
+    def state_bytes(self, n_ctx: int | None = None) -> int:
+        """Bytes of what one sequence is remembered by, of `n_ctx` positions or as many as asked."""
+        n_ctx = self.n_ctx if n_ctx is None else n_ctx
+        counts = capacities(self.groups, n_ctx, min(n_ctx, self.max_rows), spare=0)
+        return sum(n * size for n, size in zip(counts, self.footprint.units, strict=True))
+
+    @property
+    def fixed(self) -> int:
+        """Bytes that are needed whatever the context, without packed weights."""
+        return OVERHEAD + self.footprint.fixed
+
+    @property
+    def n_bytes(self) -> int:
+        """All bytes, packed weights among them."""
+        return self.fixed + self.footprint.packed + self.state_bytes()
+
+
+def footprint_of(parts: Items[Footprint]) -> Footprint:
+    """What all parts of a graph take together."""
+    return Footprint(
+        sum(part.packed for part in parts),
+        sum(part.fixed for part in parts),
+        tuple(map(sum, zip(*(part.units for part in parts), strict=True))),
+    )
+
+
+def fit(need: Need, free: FreeMemory, where: str) -> Fit:
+    """Raises BackendError where a sequence of that length does not fit whatever is done."""
+    if free.address_space is not None and need.n_bytes > free.address_space:
+        asked, left = need.n_bytes / 1e9, free.address_space / 1e9
+        raise BackendError(
+            f"{where}: needs {asked:.2f} GB of address space, {left:.2f} GB are left of this "
+            "process's limit; raise it (ulimit -v), or use a smaller n_ctx"
+        )
+    roofs = [roof for roof in (free.n_bytes, free.address_space) if roof is not None]
+    if not roofs:
+        return Fit()
+    if free.n_bytes is not None:
+        left = free.n_bytes - need.fixed - need.state_bytes()
+        if left < 0:
+            raise BackendError(f"{where}: {_too_long(need, free)}")
+        if left < need.footprint.packed:
+            return Fit(0, Room(left, free.limit))
+    units = zip(need.groups, need.footprint.units, strict=True)
+    page = sum(size for group, size in units if isinstance(group, KV))
+    n_pages = (min(roofs) - need.n_bytes) // max(page, 1)
+    return Fit(min(SPARE_POSITIONS, n_pages * PAGE_LEN))
+
+
+def _too_long(need: Need, free: FreeMemory) -> str:
+    """What to do where one sequence, or all but weights, does not fit."""
+    assert free.n_bytes is not None
+    fits, over = 0, need.n_ctx
+    while over - fits > 1:
+        middle = (fits + over) // 2
+        if need.fixed + need.state_bytes(middle) <= free.n_bytes:
+            fits = middle
+        else:
+            over = middle
+    have = f"{free.n_bytes / 1e9:.2f} GB are {free.limit}"
+    if fits:
+        asked = need.state_bytes() / 1e9
+        return (
+            f"a context of {need.n_ctx} needs {asked:.2f} GB of memory for keys and values, "
+            f"{need.fixed / 1e9:.2f} GB are needed for the rest, {have}; use n_ctx={fits} or less"
+        )
+    asked = (need.fixed + need.state_bytes(1)) / 1e9
+    return (
+        f"needs at least {asked:.2f} GB of memory beside packed weights, {have}; "
+        "take a smaller model"
+    )
