@@ -32,12 +32,12 @@ N_CTX = 1024
 @contextmanager
 def memory_group(n_bytes: int) -> Iterator[list[str]]:
     """The start of a command that runs the rest with so much memory."""
-    above = next(iter([*groups(Path("/"), "memory")][::-1]))
-    if not (above / "memory.limit_in_bytes").exists():
+    own = [g for g in groups(Path("/"), "memory") if (g / "memory.limit_in_bytes").exists()]
+    if not own:
         limits = ["-p", f"MemoryMax={n_bytes}", "-p", "MemorySwapMax=0"]
         yield ["systemd-run", "--quiet", "--scope", *limits]
         return
-    group = above / f"qrt-bench-{os.getpid()}"
+    group = own[-1] / f"qrt-bench-{os.getpid()}"
     group.mkdir()
     (group / "memory.limit_in_bytes").write_text(str(n_bytes))
     try:
@@ -57,13 +57,13 @@ def let_go(path: Path) -> None:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def ask(command: Sequence[str], requests: Sequence[dict[str, object]] = ()) -> list[Row]:
-    """What a process answers, one JSON object a line."""
-    lines = "".join(json.dumps(request) + "\n" for request in requests)
-    done = subprocess.run(command, input=lines, stdout=subprocess.PIPE, text=True, check=False)
+def ask(command: Sequence[str]) -> Row:
+    """What a process answers: a JSON object."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"exit code {done.returncode}: {' '.join(command)}")
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    found: Row = json.loads(done.stdout)
+    return found
 
 
 def worker(path: Path, n_threads: int, n_prefill: int, n_decode: int) -> None:
@@ -93,7 +93,7 @@ def measure(path: Path, n_threads: int, python: str, args: argparse.Namespace) -
     kept.unlink(missing_ok=True)
     with memory_group(n_bytes) as inside:
         let_go(path)
-        (refused,) = ask([*inside, *own])
+        refused = ask([*inside, *own])
         note(refused.get("error", "it fits"))
         start = time.perf_counter()
         subprocess.run([*inside, *qrt], stdout=subprocess.DEVNULL, check=True)
@@ -101,21 +101,15 @@ def measure(path: Path, n_threads: int, python: str, args: argparse.Namespace) -
     with memory_group(n_bytes) as inside:
         let_go(path)
         let_go(kept)
-        (ours,) = ask([*inside, *own])
+        ours = ask([*inside, *own])
     with memory_group(n_bytes) as inside:
         let_go(path)
-        peer = [python, str(Path(__file__).with_name("peer_worker.py"))]
-        common = {"flash": False, "n_tokens": args.decode}
-        requests: list[dict[str, object]] = [
-            {"op": "load", "path": str(path), "n_threads": n_threads, "n_ctx": N_CTX},
-            {"op": "decode", "depth": 0, **common},
-            {"op": "prefill", **common, "n_tokens": args.prefill},
-        ]
-        _, decode, prefill = ask([*inside, *peer], requests)
-    (whole,) = ask(own)
+        counts = map(str, (n_threads, N_CTX, args.prefill, args.decode))
+        peer = [python, str(Path(__file__).with_name("peer_mapped.py")), str(path), *counts]
+        theirs = ask([*inside, *peer])
+    whole = ask(own)
     is_equal = ours["logits"] == whole["logits"]
     note(f"the same logits as with all memory: {'yes' if is_equal else 'NO'}")
-    theirs = {"decode": decode["seconds"], "prefill": prefill["seconds"]}
     for test, n in (("prefill", args.prefill), ("decode", args.decode)):
         yield {
             "model": path.stem,
@@ -144,7 +138,7 @@ def main() -> None:
         worker(args.files[0], args.threads[0], args.prefill, args.decode)
         return
     python = peer_python(parser, args.peer_python)
-    rows = (row for f in args.files for t in args.threads for row in measure(f, t, python, args))
+    rows = [row for f in args.files for t in args.threads for row in measure(f, t, python, args)]
     write(rows, args.output)
 
 
