@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -11,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from qrt.backends.cpu.memory import address
+from qrt.backends.cpu.memory import address, reserve
 from qrt.formats.stored import StoredFile
 from qrt.kernels.layout import FETCH, STEP, TAPE, fill
 from qrt.kernels.objects import Library
@@ -29,6 +30,23 @@ def reader() -> int:
     return ctypes.cast(ctypes.CDLL(None).pread, ctypes.c_void_p).value or 0
 
 
+def past_cache(file: StoredFile) -> int:
+    """Opens the file once more, so that reads go past the system's cache where they can.
+
+    Places, targets and sizes must be those of whole pages then.
+    """
+    number = -1
+    try:
+        own = f"/proc/self/fd/{file.fileno()}"
+        number = os.open(own, os.O_RDONLY | getattr(os, "O_DIRECT", 0))
+        os.preadv(number, [reserve(mmap.PAGESIZE)], 0)
+    except (OSError, AttributeError):  # AttributeError: a system without preadv
+        if number >= 0:
+            os.close(number)
+        return os.dup(file.fileno())
+    return number
+
+
 class Call(NamedTuple):
     """A kernel and the fields of its record; `barrier`: whether all threads wait behind it."""
 
@@ -40,8 +58,12 @@ class Call(NamedTuple):
 class Fetcher:
     """Runs kernels on what stands in `file`, with a thread team."""
 
-    def __init__(self, file: StoredFile, library: Library, team: Team) -> None:
+    def __init__(
+        self, file: StoredFile, library: Library, team: Team, number: int | None = None
+    ) -> None:
+        """`number` is what `past_cache` gave, if that is to be read."""
         self.file = file
+        self._number = file.fileno() if number is None else number
         self._library = library
         self._team = team
         self._failed = np.zeros(1, np.int64)
@@ -50,7 +72,7 @@ class Fetcher:
         """Reads `n_bytes` from byte `start` of the file; the others as in FETCH."""
         return fetch_call(
             read=reader(),
-            file=self.file.fileno(),
+            file=self._number,
             offset=start,
             target=target,
             n_bytes=n_bytes,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from qrt.backends.base import Room, Settings
 from qrt.backends.cpu.mapped import Mapped
-from qrt.backends.cpu.sidecar import Kept, Sidecar, sidecar_of
+from qrt.backends.cpu.sidecar import Kept, Sidecar, Split, sidecar_of
 from qrt.backends.cpu.weights import Matrix, Weight, matrix_bytes, matrix_names
 from qrt.config import Env, cache_dir, default_threads, read_env
 from qrt.errors import BackendError, ModelError
@@ -25,7 +25,8 @@ from qrt.kernels.team import TEAM_KERNELS, Team
 from qrt.progress import Progress
 
 _FOR_PAGES = 1 << 28
-"""Of the memory that there is for weights, what is left to those that are read as they are used."""
+"""Of the memory that there is for weights, what is left to those that are read as they are used: at
+most half of it to what is staged."""
 
 
 def sidecar_path(model: Path, env: Env) -> Path:
@@ -58,7 +59,7 @@ def check_room(graph: Graph, tensors: Mapping[str, QTensor], settings: Settings,
     have = f"there are {settings.room} for them"
     if settings.file is None:
         raise BackendError(f"{need}, {have}; take a smaller model or quantization")
-    read = _read_bytes(graph, sizes, held(graph, sizes, settings.room)) / 1e9
+    read = _read_bytes(graph, sizes, split(graph, sizes, settings.room)) / 1e9
     path = settings.file.path
     raise BackendError(
         f"{path}: {need}, {have}; --pack (pack=True in Python), or `qrt pack` once, keeps them in "
@@ -77,25 +78,31 @@ def shares(graph: Graph) -> Mapping[str, float]:
     return found
 
 
-def held(graph: Graph, sizes: Mapping[str, int], room: Room) -> list[str]:
-    """The matrices to hold in `room`: of those that every token reads all of, as many as fit.
+def split(graph: Graph, sizes: Mapping[str, int], room: Room) -> Split:
+    """The matrices to hold in `room`, and those to stage.
 
-    The system keeps what was read last, which serves experts well; of a run through all weights in
-    order it would keep nothing.
+    Of those that every token reads all of, as many as fit are held, the largest first, and the
+    others staged. The rest is mapped: the system keeps what was read last, which serves experts and
+    tables well.
     """
-    names, left = [], room.n_bytes - _FOR_PAGES
+    held, staged, left = [], [], room.n_bytes - _FOR_PAGES
     every = shares(graph)
-    for name, size in sizes.items():
-        if every[name] >= 1 and size <= left:
-            names.append(name)
+    tables = {use.name for use in graph.uses() if use.role == "table"}
+    for name, size in sorted(sizes.items(), key=lambda item: -item[1]):
+        if every[name] < 1:
+            continue
+        if size <= left:
+            held.append(name)
             left -= size
-    return names
+        elif name not in tables and size <= _FOR_PAGES // 2:
+            staged.append(name)
+    return Split(held, staged)
 
 
-def _read_bytes(graph: Graph, sizes: Mapping[str, int], in_memory: list[str]) -> float:
+def _read_bytes(graph: Graph, sizes: Mapping[str, int], where: Split) -> float:
     """Bytes that a decoded token reads of matrices that are not in memory."""
     every = shares(graph)
-    return sum(min(1.0, every[name]) * sizes[name] for name in sizes.keys() - set(in_memory))
+    return sum(min(1.0, every[name]) * sizes[name] for name in sizes.keys() - {*where.held})
 
 
 def with_sidecar(
@@ -135,10 +142,10 @@ def _opened(
 ) -> Kept | None:
     sizes = {name: end - at for name, (at, end) in sidecar.places.items()}
     sizes = {name: sizes[name] for name in matrix_names(graph)}
-    in_memory = None if settings.room is None else held(graph, sizes, settings.room)
-    kept = sidecar.open(list(sizes), in_memory, library, team)
-    if kept is not None and in_memory is not None:
-        read = _read_bytes(graph, sizes, in_memory) / 1e9
+    where = None if settings.room is None else split(graph, sizes, settings.room)
+    kept = sidecar.open(list(sizes), where, library, team)
+    if kept is not None and where is not None:
+        read = _read_bytes(graph, sizes, where) / 1e9
         logging.getLogger("qrt").warning(
             f"packed weights take {sum(sizes.values()) / 1e9:.2f} GB, there are {settings.room} "
             f"for them: each token reads about {read:.2f} GB from {sidecar.path}"

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from qrt.backends.cpu.fetch import checksum_calls, run_calls
 from qrt.backends.cpu.guard import Guarded, guard_kernels, guard_of
 from qrt.backends.cpu.memory import address
+from qrt.backends.cpu.staging import Staging
 from qrt.errors import GGUFError, ModelError
 from qrt.formats.stored import StoredFile
 from qrt.kernels.layout import STEP
@@ -35,12 +36,15 @@ class Mapped:
     - its checksums, made on a thread of their own after `check_later`, were found wrong. The first
       step waits for them, up to PATIENCE_S: damage from before the start is found at the first
       step, or in a file that takes longer at the first step that ends after them.
+    - what `staging` read was not what was written.
     Not seen is who writes to it later and sets the time of change back, or writes through a shared
     mapping: the folder is private.
     """
 
     def __init__(self, file: StoredFile, mapping: mmap.mmap, guarded: Guarded) -> None:
         self.data = np.frombuffer(mapping, np.uint8)
+        self.staging: Staging | None = None
+        """What is read from the file beside what is mapped."""
         self._mapping = mapping
         self._file = file
         self._guarded = guarded
@@ -106,6 +110,7 @@ class Mapped:
             self._checked.wait(self._patience)
             self._patience = 0.0
         is_wrong = self._checked.is_set() and not self._is_right
+        is_wrong |= self.staging is not None and self.staging.is_damaged
         if is_wrong or self._guarded.is_damaged or self._has_changed():
             self._discard()
             raise ModelError(

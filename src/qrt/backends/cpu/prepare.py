@@ -23,6 +23,7 @@ from qrt.backends.cpu.weights import load_weights, matrix_types
 from qrt.config import Env, cache_dir, default_threads, read_env
 from qrt.errors import BackendError
 from qrt.formats.qtensor import QTensor
+from qrt.free_memory import free_memory
 from qrt.graph.batch import Phase
 from qrt.graph.graph import Graph
 from qrt.graph.ops.attention import Attention
@@ -35,6 +36,8 @@ from qrt.kernels.team import TEAM_KERNELS, Team
 from qrt.progress import Progress
 
 assert BF16_TILE % ROW_TILE == 0
+
+_COMPILER_BYTES = 1 << 29
 
 
 def choices(env: Env, n_threads: int | None) -> Choices:
@@ -75,7 +78,7 @@ def prepare(
         for tiling in tilings(tier)
     }
     names = sorted({*TEAM_KERNELS, "fetch", "pack", *guard_kernels(), *needed})
-    library = load_kernels(names, tier, cache_dir(env), default_threads(), progress)
+    library = load_kernels(names, tier, cache_dir(env), n_compilers(), progress)
     with ExitStack() as undo:
         team = Team(settings.n_threads, library)
         undo.callback(team.close)
@@ -103,11 +106,19 @@ def prepare(
             max_rows,
             rope_tables(op.spec for op in graph.ops if isinstance(op, Rope)),
             library,
+            None if mapped is None else mapped.staging,
         )
         teams: dict[Phase, Team] = {"prefill": team, "decode": decoding}
         executor = CpuExecutor(settings, tier, recorder, teams, mapped)
         undo.pop_all()
     return executor
+
+
+def n_compilers() -> int:
+    """As many compilers at a time as there are CPUs, and memory for."""
+    free = free_memory().n_bytes
+    fit = default_threads() if free is None else free // _COMPILER_BYTES
+    return max(1, min(default_threads(), fit))
 
 
 def rope_tables(specs: Iterable[RopeSpec]) -> dict[RopeSpec, int]:

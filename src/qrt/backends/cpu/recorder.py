@@ -8,8 +8,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from qrt.backends.cpu.fetch import Call
 from qrt.backends.cpu.memory import address, reserve
 from qrt.backends.cpu.ops import runner
+from qrt.backends.cpu.staging import Staging
 from qrt.backends.cpu.states import States
 from qrt.backends.cpu.tiling import Tiling
 from qrt.backends.cpu.variant import FLOATS, LINES, Variant
@@ -68,13 +70,23 @@ class Recorder:
     max_rows: int
     rope_tables: dict[RopeSpec, int]  # bytes per row before the table of each
     library: Library
+    staging: Staging | None = None
     kept: list[NDArray[np.float32]] = field(default_factory=list)  # what `keep` was given
 
     def tape(self, tiling: Tiling) -> Tape:
-        """The tape of steps whose matmuls go by `tiling`."""
+        """The tape of steps whose matmuls go by `tiling`, with what reads staged weights."""
         recorder = replace(self, variant=replace(self.variant, tiling=tiling))
-        args, records = [], []
+        args: list[NDArray[np.int64]] = []
+        records: list[list[int]] = []
         for task in self.plan.tasks:
+            for call in self._fetches(task):
+                array = np.array(list(call.fields), np.int64)
+                kernel = self.library.address(call.kernel)
+                if records:  # where it is read to, the weight before may be in use
+                    records[-1][layout.TAPE.barrier // 8] = 1
+                fields = {"kernel": kernel, "args": address(array), "barrier": 1}
+                records.append(list(layout.fill(layout.TAPE, fields)))
+                args.append(array)
             record, values = runner(task.op).arguments(task.op, task, recorder)
             array = np.array(list(layout.fill(record, values)), np.int64)
             kernel = self.library.address(kernel_of(task, recorder.variant))
@@ -82,6 +94,15 @@ class Recorder:
             records.append(list(layout.fill(layout.TAPE, fields)))
             args.append(array)
         return Tape(np.array(records, np.int64), tuple(args))
+
+    def _fetches(self, task: Task) -> list[Call]:
+        """The calls that read the weight of a task, if it is staged."""
+        if self.staging is None:
+            return []
+        names = [use.name for use in task.op.weights(self.widths) if use.role == "matmul"]
+        staged = [name for name in names if name in self.staging.names]
+        assert len(staged) < 2, names
+        return [call for name in staged for call in self.staging.fetch(name)]
 
     @property
     def widths(self) -> Mapping[str, int]:

@@ -9,15 +9,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qrt.backends.cpu import packing, weights
-from qrt.backends.cpu.fetch import Fetcher, checksum_calls, run_calls
+from qrt.backends.cpu.fetch import Fetcher, checksum_calls, past_cache, run_calls
 from qrt.backends.cpu.mapped import Mapped
 from qrt.backends.cpu.memory import address, reserve
 from qrt.backends.cpu.packing import Maker
+from qrt.backends.cpu.staging import Staging
 from qrt.backends.cpu.weights import Matrix, maker_of, matrix_bytes, packed_names
 from qrt.backends.cpu.writer import SteadyWriter
 from qrt.config import check_private, private_dir, replacing
@@ -36,6 +38,13 @@ _UNIT = 1 << 16
 """Bytes that one checksum is of."""
 _AT_ONCE = 1 << 25
 """Bytes that are made, checked or written at a time: memory stays small however large a model."""
+
+
+class Split(NamedTuple):
+    """Where matrices are if not all fit: held in memory, or staged, or, all others, mapped."""
+
+    held: Collection[str]
+    staged: Collection[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +74,19 @@ class Sidecar:
     n_bytes: int
 
     def open(
-        self, names: Collection[str], held: Collection[str] | None, library: Library, team: Team
+        self, names: Collection[str], split: Split | None, library: Library, team: Team
     ) -> Kept | None:
         """Those weights of `names`; None without a file. One that does not fit is deleted.
 
-        All are checked, unless some are `held`: where not all fit into memory, private copies are
-        made of these, and checked, and the others are read whenever they are used. Raises
-        BackendError where others may write to the folder, or where this system cannot do that.
+        All are mapped and checked, unless `split` says what of them fits into memory: those mapped
+        are not checked then. Raises BackendError where others may write to the folder, or where
+        this system cannot guard what is mapped and not all fits.
         """
         if not os.path.lexists(self.path):
             return None
         check_private(self.path.parent)
         with suppress(OSError, GGUFError, ValueError):  # ValueError: shorter than what is mapped
-            kept = self._open(names, held, library, team) if self.path.is_file() else None
+            kept = self._open(names, split, library, team) if self.path.is_file() else None
             if kept is not None:
                 return kept
         with suppress(OSError):
@@ -85,15 +94,16 @@ class Sidecar:
         return None
 
     def _open(
-        self, names: Collection[str], held: Collection[str] | None, library: Library, team: Team
+        self, names: Collection[str], split: Split | None, library: Library, team: Team
     ) -> Kept | None:
         file = self._file()
         if file is None:
             return None
         mapped = Mapped.open(file, library)
-        if mapped is None and held is not None:
+        if mapped is None and split is not None:
             raise BackendError(f"{self.path}: weights cannot be read from a file on this system")
-        copied = names if mapped is None else held or ()
+        held = () if split is None else split.held
+        copied = names if mapped is None else held
         copies = self._copies(file, copied, library, team)
         if copies is None:
             if mapped is not None:
@@ -103,7 +113,10 @@ class Sidecar:
             return Kept(self._matrices(copies), None)
         data = mapped.data
         views = {name: data[slice(*self.places[name])] for name in names if name not in copies}
-        if held is None:
+        if split is not None and split.staged:
+            mapped.staging = self._staging(file, split.staged)
+            views |= {name: mapped.staging.data(name) for name in split.staged}
+        if split is None:
             places = [self.places[name] for name in names]
             mapped.check_later(
                 [(at, _whole(end)) for at, end in places], _UNIT, self._sums(file, names), library
@@ -112,6 +125,11 @@ class Sidecar:
 
     def _matrices(self, found: Mapping[str, NDArray[np.uint8]]) -> dict[str, Matrix]:
         return {name: Matrix(data, name in self.packed) for name, data in found.items()}
+
+    def _staging(self, file: StoredFile, names: Collection[str]) -> Staging:
+        places = {name: (at, _whole(end)) for name, (at, end) in self.places.items()}
+        sums = {name: self._sums(file, [name]) for name in names}
+        return Staging(file, {name: places[name] for name in names}, sums, _UNIT)
 
     def _file(self) -> StoredFile | None:
         """The open file; None where it is not of this model."""
@@ -135,7 +153,13 @@ class Sidecar:
         parts = [(at, reserve(_whole(end) - at, huge=True)) for at, end in places.values()]
         sums = self._sums(file, names)
         found = np.zeros_like(sums)
-        Fetcher(file, library, team).fetch(parts, _UNIT, found)
+        number = past_cache(file)
+        try:
+            Fetcher(file, library, team, number).fetch(parts)
+        finally:
+            os.close(number)
+        memory = [(address(part), part.size) for _, part in parts]
+        run_calls(checksum_calls(memory, _UNIT, found), library, team)
         if not np.array_equal(found, sums):
             return None
         return {
