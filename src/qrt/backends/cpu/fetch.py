@@ -39,7 +39,7 @@ def past_cache(file: StoredFile) -> int:
     try:
         own = f"/proc/self/fd/{file.fileno()}"
         number = os.open(own, os.O_RDONLY | getattr(os, "O_DIRECT", 0))
-        os.preadv(number, [reserve(mmap.PAGESIZE)], 0)
+        os.preadv(number, [reserve(mmap.PAGESIZE).data], 0)
     except (OSError, AttributeError):  # AttributeError: a system without preadv
         if number >= 0:
             os.close(number)
