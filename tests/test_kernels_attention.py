@@ -90,13 +90,17 @@ OPTIONS = (
     {"max_bias": 8.0},
     {"window": 100, "chunked": True},
     {"window": 300, "chunked": True, "sinks": True, "max_bias": 2.0, "softcap": 5.0},
+    {"v_width": 24, "v_in_k": True},
+    {"v_width": 40, "v_in_k": True, "window": 100},
 )
 
 
 @pytest.mark.parametrize("kv_type", ["f16", "f32", "q8_0"])
 @pytest.mark.parametrize("shared", [1, 2, 7])
 @pytest.mark.parametrize("options", OPTIONS)
-def test_sinks_slopes_and_chunks(lab: Lab, kv_type: str, shared: int, options: dict) -> None:
+def test_sinks_slopes_chunks_and_values_in_keys(
+    lab: Lab, kv_type: str, shared: int, options: dict
+) -> None:
     """As NumPy has it, and with the same bits in few rows, whose splits threads share."""
     shape = Shape(kv_type, 2, shared, 40, (700, 65, 3), **options)
     rows = make_rows(shape, 7)

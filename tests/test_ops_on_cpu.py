@@ -15,6 +15,7 @@ from steps import in_chunks, prepare
 from toys.models import DIM, attend, linear, norm, tensors_of
 
 from qrt.backends import cpu, reference
+from qrt.backends.cpu.states import kv_bytes
 from qrt.errors import InputError
 from qrt.formats.qtensor import QTensor
 from qrt.formats.quants import QTYPES
@@ -32,6 +33,7 @@ from qrt.graph.ops.join import Join
 from qrt.graph.ops.select import Select
 from qrt.graph.ops.slice import Slice
 from qrt.graph.ops.temper import Temper
+from qrt.graph.state import KV
 
 pytestmark = pytest.mark.usefixtures("lab")
 
@@ -175,3 +177,10 @@ def test_no_position_lies_behind_the_learned_ones(backend) -> None:
     prepare(backend, model, n_ctx=N_POSITIONS).close()
     with pytest.raises(InputError, match="n_ctx is 385, positions has 384 positions; ask for"):
         prepare(backend, model, n_ctx=N_POSITIONS + 1)
+
+
+def test_values_in_keys_take_no_memory() -> None:
+    """DeepSeek's latent attention keeps 576 values of a position in each of these layers."""
+    group = KV((0, 1, 2), k_width=576, v_width=512, n_kv_heads=1, v_in_k=True)
+    assert kv_bytes((group,), "f16", 1) == 3 * 576 * 2
+    assert kv_bytes((replace(group, v_in_k=False),), "f16", 1) == 3 * (576 + 512) * 2

@@ -84,18 +84,39 @@ def in_keys(k_type: str, heads: int) -> Any:
     each_head, sums_of_lanes, wide = each_of("f32", heads, 4), sums_of_16(heads), 64 * heads
 
     @inline
+    def part_of_page(weights, column, first, last, by_dim):
+        """Weighted values of 16 dimensions, added up lane by lane."""
+        for at in range(by_dim, by_dim + 16 * wide, wide):
+            total = nothing()
+            for slot in range(first & -16, last + 1, 16):
+                value = within(slot, first, last, load_16(column + slot * size), 0.0)
+                total = fma(every(value), load_vector(weights + (slot >> 4) * wide), total)
+            store(at, total)
+            column += PAGE * size
+
+    @inline
+    def whole_page(weights, column, by_dim):
+        """The same for all slots, whose weights stay in registers."""
+        w0, w1 = load_vector(weights), load_vector(weights + wide)
+        w2, w3 = load_vector(weights + 2 * wide), load_vector(weights + 3 * wide)
+        for at in range(by_dim, by_dim + 16 * wide, wide):
+            total = every(load_16(column)) * w0
+            total = fma(every(load_16(column + 16 * size)), w1, total)
+            total = fma(every(load_16(column + 32 * size)), w2, total)
+            store(at, fma(every(load_16(column + 48 * size)), w3, total))
+            column += PAGE * size
+
+    @inline
     def gain(weights, factors, sums, k, k_width, width, first, last, fresh, ahead, room):
         by_dim = room + ROOM
         for d in range(0, width, 32):
             column = columns_of(k, k_width, d, first, last, room)
             for at in range(sums + (d >> 4) * wide, sums + ((d >> 4) + 2) * wide, wide):
-                for i in range(16):
-                    total = nothing()
-                    for slot in range(first & -16, last + 1, 16):
-                        value = within(slot, first, last, load_16(column + slot * size), 0.0)
-                        total = fma(every(value), load_vector(weights + (slot >> 4) * wide), total)
-                    store(by_dim + i * wide, total)
-                    column += PAGE * size
+                if last - first == PAGE - 1:
+                    whole_page(weights, column, by_dim)
+                else:
+                    part_of_page(weights, column, first, last, by_dim)
+                column += 16 * PAGE * size
                 total = sums_of_lanes(by_dim)
                 if not fresh:
                     total = fma(load_vector(at), each_head(factors), total)
