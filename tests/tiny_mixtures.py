@@ -52,6 +52,18 @@ MIXTURES: dict[str, Tiny] = {
     "gpt-oss": Tiny(
         {**WIDE, **EXPERT, **WINDOW, **YARN}, (*QKV_BIASES, *OUTPUT), harmless=NO_DENSE
     ),
+    "gpt-oss@pattern": Tiny(
+        {
+            **WIDE,
+            **EXPERT,
+            **WINDOW,
+            "block_count": 3,
+            "attention.sliding_window_pattern": np.array([False, True, True]),
+            "rope.freq_base_swa": 100.0,
+        },
+        OUTPUT,
+        harmless=NO_DENSE,
+    ),
     "deepseek": Tiny(
         {**EXPERT, **DENSE_FIRST, "expert_shared_count": 2, "expert_weights_scale": 1.5}, OUTPUT
     ),
@@ -101,7 +113,8 @@ MIXTURES: dict[str, Tiny] = {
             **LATENT,
             **YARN,
             "rope.scaling.yarn_log_multiplier": 0.07,
-            "expert_weights_norm": True,
+            **ROUTED,
+            **GROUPS,
             "attention.temperature_scale": 0.3,
             "attention.temperature_length": 8,
         }
@@ -125,11 +138,15 @@ MIXTURES: dict[str, Tiny] = {
             **EXPERT,
             **DENSE_FIRST,
             **ROUTED,
+            **GROUPS,
             "expert_gating_func": None,
             "expert_shared_count": 1,
             "rope.dimension_count": 16,
         },
         (*QKV_BIASES, "blk.*.attn_q_norm.weight", "blk.*.attn_k_norm.weight"),
+    ),
+    "glm4moe@softmax": Tiny(
+        {**EXPERT, "expert_gating_func": 1, "expert_shared_count": 1}, harmless=NO_DENSE
     ),
     "ernie4_5-moe": Tiny(
         {**WIDE, **EXPERT, **SHARED, **DENSE_FIRST, "interleave_moe_layer_step": 1},
@@ -160,6 +177,7 @@ MIXTURES: dict[str, Tiny] = {
             **EXPERT,
             **DENSE_FIRST,
             **ROUTED,
+            **GROUPS,
             "attention.head_count_kv": 4,
             "expert_shared_count": 2,
         },
@@ -167,7 +185,14 @@ MIXTURES: dict[str, Tiny] = {
         harmless=("attention.head_count_kv",),
     ),
     "bailingmoe": Tiny(
-        {**EXPERT, "expert_shared_count": 2, "expert_weights_norm": True}, OUTPUT, harmless=NO_DENSE
+        {
+            **EXPERT,
+            "expert_shared_count": 2,
+            "expert_weights_norm": True,
+            "expert_weights_scale": 1.5,
+        },
+        OUTPUT,
+        harmless=NO_DENSE,
     ),
     "bailingmoe2": Tiny(
         {
@@ -217,6 +242,7 @@ MIXTURES: dict[str, Tiny] = {
             **WINDOW,
             **DENSE_FIRST,
             **ROUTED,
+            **GROUPS,
             "block_count": 4,
         },
         (*CHOICE, "blk.3.exp_probs_b.bias", *OUTPUT),
@@ -233,6 +259,17 @@ MIXTURES: dict[str, Tiny] = {
             "leading_dense_block_count": 1,
         },
         OUTPUT,
+    ),
+    "afmoe@pattern": Tiny(
+        {
+            **EXPERT,
+            **WINDOW,
+            "attention.sliding_window_pattern": 2,
+            "expert_gating_func": 1,
+            "expert_shared_count": 1,
+            "rope.freq_base_swa": 100.0,
+        },
+        harmless=NO_DENSE,
     ),
     "cohere2moe": Tiny(
         {

@@ -24,6 +24,7 @@ T = TypeVar("T")
 EXPERT_DIM = "expert_feed_forward_length"
 SHARED_DIM = "expert_shared_feed_forward_length"
 GATING, NORM, SCALE = "expert_gating_func", "expert_weights_norm", "expert_weights_scale"
+GROUPS = "expert_group_count"
 FIRST, STEP = "leading_dense_block_count", "interleave_moe_layer_step"
 
 
@@ -100,7 +101,8 @@ def read_experts(source: Source, hp: Hparams, rules: ExpertRules) -> Experts | N
     by_default = max(1, dense_dim // n_used) if EXPERT_DIM in rules.keys else dense_dim
     ffn_dim = heeded(source.count, EXPERT_DIM, by_default)
     shared_dim = {"none": 0, "dense": dense_dim, "expert": ffn_dim}[rules.shared_dim]
-    n_groups, n_groups_used = _read_groups(source, n_experts, n_used)
+    n_groups = heeded(source.count, GROUPS, 1)
+    n_groups_used = _n_groups_used(source, n_groups, n_experts, n_used) if n_groups > 1 else 1
     return Experts(
         n_experts=n_experts,
         n_used=n_used,
@@ -109,7 +111,7 @@ def read_experts(source: Source, hp: Hparams, rules: ExpertRules) -> Experts | N
         gating=_gating(source, rules, heeded(source.count, GATING, 0)),
         renormalize=heeded(source.flag, NORM, rules.renormalize),
         scale=heeded(partial(source.real, zero=1.0), SCALE, 1.0),
-        n_groups=n_groups,
+        n_groups=max(1, n_groups),
         n_groups_used=n_groups_used,
         first=heeded(source.count, FIRST, 0),
         step=heeded(source.count, STEP, 1),
@@ -129,17 +131,14 @@ def _gating(source: Source, rules: ExpertRules, number: int) -> Gating:
     return gating
 
 
-def _read_groups(source: Source, n_experts: int, n_used: int) -> tuple[int, int]:
-    """How many groups of experts there are, and from how many of them a row may choose."""
-    n_groups = source.count("expert_group_count", 1)
-    if n_groups <= 1:
-        return 1, 1
+def _n_groups_used(source: Source, n_groups: int, n_experts: int, n_used: int) -> int:
+    """From how many groups of experts a row may choose."""
     if n_experts % n_groups or n_groups == n_experts:
         expected = f"a divisor of the {n_experts} experts that leaves several in each group"
-        raise source.wrong(source.key("expert_group_count"), expected, n_groups)
+        raise source.wrong(source.key(GROUPS), expected, n_groups)
     n_groups_used = source.count("expert_group_used_count")
     least = -(-n_used * n_groups // n_experts)
     if not least <= n_groups_used <= n_groups:
         expected = f"from {least}, which hold {n_used} experts, to {n_groups}"
         raise source.wrong(source.key("expert_group_used_count"), expected, n_groups_used)
-    return n_groups, n_groups_used
+    return n_groups_used

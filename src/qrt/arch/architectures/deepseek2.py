@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar
 
-from qrt.arch.experts import EXPERT_DIM, FIRST, GATING, NORM, SCALE, ExpertRules
+from qrt.arch.experts import EXPERT_DIM, FIRST, GATING, GROUPS, NORM, SCALE, ExpertRules
 from qrt.arch.hparams import Layer
 from qrt.arch.latent import read_latent, read_mscale
 from qrt.arch.mixture import Mixture
@@ -30,7 +30,7 @@ class Architecture(Mixture):
 
     rope_style = "norm"
     rules = ExpertRules(
-        keys=(EXPERT_DIM, GATING, NORM, SCALE, FIRST), renormalize=False, shared="count"
+        keys=(EXPERT_DIM, GATING, NORM, SCALE, GROUPS, FIRST), renormalize=False, shared="count"
     )
 
     mscale_cancels: ClassVar[bool] = True

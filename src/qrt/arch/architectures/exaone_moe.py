@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qrt.arch.experts import EXPERT_DIM, FIRST, GATING, NORM, SCALE, SHARED_DIM, ExpertRules
+from qrt.arch.experts import EXPERT_DIM, FIRST, GATING, GROUPS, NORM, SCALE, SHARED_DIM, ExpertRules
 from qrt.arch.hparams import Layer, Windows
 from qrt.arch.mixture import Mixture
 from qrt.graph.ops.rope import RopeSpec
@@ -15,7 +15,7 @@ class Architecture(Mixture):
     qk_norm = "head"
     windows = Windows(period=4, length=None)
     rules = ExpertRules(
-        keys=(EXPERT_DIM, SHARED_DIM, GATING, NORM, SCALE, FIRST),
+        keys=(EXPERT_DIM, SHARED_DIM, GATING, NORM, SCALE, GROUPS, FIRST),
         gating=None,
         renormalize=False,
         shared="one",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qrt.arch.experts import EXPERT_DIM, FIRST, GATING, NORM, SCALE, ExpertRules
+from qrt.arch.experts import EXPERT_DIM, FIRST, GATING, GROUPS, NORM, SCALE, ExpertRules
 from qrt.arch.mixture import Mixture
 
 
@@ -13,7 +13,7 @@ class Architecture(Mixture):
     qk_norm = "head"
     optional_norms = ("attn_q_norm", "attn_k_norm")
     rules = ExpertRules(
-        keys=(EXPERT_DIM, GATING, NORM, SCALE, FIRST),
+        keys=(EXPERT_DIM, GATING, NORM, SCALE, GROUPS, FIRST),
         gating="sigmoid",
         renormalize=False,
         shared="count",
