@@ -102,3 +102,18 @@ def test_any_metadata_gives_a_graph_or_an_arch_error(name: str, changes: dict[st
 @cache
 def shared_tensors(name: str) -> dict[str, QTensor]:
     return tensors_of(name)
+
+
+@pytest.mark.parametrize(
+    ("n_shared", "windows"), [(4, "110110"), (6, "111111"), (9, "111111"), (3, "110011")]
+)
+def test_keys_and_values_are_shared_with_a_layer_of_the_same_kind(
+    n_shared: int, windows: str
+) -> None:
+    changes = {
+        "gemma4.attention.shared_kv_layers": n_shared,
+        "gemma4.attention.sliding_window_pattern": np.array([w == "1" for w in windows]),
+        "gemma4.attention.head_count_kv": [2, 2, 1, 2, 2, 1],
+    }
+    with pytest.raises(ArchError, match=r"attention\.shared_kv_layers': expected a number that"):
+        build(metadata_of("gemma4") | changes, shared_tensors("gemma4"))

@@ -40,7 +40,8 @@ class Architecture(PerLayer, Mixture, gemma3.Architecture):
                 expected = f"the key length, {layer.head_dim}"
                 raise source.wrong(source.key(key), expected, layer.value_dim)
             cache = layers[self.cache_of(layer)]
-            if cache.n_kv_heads != layer.n_kv_heads or cache.window != layer.window:
+            alike = (cache.n_kv_heads, cache.window) == (layer.n_kv_heads, layer.window)
+            if self.n_own < 1 or not alike:
                 expected = f"a number that leaves layer {layer.number} keys and values like its own"
                 raise source.wrong(source.key("attention.shared_kv_layers"), expected, n_shared)
 
