@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from qrt.arch import build_graph
 from qrt.arch.unsupported import PROJECTOR
 from qrt.cli.app import app
+from qrt.cli.tables import print_table
 from qrt.errors import ArchError, GGUFError
 from qrt.formats.gguf import open_gguf
 from qrt.formats.qtensor import QTensor
@@ -113,6 +114,15 @@ def test_info_shows_a_projector_and_what_it_is(tmp_path: Path) -> None:
     assert result.exit_code == 3
     assert "clip.vision.block_count" in result.stdout
     assert result.stderr == f"error: {path}: {PROJECTOR}\n"
+
+
+def test_names_stay_whole_in_a_narrow_terminal(monkeypatch, capsys) -> None:
+    monkeypatch.setattr("qrt.cli.tables.is_terminal", lambda _: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    print_table("m", [("gemma4.attention.sliding_window_pattern", "penalties;" * 9)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("  gemma4.attention.sliding_window_pattern  penalties;")
+    assert max(map(len, lines)) <= 80
 
 
 def test_types_of_others_are_named_with_the_closest() -> None:

@@ -18,7 +18,10 @@ _PIPED_WIDTH = 10_000
 
 
 def print_table(title: str, rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
-    """A title and columns under it; those numbered in `right` are flushed right."""
+    """A title and columns under it; those numbered in `right` are flushed right.
+
+    Of two columns, names and what they have, the names stay whole.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -27,8 +30,10 @@ def print_table(title: str, rows: Sequence[Sequence[str]], *, right: Sequence[in
         file=sys.stdout, width=None if is_terminal(sys.stdout) else _PIPED_WIDTH, highlight=False
     )
     table = Table.grid(padding=(0, 2, 0, 0))
-    for i in range(-1, len(rows[0]) if rows else 1):
-        table.add_column(justify="right" if i in right else "left", overflow="fold")
+    n_columns = len(rows[0]) if rows else 1
+    for i in range(-1, n_columns):
+        whole = i == 0 and n_columns == 2
+        table.add_column(justify="right" if i in right else "left", overflow="fold", no_wrap=whole)
     for row in rows or [("none",)]:
         table.add_row("", *(Text(printable(cell.replace("\n", " "))) for cell in row))
     with console.capture() as captured:  # rich itself would end the process at a broken pipe

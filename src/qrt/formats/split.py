@@ -29,7 +29,8 @@ def other_shards(path: Path, meta: Mapping[str, object]) -> list[Path]:
         raise GGUFError(f"{path}: metadata says shard {no + 1} of {count}, {expected}")
     names = [path.with_name(f"{name[1]}-{i + 1:05d}-of-{count:05d}.gguf") for i in range(count)]
     if no != 0:
-        raise GGUFError(f"{path}: is shard {no + 1} of {count}, open the first: {names[0]}")
+        lost = "" if names[0].exists() else ", which is missing"
+        raise GGUFError(f"{path}: is shard {no + 1} of {count}, open the first: {names[0]}{lost}")
     missing = [str(shard) for shard in names if not shard.exists()]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
