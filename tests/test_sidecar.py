@@ -25,10 +25,12 @@ from qrt.backends.base import Room
 from qrt.backends.cpu import keeping, mapped, sidecar, weights
 from qrt.backends.cpu.guard import guard_kernels
 from qrt.backends.cpu.packing import Panels
+from qrt.backends.cpu.profile import StepClock
 from qrt.cli.app import app
 from qrt.config import cache_dir, embedded_model
 from qrt.errors import BackendError, ModelError
 from qrt.formats.gguf import open_gguf
+from qrt.progress import no_progress
 
 pytestmark = pytest.mark.usefixtures("lab")
 
@@ -350,6 +352,16 @@ def test_weights_without_room_are_read_from_the_file(
     assert len([*kept.iterdir()]) == 1
     monkeypatch.delenv("QRT_PACK_CACHE")
     assert run(model, room=room) == first
+
+
+@needs_guard
+def test_steps_that_wait_for_the_disk_have_no_profile(model: Path, kept: Path) -> None:
+    file = open_gguf(model)
+    graph = build_graph(file.metadata, file.tensors, str(model))
+    with closing(prepare(cpu, (graph, file.tensors), file=file, room=ROOM)) as executor:
+        assert len([*kept.iterdir()]) == 1
+        with pytest.raises(BackendError, match="do not fit into memory"):
+            StepClock(executor, no_progress)
 
 
 def test_weights_without_room_that_are_not_kept_are_an_error(

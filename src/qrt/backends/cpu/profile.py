@@ -16,6 +16,7 @@ from qrt.backends.cpu.states import layer_bytes
 from qrt.backends.cpu.tiling import tiling_for
 from qrt.backends.cpu.variant import LINES, form_for
 from qrt.config import cache_dir, read_env
+from qrt.errors import BackendError
 from qrt.graph.batch import Phase
 from qrt.graph.op import Op
 from qrt.graph.state import PAGE_LEN
@@ -96,7 +97,14 @@ class StepClock:
     """Times the records of an executor's steps where they stand: its tapes stay as they are."""
 
     def __init__(self, executor: CpuExecutor, progress: Progress) -> None:
-        """Raises BackendError where the clock's kernel cannot be compiled or kept."""
+        """Raises BackendError where the clock's kernel cannot be compiled or kept, or where a step
+        has records that are of no op: those that read weights.
+        """
+        if executor.recorder.staging is not None:
+            raise BackendError(
+                "packed weights do not fit into memory, and steps wait for the disk; "
+                "profile a model that fits"
+            )
         directory = cache_dir(read_env())
         self._library = load_kernels(["clock"], executor.tier, directory, 1, progress)
         self._clock = self._library.address("clock")
