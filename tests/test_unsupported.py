@@ -59,7 +59,7 @@ def test_a_file_that_is_no_model_is_named(metadata: Mapping[str, object], messag
 def test_a_vocabulary_is_named() -> None:
     metadata = {"general.architecture": "llama", "tokenizer.ggml.model": "gpt2"}
     assert "`qrt tokenize` reads it" in refusal(metadata, {})
-    assert "architecture" in refusal({}, {})
+    assert "got nothing; its tensors and keys are like none of theirs" in refusal({}, {})
 
 
 @pytest.mark.parametrize("model", ["llama", "gpt-oss", "gemma4", "olmo", "exaone4@64"])
@@ -88,6 +88,8 @@ def test_what_a_file_lacks_and_has_beyond_the_closest_is_named() -> None:
         "has key 'ssm.state_size'",
     ):
         assert part in text
+    strange = {"general.architecture": "flux"}
+    assert "tensors and keys are like none of theirs" in refusal(strange, tensors)
     del metadata["qwen35.block_count"]
     assert "by name it is like qwen3 (key 'qwen3.block_count': " in refusal(metadata, tensors)
 

@@ -19,6 +19,8 @@ Find = Callable[[str], type[Decoder]]
 _MANY_BLOCKS = 8
 """More are alike; hostile files count up to 512."""
 _NAME_LENGTH = 64
+_ALIKE = 0.6
+"""Names are alike from this share of equal letters on."""
 
 PROJECTOR = (
     "is the projector of a multimodal model, which turns images or sound into embeddings; qrt runs "
@@ -86,7 +88,8 @@ def closest(source: Source, known: Iterable[str], find: Find) -> str:
     does not fit. `find` gives the class of a known architecture, `source` is the file with the
     name that it has itself.
     """
-    name, cut = source.arch[:_NAME_LENGTH], _first_blocks(source)
+    stated = source.metadata.get("general.architecture")
+    name, cut = stated[:_NAME_LENGTH] if isinstance(stated, str) else "", _first_blocks(source)
     similar = {arch: difflib.SequenceMatcher(None, name, arch).ratio() for arch in known}
     distances, refusals = [], {}
     for arch in similar:
@@ -98,11 +101,11 @@ def closest(source: Source, known: Iterable[str], find: Find) -> str:
         best = min(distances, key=lambda d: (d.n_tensors, len(d.unheeded), -similar[d.arch]))
         if 2 * best.n_tensors < len(cut.stems):
             return str(best)
-    if not isinstance(source.metadata.get("general.architecture"), str):
+    names = sorted((a for a in similar if similar[a] >= _ALIKE), key=lambda arch: -similar[arch])
+    if not names:
         return "its tensors and keys are like none of theirs"
-    names = sorted(similar, key=lambda arch: -similar[arch])[:4]
     why = f" ({refusals[names[0]]})" if names[0] in refusals else ""
-    return f"by name it is like {names[0]}{why}, {', '.join(names[1:])}"
+    return f"by name it is like {', '.join([names[0] + why, *names[1:4]])}"
 
 
 def _first_blocks(source: Source) -> Source:
