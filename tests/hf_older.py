@@ -94,4 +94,5 @@ OLDER: dict[str, Row] = {
     "jais2": Row("jais2"),
     "bitnet": Row("bitnet", {"hidden_act": "silu"}, renamed=SUB_NORMS),
     "bitnet@relu2": Row("bitnet", {"hidden_act": "relu2"}, renamed=SUB_NORMS),
+    "pangu-embedded": Row("llama", {"attention_bias": True}),
 }

@@ -157,4 +157,6 @@ OLDER: dict[str, Tiny] = {
         ),
     ),
     "bitnet@relu2": Tiny({"hidden_activation": "relu2"}),
+    "maincoder": Tiny(),
+    "pangu-embedded": Tiny({}, (*QKV_BIASES, *OUTPUT)),
 }
