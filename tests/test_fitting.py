@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,15 @@ def test_slots_are_counted_whole() -> None:
 def test_parts_add_up() -> None:
     parts = [Footprint(1, 2, (3, 0)), Footprint(10, 20, (0, 30))]
     assert footprint_of(parts) == Footprint(11, 22, (3, 30))
+
+
+def test_compilers_are_as_many_as_memory_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare = import_module("qrt.backends.cpu.prepare")  # the package has a function of its name
+    monkeypatch.setattr(prepare, "default_threads", lambda: 8)
+    for n_bytes, expected in ((None, 8), (0, 1), (3 << 29, 3), (1 << 40, 8)):
+        memory = FreeMemory(n_bytes, "left")
+        monkeypatch.setattr(prepare, "free_memory", lambda memory=memory: memory)
+        assert prepare.n_compilers() == expected
 
 
 @needs_guard

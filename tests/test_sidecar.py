@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -280,6 +281,18 @@ def test_without_room_a_start_goes_on_and_says_so(
     assert not [*kept.iterdir()]
 
 
+def test_a_full_disk_is_seen_before_anything_is_packed(
+    model: Path, kept: Path, packed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
+    result = CliRunner().invoke(app, ["pack", str(model)])
+    assert result.exit_code == 3
+    assert result.stderr.startswith("error: cannot keep")
+    assert "No space left" in result.stderr
+    assert not packed
+    assert not [*kept.iterdir()]
+
+
 def test_every_shard_counts(tmp_path: Path) -> None:
     paths = write_shards(tmp_path)
     before = open_gguf(paths[0]).fingerprint()
@@ -352,6 +365,23 @@ def test_weights_without_room_are_read_from_the_file(
     assert len([*kept.iterdir()]) == 1
     monkeypatch.delenv("QRT_PACK_CACHE")
     assert run(model, room=room) == first
+
+
+@needs_guard
+def test_experts_stay_mapped(data: Path, kept: Path) -> None:
+    """The system keeps those that are chosen; what every token reads is held or staged."""
+    path = data / "arch" / "llama-moe.gguf"
+    file = open_gguf(path)
+    graph = build_graph(file.metadata, file.tensors, str(path))
+    sizes = weights.matrix_bytes(graph, file.tensors)
+    experts = {name for name in sizes if "_exps" in name}
+    for room in (ROOM, Room(1 << 40, "left")):
+        where = keeping.split(graph, sizes, room)
+        elsewhere = {*where.held, *where.staged}
+        assert experts
+        assert elsewhere == sizes.keys() - experts - {"token_embd.weight"}
+        assert run(path, room=room) == run(path, pack=False)
+    assert len([*kept.iterdir()]) == 1
 
 
 @needs_guard

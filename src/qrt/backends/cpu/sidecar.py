@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -201,6 +203,8 @@ class Sidecar:
         sums, done = np.zeros(self.n_sums, np.int64), 0
         try:
             private_dir(self.path.parent)
+            if shutil.disk_usage(self.path.parent).free < self.n_bytes:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             with replacing(self.path) as file, SteadyWriter(file) as steady:
                 for name, (at, _) in self.places.items():
                     file.seek(at)
