@@ -138,7 +138,8 @@ def test_quantizations_by_name():
     files = [HubFile(name, 1) for name in names.values()]
     files.append(HubFile("m-BF16-00002-of-00002.gguf", 1))
     files += [HubFile("imatrix.gguf", 1), HubFile("lost-00001-of-00002.gguf", 1)]
-    assert {model.quant: model.name for model in models_in(files)} == names
+    files += [HubFile("mmproj-F16.gguf", 1), HubFile("Ministral-3-8B-BF16-mmproj.gguf", 1)]
+    assert {(model.quant, model.name) for model in models_in(files)} == set(names.items())
 
 
 def test_the_catalogue():

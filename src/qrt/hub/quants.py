@@ -18,7 +18,7 @@ _QUANT = re.compile(
     r"(?:^|[-._/])(?P<quant>(?:UD-)?(?:I?Q\d_[0-9A-Z_]+|TQ\d_\d|F16|BF16|F32|[MN][VX]?FP4))$",
     re.IGNORECASE,
 )
-_NO_MODEL = re.compile(r"(?:^|/)(?:mmproj|imatrix)|imatrix\.gguf$", re.IGNORECASE)
+_NO_MODEL = re.compile(r"(?:^|[-._/])(?:mmproj|imatrix)|imatrix\.gguf$", re.IGNORECASE)
 _SHOWN = 12
 
 
