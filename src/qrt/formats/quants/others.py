@@ -11,7 +11,7 @@ REMOVED: dict[int, str] = {
     31: "Q4_0_4_4",
     32: "Q4_0_4_8",
     33: "Q4_0_8_8",
-    36: "IQ4_NL_4_4",
+    36: "IQ4_NL_4_4 (in files of bitnet.cpp I2_S)",
     37: "IQ4_NL_4_8",
     38: "IQ4_NL_8_8",
 }
