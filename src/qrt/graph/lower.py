@@ -70,7 +70,7 @@ def lower(graph: Graph, form_of: FormOf, form_bytes: dict[str, float], routed: i
     overwritten = _overwritten(tasks, graph)
     placed = _placed(tasks, graph, overwritten)
     slots, row_bytes = _slots(tasks, graph, form_bytes, routed, overwritten, placed)
-    return Plan(_with_barriers(tasks, graph, slots, placed), slots, placed, row_bytes)
+    return Plan(_with_barriers(tasks, graph, slots), slots, placed, row_bytes)
 
 
 def _with_residuals(graph: Graph) -> list[Task]:
@@ -215,7 +215,7 @@ def _placed(tasks: list[Task], graph: Graph, overwritten: dict[str, str]) -> fro
 
 
 def _with_barriers(
-    tasks: list[Task], graph: Graph, slots: dict[tuple[str, str], int], placed: frozenset[str]
+    tasks: list[Task], graph: Graph, slots: dict[tuple[str, str], int]
 ) -> tuple[Task, ...]:
     """A barrier wherever a task touches memory that another share of threads wrote or reads.
 
@@ -226,7 +226,7 @@ def _with_barriers(
     written: dict[object, object] = {}  # place -> share of the task since the last barrier
     read: dict[object, set[object]] = {}
     for i, task in enumerate(tasks):
-        inputs, outputs = _accesses(i, task, graph, slots, placed)
+        inputs, outputs = _accesses(i, task, graph, slots)
         clash = any(written.get(place, share) != share for place, share in [*inputs, *outputs])
         if clash or any(read.get(place, set()) - {share} for place, share in outputs):
             result[-1] = replace(result[-1], barrier=True)
@@ -240,19 +240,15 @@ def _with_barriers(
 
 
 def _accesses(
-    number: int,
-    task: Task,
-    graph: Graph,
-    slots: dict[tuple[str, str], int],
-    placed: frozenset[str],
+    number: int, task: Task, graph: Graph, slots: dict[tuple[str, str], int]
 ) -> tuple[list[tuple[object, object]], list[tuple[object, object]]]:
     """(place, share of threads) of all that a task reads, and of all that it writes."""
     op = task.op
     by_row = op.share == "rows"
     rows: object = ("rows", task.rows) if by_row else number
-    # every form of a value that is read: that a matmul reads only one does not matter
-    known = [*slots, *((value, F32) for value in sorted(placed))]
-    values_read = [key for key in known if key[0] in task.reads]
+    # every form of a value that is read: that a matmul reads only one does not matter;
+    # a value without slots is read by what overwrites it alone
+    values_read = [key for value in task.reads for key in slots if key[0] == value]
     inputs: list[tuple[object, object]] = [(place, rows) for place in op.state_reads]
     outputs: list[tuple[object, object]] = [(place, rows) for place in op.state_writes]
     for accesses, keys in ((inputs, values_read), (outputs, _writes(task))):
