@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from kernels import nmse
+from kernels import EXPERT_TYPES, nmse
 from make_arch_oracles import HF
 from oracles import TESTS, data_folder
 from oracles import TOKENS as QUANT_TOKENS
@@ -59,8 +59,8 @@ FORMATS = """
 ## Block formats
 A weight of any architecture may be in any of these; `I8` to `I64` and `F64` are read and never
 weights. The oracle is llama.cpp on the same weights in F32: the error is that of all matrices of a
-small dense llama in the format, beside llama.cpp's own. No oracle here has experts in block
-formats: their kernels are compared with NumPy in float64.
+small dense llama in the format, beside llama.cpp's own. Oracles have experts in {of_oracles}; the
+kernels of experts are compared with NumPy in float64 in {of_kernels}.
 
 """
 ARCH_COLUMNS = ("architecture", "models", "tiny models", "NMSE", "files", "NMSE", "without oracle")
@@ -149,12 +149,12 @@ def makers(names: Sequence[str]) -> str:
     return ", ".join(f"{n} {by}" for by, n in counts.items() if n) or NONE
 
 
-def formats_in(names: Sequence[str]) -> str:
-    """The formats of the weights of files."""
+def formats_in(names: Sequence[str], part: str = "") -> str:
+    """The formats of the weights of files, or of those whose names have a part."""
     found: set[str] = set()
     for name in names:
         with open_gguf(arch_file(name)) as file:
-            found |= {tensor.qtype.name for tensor in file.tensors.values()}
+            found |= {t.qtype.name for t in file.tensors.values() if part in t.name}
     return ", ".join(qtype.name for qtype in WEIGHT_TYPES if qtype.name in found) or NONE
 
 
@@ -233,7 +233,10 @@ def render(numbers: Numbers) -> str:
         for name in quant_oracles()
     ]
     head = HEAD.format(unseen=f"; no oracle at all has {quoted(unseen)}" if unseen else "")
-    return head + table(ARCH_COLUMNS, arch_rows) + FORMATS + table(FORMAT_COLUMNS, format_rows)
+    every_file = [name for arch in names for name in oracles_of(arch).files]
+    of_oracles, of_kernels = formats_in(every_file, "_exps."), ", ".join(EXPERT_TYPES)
+    formats = FORMATS.format(of_oracles=of_oracles, of_kernels=of_kernels)
+    return head + table(ARCH_COLUMNS, arch_rows) + formats + table(FORMAT_COLUMNS, format_rows)
 
 
 def numbers_in(text: str) -> dict[str, tuple[str, ...]]:
