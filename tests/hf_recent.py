@@ -28,6 +28,15 @@ RECENT: dict[str, Row] = {
         },
         minus_one=True,
     ),
+    "gemma2@46": Row(
+        "gemma2",
+        {
+            "attn_logit_softcapping": 5.0,
+            "final_logit_softcapping": 3.0,
+            "query_pre_attn_scalar": 16,
+        },
+        minus_one=True,
+    ),
     "gemma3": Row(
         "gemma3_text",
         {

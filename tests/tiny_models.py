@@ -55,6 +55,26 @@ MODELS: dict[str, Tiny] = {
     "gemma2": Tiny(
         {**WIDE, **WINDOW, "attn_logit_softcapping": 5.0, "final_logit_softcapping": 3.0}
     ),
+    "gemma2@46": Tiny(
+        {
+            **WINDOW,
+            **WIDE,
+            "block_count": 46,
+            "attn_logit_softcapping": 5.0,
+            "final_logit_softcapping": 3.0,
+        }
+    ),
+    "gemma2@pattern": Tiny(
+        {
+            **WINDOW,
+            **WIDE,
+            "block_count": 3,
+            "attention.sliding_window_pattern": 3,
+            "attn_logit_softcapping": 5.0,
+            "final_logit_softcapping": 3.0,
+            "rope.freq_base_swa": 100.0,
+        }
+    ),
     "gemma3": Tiny(
         {
             **WIDE,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from qrt.arch.decoder import Decoder
 
 
@@ -12,5 +10,5 @@ class Architecture(Decoder):
 
     act = "gelu"
 
-    def numbers(self) -> Mapping[str, float | None]:
-        return {"embedding_scale": self.hp.dim**0.5}
+    def number(self, key: str, neutral: float = 0.0) -> float:
+        return self.hp.dim**0.5 if key == "embedding_scale" else super().number(key, neutral)

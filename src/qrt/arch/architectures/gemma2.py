@@ -23,7 +23,9 @@ class Architecture(gemma.Architecture):
     """Of the model whose queries are scaled by dim / n_heads, which is not its head size."""
 
     def numbers(self) -> Mapping[str, float | None]:
-        layers = self.hp.layers
-        is_27b = len(layers) == self.n_layers_27b
-        scale = (self.hp.dim // layers[0].n_heads) ** -0.5 if is_27b else 0.0
-        return {**super().numbers(), **self.caps, "attention.scale": scale}
+        return self.caps
+
+    def number(self, key: str, neutral: float = 0.0) -> float:
+        if key != "attention.scale" or len(self.hp.layers) != self.n_layers_27b:
+            return super().number(key, neutral)
+        return float((self.hp.dim // self.hp.layers[0].n_heads) ** -0.5)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from qrt.arch.architectures import gemma3
 from qrt.arch.decoder import Decoder
@@ -52,8 +52,8 @@ class Architecture(PerLayer, Mixture, gemma3.Architecture):
         own = self.hp.layers[: max(0, self.n_own)]
         return max((other.number for other in own if other.window == layer.window), default=0)
 
-    def numbers(self) -> Mapping[str, float | None]:
-        return {**super().numbers(), "attention.scale": 1.0}
+    def number(self, key: str, neutral: float = 0.0) -> float:
+        return 1.0 if key == "attention.scale" else super().number(key, neutral)
 
     def block(self, layer: Layer, x: str) -> str:
         """Scaled as a whole."""
