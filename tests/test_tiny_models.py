@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from types import ModuleType
 
@@ -75,6 +76,19 @@ def test_every_tensor_and_every_key_matters(name: str) -> None:
             assert model[0].ops == whole.ops, gone
         else:
             assert nmse(logits(model), expected) > 1e-6, gone
+
+
+@pytest.mark.parametrize("name", ["qwen2moe", "deepseek2@head"])
+@pytest.mark.parametrize("backend", [reference, cpu])
+def test_dimensions_of_one_in_front_may_be_left_out(name: str, backend: ModuleType) -> None:
+    metadata, whole = metadata_of(name), tensors_of(name)
+    short = {
+        key: replace(tensor, shape=tensor.shape[1:]) if tensor.shape[0] == 1 else tensor
+        for key, tensor in whole.items()
+    }
+    assert short != whole
+    expected = logits(build(metadata, whole), backend)
+    assert logits(build(metadata, short), backend).tobytes() == expected.tobytes()
 
 
 def test_every_architecture_has_a_tiny_model() -> None:

@@ -36,6 +36,8 @@ LATENT = {
     "rope.dimension_count": 8,
     "expert_shared_count": 2,
 }
+KV_HEADS = ("attention.head_count_kv",)
+"""Absent it is the number of heads."""
 NO_DENSE = ("feed_forward_length",)
 """Layers of experts alone do not need it."""
 
@@ -104,8 +106,9 @@ MIXTURES: dict[str, Tiny] = {
             "rope.scaling.factor": 2.0,
         },
         OUTPUT,
-        harmless=("attention.head_count_kv",),
+        harmless=KV_HEADS,
     ),
+    "deepseek2@head": Tiny({**EXPERT, **LATENT, "attention.head_count": 1}, harmless=KV_HEADS),
     "deepseek2@lite": Tiny({**EXPERT, **LATENT, "attention.q_lora_rank": None, "block_count": 27}),
     "mistral4": Tiny(
         {
@@ -119,9 +122,7 @@ MIXTURES: dict[str, Tiny] = {
             "attention.temperature_length": 8,
         }
     ),
-    "olmoe": Tiny(
-        {**MOE, "attention.head_count_kv": 4}, OUTPUT, harmless=("attention.head_count_kv",)
-    ),
+    "olmoe": Tiny({**MOE, "attention.head_count_kv": 4}, OUTPUT, harmless=KV_HEADS),
     "granitemoe": Tiny(
         {
             **MOE,
@@ -182,7 +183,7 @@ MIXTURES: dict[str, Tiny] = {
             "expert_shared_count": 2,
         },
         (*CHOICE, *OUTPUT),
-        harmless=("attention.head_count_kv",),
+        harmless=KV_HEADS,
     ),
     "bailingmoe": Tiny(
         {

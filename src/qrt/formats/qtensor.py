@@ -46,6 +46,11 @@ class QTensor:
         return math.prod(self.shape[:-1])
 
     @property
+    def matrix_rows(self) -> int:
+        """Rows of each of the matrices that the last two dimensions are; a vector is one row."""
+        return self.shape[-2] if len(self.shape) > 1 else 1
+
+    @property
     def row_bytes(self) -> int:
         """Bytes of one row."""
         return self.qtype.n_bytes(self.shape[-1:])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Protocol
 
 import numpy as np
@@ -34,8 +33,8 @@ class Maker(Protocol):
 
 def packed_bytes(tensor: QTensor) -> int:
     """Bytes of a matrix, or of several in a row, in panels: whole panels of 16 rows each."""
-    *several, n_rows, _ = tensor.shape
-    return math.prod(several) * -(-n_rows // 16) * 16 * tensor.row_bytes
+    n_rows = tensor.matrix_rows
+    return tensor.n_rows // n_rows * -(-n_rows // 16) * 16 * tensor.row_bytes
 
 
 class Rows:
@@ -80,7 +79,7 @@ class Panels:
         tensor, row_bytes = self._tensor, self._tensor.row_bytes
         panels = range(start // self.piece_bytes, (start + target.size) // self.piece_bytes)
         if not (isinstance(tensor.source, Region) and reader()):
-            chunks = self._chunks(panels, tensor.shape[-2])
+            chunks = self._chunks(panels, tensor.matrix_rows)
             first, (last, _, n_last) = chunks[0][0], chunks[-1]
             data = tensor.read(first * row_bytes, (last + n_last - first) * row_bytes)
             places = [address(data) + (row - first) * row_bytes for row, _, _ in chunks]
@@ -99,7 +98,7 @@ class Panels:
 
     def _chunks(self, panels: range, at_once: int) -> list[tuple[int, int, int]]:
         """(row in the file, first panel after that of `panels`, rows) of at most so many rows."""
-        n_rows = self._tensor.shape[-2]
+        n_rows = self._tensor.matrix_rows
         each = -(-n_rows // 16)
         chunks, panel = [], panels.start
         while panel < panels.stop:
