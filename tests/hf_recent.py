@@ -153,6 +153,7 @@ RECENT: dict[str, Row] = {
     "command-r": Row("cohere", {"logit_scale": 0.25}),
     "command-r@norms": Row("cohere", {"logit_scale": 0.25, "use_qk_norm": True}),
     "cohere2": Row("cohere2", {"logit_scale": 0.25, "layer_types": [LOCAL] * 3 + [GLOBAL]}),
+    "cohere2@pattern": Row("cohere2", {"logit_scale": 0.25, "layer_types": [LOCAL, GLOBAL, LOCAL]}),
     "olmo": Row("olmo", {"clip_qkv": 1.5}, permuted=True),
     "olmo2": Row("olmo2"),
     "olmo2@windows": Row(
@@ -161,6 +162,10 @@ RECENT: dict[str, Row] = {
             "layer_types": [LOCAL] * 3 + [GLOBAL],
             "rope_parameters": {LOCAL: ROPE, GLOBAL: YARN},
         },
+    ),
+    "olmo2@pattern": Row(
+        "olmo3",
+        {"layer_types": [GLOBAL, LOCAL], "rope_parameters": {LOCAL: ROPE, GLOBAL: ROPE}},
     ),
     "exaone4": Row("exaone4", {"rope_parameters": LLAMA3, "layer_types": [GLOBAL] * 2}),
     "exaone4@64": Row("exaone4", {"layer_types": ([LOCAL] * 3 + [GLOBAL]) * 16}),

@@ -180,9 +180,21 @@ MODELS: dict[str, Tiny] = {
         ("blk.*.attn_q_norm.weight", "blk.*.attn_k_norm.weight"),
     ),
     "cohere2": Tiny({**LAYER_NORM, **WINDOW, "logit_scale": 0.25, "block_count": 4}),
+    "cohere2@pattern": Tiny(
+        {
+            **LAYER_NORM,
+            **WINDOW,
+            "logit_scale": 0.25,
+            "block_count": 3,
+            "attention.sliding_window_pattern": 2,
+        }
+    ),
     "olmo": Tiny({**LAYER_NORM, "attention.clamp_kqv": 1.5}, OUTPUT),
     "olmo2": Tiny({}, OUTPUT),
     "olmo2@windows": Tiny({**WINDOW, **YARN, "block_count": 4}, OUTPUT),
+    "olmo2@pattern": Tiny(
+        {**WINDOW, "attention.sliding_window_pattern": np.array([False, True])}, OUTPUT
+    ),
     "exaone4": Tiny({}, OUTPUT, {"rope_freqs.weight": llama3_factors(16, 500.0, 64)}),
     "exaone4@64": Tiny({**WINDOW, "block_count": 64}),
     "seed_oss": Tiny(WIDE, (*QKV_BIASES, *OUTPUT)),
