@@ -65,7 +65,7 @@ SOME = (  # every row of the instruction table
     *("matmul.IQ4_NL.1", "matmul.IQ2_XXS.1", "matmul.F16.1", "hand_over.bf16"),
     "matmul_amx.Q4_0",
 )
-EXPERT_TYPES = ("F32", "Q8_0", "Q4_K")
+EXPERT_TYPES = ("F32", "Q8_0", "Q4_K", "MXFP4")
 EXPERT_TILES = (1, 2, 4)
 HEAD_TYPES = ("F16", "Q8_0", "Q4_K")
 HEAD_TILINGS = (few(1), few(2), MANY)
