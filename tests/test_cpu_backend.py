@@ -254,7 +254,7 @@ def test_a_preparation_that_fails_leaves_no_thread(
 
     path, before = data / "quant" / "llama-Q4_K.gguf", set(threading.enumerate())
     monkeypatch.setattr(preparing, "Team", Counted)
-    for name in ("reserve_states", "reserve_scratch", "reserve", "CpuExecutor"):
+    for name in ("reserve_states", "reserve_wide", "reserve", "CpuExecutor"):
         with monkeypatch.context() as patch:
             patch.setattr(preparing, name, refuse)
             with pytest.raises(BackendError, match=r"cannot reserve 9\.0 GiB"):

@@ -96,6 +96,7 @@ def multiplies(tier: Tier, directory: Path) -> bool:
         "n_in": 64,
         "n_out": n_out,
         "rows_of": STEP.n_rows,
+        "scale": int(np.float32(1.0).view(np.int32)),
         "wide": wide.ctypes.data,
         "wide_bytes": WIDE_BYTES,
     }
