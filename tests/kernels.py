@@ -99,7 +99,7 @@ TIER_KERNELS[TILED] = (*TIER_KERNELS.get(TILED, SOME), *AMX)
 def load(tier: str, names: Iterable[str]) -> Library:
     """Kernels from the user's cache, compiled where they are missing."""
     names = list(dict.fromkeys(names))
-    return load_kernels(names, choose(tier), cache_dir(), 2, lambda *_: None)
+    return load_kernels(names, choose(tier), cache_dir(), lambda: 2, lambda *_: None)
 
 
 def nmse(got: ArrayLike, want: ArrayLike) -> float:

@@ -270,7 +270,7 @@ from qrt.formats.stored import StoredFile
 from qrt.kernels.isa import choose
 from qrt.kernels.objects import load_kernels
 tier, quiet = choose(sys.argv[1]), lambda *_: None
-library = load_kernels(["run", "work", "guard"], tier, cache_dir(), 1, quiet)
+library = load_kernels(["run", "work", "guard"], tier, cache_dir(), lambda: 1, quiet)
 paths = [Path(sys.argv[2]) / name for name in ("ours", "theirs")]
 for path in paths:
     path.write_bytes(b"1" * 8192)

@@ -26,7 +26,7 @@ TIER = TIERS[BEST]
 def load(names: Sequence[str], directory: Path, n_compilers: int = 2) -> list[Event]:
     """Loads kernels; the progress that was told."""
     events: list[Event] = []
-    library = load_kernels(names, TIER, directory, n_compilers, lambda *e: events.append(e))
+    library = load_kernels(names, TIER, directory, lambda: n_compilers, lambda *e: events.append(e))
     assert all(library.address(name) for name in names)
     return events
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from qrt.cli.output import option_rows
 from qrt.cli.progress import shown_progress
-from qrt.kernels.isa import load_llvm_beside
 
 if TYPE_CHECKING:
     from qrt.api import Model
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 
 def loaded(path: str | None, flags: LoadFlags) -> Model:
     """The model at `path`, or the embedded one; raises what `qrt.load` does."""
-    load_llvm_beside()
     from qrt.api import load
 
     with shown_progress() as progress:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import ctypes
 import platform
 import sys
-from contextlib import suppress
 from dataclasses import dataclass
-from threading import Thread
+from functools import cache
 
 from qrt.errors import BackendError
 from qrt.kernels.layout import ROW_TILE
@@ -89,25 +88,16 @@ _ARM_FEATURES = {  # LLVM's name: entry and bit of Linux's auxiliary vector; mac
 }
 
 
-def load_llvm_beside() -> None:
-    """Loads LLVM in a thread: half of the time, some 50 ms, needs no Python.
-
-    What fails here fails again where it is needed, and is told there.
-    """
-
-    def load() -> None:
-        with suppress(ImportError, OSError):
-            import llvmlite.binding  # noqa: F401
-
-    Thread(target=load, name="qrt-llvm").start()
-
-
 def host_features() -> frozenset[str]:
     """The LLVM feature names that this CPU and operating system offer."""
+    return _known_to_llvm() | (_arm_features() if machine() == "aarch64" else set())
+
+
+@cache
+def _known_to_llvm() -> frozenset[str]:
     import llvmlite.binding as llvm
 
-    known = (name for name, present in llvm.get_host_cpu_features().items() if present)
-    return frozenset(known) | (_arm_features() if machine() == "aarch64" else set())
+    return frozenset(name for name, present in llvm.get_host_cpu_features().items() if present)
 
 
 def _arm_features() -> set[str]:

@@ -12,7 +12,7 @@ import platform
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -208,9 +208,15 @@ class Library:
 
 
 def load_kernels(
-    names: Sequence[str], tier: Tier, directory: Path, n_compilers: int, progress: Progress
+    names: Sequence[str],
+    tier: Tier,
+    directory: Path,
+    n_compilers: Callable[[], int],
+    progress: Progress,
 ) -> Library:
-    """Loads kernels from the cache under `directory`, compiling those that are not there."""
+    """Loads kernels from the cache under `directory`, compiling those that are not there, as many
+    at a time as `n_compilers` says then.
+    """
     cache = ObjectCache(directory / cache_key(tier))
     if os.path.lexists(cache.directory):
         check_private(cache.directory)
@@ -225,13 +231,17 @@ def load_kernels(
 
 
 def _objects(
-    names: Sequence[str], cache: ObjectCache, tier: Tier, n_compilers: int, progress: Progress
+    names: Sequence[str],
+    cache: ObjectCache,
+    tier: Tier,
+    n_compilers: Callable[[], int],
+    progress: Progress,
 ) -> dict[str, tuple[str, bytes]]:
     """(symbol, code) of every kernel, from the cache or compiled into it."""
     found = {name: cache.read(name) for name in dict.fromkeys(names)}
     missing = [name for name, entry in found.items() if entry is None]
     if missing:
-        compile_missing(missing, cache, tier, n_compilers, progress)
+        compile_missing(missing, cache, tier, n_compilers(), progress)
         found |= {name: cache.read(name) for name in missing}
     objects = {name: entry for name, entry in found.items() if entry is not None}
     if len(objects) != len(found):

@@ -1,4 +1,7 @@
-"""From the `tokenizer.ggml.*` keys of a file to its tokenizer: a function a kind of vocabulary."""
+"""From the `tokenizer.ggml.*` keys of a file to its tokenizer: a function a kind of vocabulary.
+
+Encoders of the rarer kinds are imported when a file has such a vocabulary.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +14,11 @@ from numpy.typing import NDArray
 from qrt.errors import VocabError
 from qrt.text.bpe import BpeEncoder, pre_tokenizer
 from qrt.text.decode import BYTE_LEVEL, PLAIN, SPACED
-from qrt.text.plamo2 import Plamo2Encoder
 from qrt.text.pretokenizers import WHITESPACE
-from qrt.text.rwkv import ESCAPED, RwkvEncoder
 from qrt.text.special import Kind, SpecialTokens, special_tokens
 from qrt.text.spm import SpmEncoder
 from qrt.text.tokenizer import TextEnds, Tokenizer
-from qrt.text.ugm import UgmEncoder
 from qrt.text.vocab import Vocab, read_numbers, read_vocab
-from qrt.text.whitespace import WhitespaceEncoder
-from qrt.text.wpm import BertText, WpmEncoder
 
 _KEY = "tokenizer.ggml."
 
@@ -91,6 +89,8 @@ def _bpe(source: _Source) -> Tokenizer:
     encoder = BpeEncoder(metadata, vocab, family, where)
     if metadata[_KEY + "model"] != "whitespace":
         return Tokenizer(vocab, special, ends, encoder)
+    from qrt.text.whitespace import WhitespaceEncoder
+
     lowercase = source.flag("normalizer.lowercase", family is not WHITESPACE)
     return Tokenizer(vocab, special, ends, WhitespaceEncoder(encoder, lowercase=lowercase))
 
@@ -106,6 +106,8 @@ def _spm(source: _Source) -> Tokenizer:
 
 
 def _ugm(source: _Source) -> Tokenizer:
+    from qrt.text.ugm import UgmEncoder
+
     vocab, special = source.vocab, source.special
     scores = source.scores()
     if not np.isfinite(scores).all():
@@ -140,6 +142,8 @@ def _charsmap(source: _Source) -> bytes:
 
 
 def _wpm(source: _Source) -> Tokenizer:
+    from qrt.text.wpm import BertText, WpmEncoder
+
     vocab, special = source.vocab, source.special
     lowercase = source.flag("normalizer.lowercase", True)
     strip_accents = source.flag("normalizer.strip_accents", lowercase)
@@ -151,12 +155,16 @@ def _wpm(source: _Source) -> Tokenizer:
 
 
 def _rwkv(source: _Source) -> Tokenizer:
+    from qrt.text.rwkv import ESCAPED, RwkvEncoder
+
     encoder = RwkvEncoder(source.vocab, source.allowed(), source.special.unk_id)
     ends = TextEnds(None, None, source.flag("add_space_prefix", False), ESCAPED)
     return Tokenizer(source.vocab, source.special, ends, encoder)
 
 
 def _plamo2(source: _Source) -> Tokenizer:
+    from qrt.text.plamo2 import Plamo2Encoder
+
     encoder = Plamo2Encoder(source.vocab, source.scores(), source.allowed(), source.where)
     ends = TextEnds(None, None, source.flag("add_space_prefix", False), PLAIN)
     return Tokenizer(source.vocab, source.special, ends, encoder)

@@ -82,7 +82,7 @@ class _Gauge:
     def __init__(self, kernel: str, layout: object, n_threads: int, progress: Progress) -> None:
         env = read_env()
         tier = choose(env.isa)
-        library = load_kernels(_KERNELS, tier, cache_dir(env), _N_COMPILERS, progress)
+        library = load_kernels(_KERNELS, tier, cache_dir(env), lambda: _N_COMPILERS, progress)
         self._kernel = library.address(kernel)
         self._layout = layout
         self._team = Team(n_threads, library)

@@ -194,8 +194,9 @@ def _team(progress: Progress) -> Iterator[tuple[Library, Team]]:
     """The kernels that pack and check, and threads to run them."""
     env = read_env()
     names = (*TEAM_KERNELS, "fetch", "pack")
-    library = load_kernels(names, choose(env.isa), cache_dir(env), default_threads(env), progress)
-    team = Team(default_threads(env), library)
+    n_threads = default_threads(env)
+    library = load_kernels(names, choose(env.isa), cache_dir(env), lambda: n_threads, progress)
+    team = Team(n_threads, library)
     try:
         yield library, team
     finally:

@@ -78,7 +78,7 @@ def prepare(
         for tiling in tilings(tier)
     }
     names = sorted({*TEAM_KERNELS, "fetch", "pack", *guard_kernels(), *needed})
-    library = load_kernels(names, tier, cache_dir(env), n_compilers(), progress)
+    library = load_kernels(names, tier, cache_dir(env), n_compilers, progress)
     with ExitStack() as undo:
         team = Team(settings.n_threads, library)
         undo.callback(team.close)

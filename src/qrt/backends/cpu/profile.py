@@ -106,7 +106,7 @@ class StepClock:
                 "profile a model that fits"
             )
         directory = cache_dir(read_env())
-        self._library = load_kernels(["clock"], executor.tier, directory, 1, progress)
+        self._library = load_kernels(["clock"], executor.tier, directory, lambda: 1, progress)
         self._clock = self._library.address("clock")
         self._executor = executor
         self._clocked: dict[tuple[Phase, int], _Clocked] = {}  # int: the address of a tape
