@@ -28,7 +28,6 @@ from qrt.graph.batch import Phase
 from qrt.graph.graph import Graph
 from qrt.graph.ops.attention import Attention
 from qrt.graph.ops.rope import Rope, RopeSpec
-from qrt.graph.ops.route import Route
 from qrt.kernels.isa import choose
 from qrt.kernels.layout import BF16_TILE, MAX_HEAD_DIM, ROW_TILE
 from qrt.kernels.objects import load_kernels
@@ -69,9 +68,7 @@ def prepare(
     qtypes = matrix_types(graph, tensors)
     max_rows = whole_rows(settings.max_rows)
     plan = plan_of(graph, qtypes, max_rows)
-    routes = [op for op in graph.ops if isinstance(op, Route)]
-    share = max((op.n_used / op.n_experts for op in routes), default=0.0)
-    variant = Variant(qtypes, settings.kv_type, few(1), share)
+    variant = Variant(qtypes, settings.kv_type, few(1))
     needed = {
         kernel_of(task, replace(variant, tiling=tiling))
         for task in plan.tasks

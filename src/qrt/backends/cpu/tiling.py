@@ -26,11 +26,12 @@ class Tiling(NamedTuple):
         """
         return self.bf16 and task.rows == ALL
 
-    def routed(self, share: float) -> int:
-        """The rows of an expert that matmuls take at once, where a row goes to `share` of them."""
-        if self != few(self.rows):
-            return ROW_TILE
-        return max(rows for rows in (1, 2, ROW_TILE) if rows <= max(1.0, self.rows * share))
+    @property
+    def routed(self) -> int:
+        """The rows of an expert that matmuls take at once. An expert has few of a step's rows, but
+        a tile that is partly empty costs little more than one row. Measured: 4 rows, 1.1 x.
+        """
+        return min(self.rows, ROW_TILE)
 
 
 def few(rows: int) -> Tiling:

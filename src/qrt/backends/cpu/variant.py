@@ -32,14 +32,11 @@ def bits(value: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """The formats of a model's matrices by name, the type of its cache, a step's tiling, and the
-    share of the experts that a row goes to.
-    """
+    """The formats of a model's matrices by name, the type of its cache, a step's tiling."""
 
     qtypes: Mapping[str, str]
     kv_type: str
     tiling: Tiling
-    share: float = 0.0
 
     def with_cache(self, family: str, *, v_in_k: bool) -> str:
         """A kernel that has a variant for each type of K and of V, or for V that is in K."""
@@ -52,11 +49,11 @@ class Variant:
 
     def rows_at_once(self, rows: str) -> int:
         """The rows of a row set that its matmuls take at once."""
-        return self.tiling.routed(self.share) if rows == ROUTED else self.tiling.rows
+        return self.tiling.routed if rows == ROUTED else self.tiling.rows
 
     def on_experts(self, weight: str) -> str:
         """The kernel of a matmul with the matrices of experts."""
-        few_rows = few(self.tiling.routed(self.share))
+        few_rows = few(self.tiling.routed)
         tiling = few_rows if self.tiling == few(self.tiling.rows) else self.tiling
         return f"expert_{tiling.matmul.format(self.qtypes[weight])}"
 
