@@ -1,0 +1,181 @@
+"""The shapes of published models: dimensions and metadata, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The dimensions and metadata of a published model; `rope_factor` > 0 adds Llama 3 factors.
+
+    `norms` and `biases` name what a layer has beyond the two norms of llama, with their lengths.
+    """
+
+    arch: str
+    dim: int
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    head_dim: int
+    ffn_dim: int
+    n_vocab: int
+    n_ctx: int
+    rope_theta: float
+    norm_eps: float
+    tied: bool
+    rope_factor: float = 0.0
+    fused: bool = False
+    n_experts: int = 0
+    n_used: int = 0
+    norms: tuple[tuple[str, int], ...] = ()
+    biases: tuple[tuple[str, int], ...] = ()
+    keys: tuple[tuple[str, object], ...] = ()
+
+
+LLAMA_1B = Shape(
+    arch="llama",
+    dim=2048,
+    n_layers=16,
+    n_heads=32,
+    n_kv_heads=8,
+    head_dim=64,
+    ffn_dim=8192,
+    n_vocab=128_256,
+    n_ctx=131_072,
+    rope_theta=500_000.0,
+    norm_eps=1e-5,
+    tied=True,
+    rope_factor=32.0,
+)
+SHAPES = {
+    "llama-1b": LLAMA_1B,
+    "llama-8b": replace(
+        LLAMA_1B,
+        dim=4096,
+        n_layers=32,
+        head_dim=128,
+        ffn_dim=14_336,
+        tied=False,
+        rope_factor=8.0,
+    ),
+    "qwen2-0.5b": Shape(
+        arch="qwen2",
+        dim=896,
+        n_layers=24,
+        n_heads=14,
+        n_kv_heads=2,
+        head_dim=64,
+        ffn_dim=4864,
+        n_vocab=151_936,
+        n_ctx=32_768,
+        rope_theta=1_000_000.0,
+        norm_eps=1e-6,
+        tied=True,
+        biases=(("attn_q", 896), ("attn_k", 128), ("attn_v", 128)),
+    ),
+    "qwen3-30b-a3b": Shape(
+        arch="qwen3moe",
+        dim=2048,
+        n_layers=48,
+        n_heads=32,
+        n_kv_heads=4,
+        head_dim=128,
+        ffn_dim=768,
+        n_vocab=151_936,
+        n_ctx=40_960,
+        rope_theta=1_000_000.0,
+        norm_eps=1e-6,
+        tied=False,
+        n_experts=128,
+        n_used=8,
+        norms=(("attn_q_norm", 128), ("attn_k_norm", 128)),
+    ),
+    "gpt-oss-20b": Shape(
+        arch="gpt-oss",
+        dim=2880,
+        n_layers=24,
+        n_heads=64,
+        n_kv_heads=8,
+        head_dim=64,
+        ffn_dim=2880,
+        n_vocab=201_088,
+        n_ctx=131_072,
+        rope_theta=150_000.0,
+        norm_eps=1e-5,
+        tied=False,
+        n_experts=32,
+        n_used=4,
+        norms=(("post_attention_norm", 2880),),
+        biases=(
+            *(("attn_q", 4096), ("attn_k", 512), ("attn_v", 512), ("attn_output", 2880)),
+            *(("ffn_gate_inp", 32), ("ffn_gate_exps", 2880), ("ffn_up_exps", 2880)),
+            ("ffn_down_exps", 2880),
+        ),
+        keys=(
+            ("attention.sliding_window", 128),
+            ("rope.scaling.type", "yarn"),
+            ("rope.scaling.factor", 32.0),
+            ("rope.scaling.original_context_length", 4096),
+        ),
+    ),
+    "mixtral-8x7b": Shape(
+        arch="llama",
+        dim=4096,
+        n_layers=32,
+        n_heads=32,
+        n_kv_heads=8,
+        head_dim=128,
+        ffn_dim=14_336,
+        n_vocab=32_000,
+        n_ctx=32_768,
+        rope_theta=1_000_000.0,
+        norm_eps=1e-5,
+        tied=False,
+        n_experts=8,
+        n_used=2,
+    ),
+    "gemma3-4b": Shape(
+        arch="gemma3",
+        dim=2560,
+        n_layers=34,
+        n_heads=8,
+        n_kv_heads=4,
+        head_dim=256,
+        ffn_dim=10_240,
+        n_vocab=262_208,
+        n_ctx=131_072,
+        rope_theta=1_000_000.0,
+        norm_eps=1e-6,
+        tied=True,
+        norms=(
+            *(("attn_q_norm", 256), ("attn_k_norm", 256)),
+            *(("post_attention_norm", 2560), ("post_ffw_norm", 2560)),
+        ),
+        keys=(
+            ("attention.sliding_window", 1024),
+            ("rope.scaling.type", "linear"),
+            ("rope.scaling.factor", 8.0),
+        ),
+    ),
+    "phi-4-mini": Shape(
+        arch="phi3",
+        dim=3072,
+        n_layers=32,
+        n_heads=24,
+        n_kv_heads=8,
+        head_dim=128,
+        ffn_dim=8192,
+        n_vocab=200_064,
+        n_ctx=131_072,
+        rope_theta=10_000.0,
+        norm_eps=1e-5,
+        tied=True,
+        fused=True,
+        keys=(
+            ("rope.dimension_count", 96),
+            ("rope.scaling.original_context_length", 4096),
+            ("rope.scaling.attn_factor", 1.1902380714),
+        ),
+    ),
+}
