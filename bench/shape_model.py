@@ -65,6 +65,8 @@ BLOCKS = {
     "Q2_0": RandomBlock(41, ((0, 1.0),)),
     "Q1_0": RandomBlock(40, ((0, 1.0),)),
 }
+OF_HEADS = ("attn_k_b.weight", "attn_v_b.weight")
+"""Matrices of each head: BF16, because llama.cpp ends the process where it repacks them."""
 FLOAT_FILE_TYPES = {"F32": 0, "F16": 1, "BF16": 32}
 
 
@@ -107,25 +109,51 @@ def largest_prime(limit: int) -> int:
 
 
 def matrices(shape: Shape) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Names and (out, in) shapes of all matrices, (n_experts, out, in) of those of experts."""
-    several, exps = ((shape.n_experts,), "_exps") if shape.n_experts else ((), "")
-    q_dim, kv_dim = shape.n_heads * shape.head_dim, shape.n_kv_heads * shape.head_dim
+    """Names and (out, in) shapes of all matrices, (n, out, in) of those of n experts or heads."""
     yield "token_embd.weight", (shape.n_vocab, shape.dim)
     if not shape.tied:
         yield "output.weight", (shape.n_vocab, shape.dim)
     for layer in range(shape.n_layers):
-        at = f"blk.{layer}."
-        if shape.fused:
-            yield f"{at}attn_qkv.weight", (q_dim + 2 * kv_dim, shape.dim)
-            yield f"{at}ffn_up.weight", (2 * shape.ffn_dim, shape.dim)
-        else:
-            yield f"{at}attn_q.weight", (q_dim, shape.dim)
-            yield f"{at}attn_k.weight", (kv_dim, shape.dim)
-            yield f"{at}attn_v.weight", (kv_dim, shape.dim)
-            yield f"{at}ffn_gate{exps}.weight", (*several, shape.ffn_dim, shape.dim)
-            yield f"{at}ffn_up{exps}.weight", (*several, shape.ffn_dim, shape.dim)
-        yield f"{at}attn_output.weight", (shape.dim, q_dim)
-        yield f"{at}ffn_down{exps}.weight", (*several, shape.dim, shape.ffn_dim)
+        for name, dims in (*attention(shape), *feed_forward(shape, layer)):
+            yield f"blk.{layer}.{name}.weight", dims
+
+
+def attention(shape: Shape) -> list[tuple[str, tuple[int, ...]]]:
+    """The matrices of a layer's attention."""
+    dim, n_heads, latent = shape.dim, shape.n_heads, shape.latent
+    if latent is not None:
+        return [
+            ("attn_q_a", (latent.q_rank, dim)),
+            ("attn_q_b", (n_heads * (latent.nope + latent.rope), latent.q_rank)),
+            ("attn_kv_a_mqa", (latent.rank + latent.rope, dim)),
+            ("attn_k_b", (n_heads, latent.rank, latent.nope)),
+            ("attn_v_b", (n_heads, latent.v_dim, latent.rank)),
+            ("attn_output", (dim, n_heads * latent.v_dim)),
+        ]
+    q_dim, kv_dim = n_heads * shape.head_dim, shape.n_kv_heads * shape.head_dim
+    parts = {"attn_q": q_dim, "attn_k": kv_dim, "attn_v": kv_dim}
+    if shape.fused:
+        parts = {"attn_qkv": q_dim + 2 * kv_dim}
+    return [*((name, (n, dim)) for name, n in parts.items()), ("attn_output", (dim, q_dim))]
+
+
+def feed_forward(shape: Shape, layer: int) -> list[tuple[str, tuple[int, ...]]]:
+    """The matrices of a layer behind its attention."""
+
+    def gated(suffix: str, several: tuple[int, ...], n: int) -> list[tuple[str, tuple[int, ...]]]:
+        return [
+            (f"ffn_gate{suffix}", (*several, n, shape.dim)),
+            (f"ffn_up{suffix}", (*several, n, shape.dim)),
+            (f"ffn_down{suffix}", (*several, shape.dim, n)),
+        ]
+
+    if shape.fused:
+        up = ("ffn_up", (2 * shape.ffn_dim, shape.dim))
+        return [up, ("ffn_down", (shape.dim, shape.ffn_dim))]
+    if layer < shape.n_dense or not shape.n_experts:
+        return gated("", (), shape.dense_dim or shape.ffn_dim)
+    shared = gated("_shexp", (), shape.n_shared * shape.ffn_dim) if shape.n_shared else []
+    return gated("_exps", (shape.n_experts,), shape.ffn_dim) + shared
 
 
 def vectors(shape: Shape, rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray]]:
@@ -149,7 +177,7 @@ def vectors(shape: Shape, rng: np.random.Generator) -> Iterator[tuple[str, np.nd
             yield f"{at}{name}.bias", bias * np.float32(WEIGHT_STD)
         if shape.arch == "gpt-oss":
             yield f"{at}attn_sinks.weight", rng.standard_normal(shape.n_heads, dtype=np.float32)
-        if shape.n_experts:
+        if shape.n_experts and layer >= shape.n_dense:
             router = rng.standard_normal((shape.n_experts, shape.dim), dtype=np.float32)
             yield f"{at}ffn_gate_inp.weight", router * np.float32(WEIGHT_STD)
 
@@ -174,20 +202,33 @@ def architecture_metadata(name: str, shape: Shape, qtype: str) -> dict[str, obje
         f"{arch}.block_count": shape.n_layers,
         f"{arch}.context_length": shape.n_ctx,
         f"{arch}.embedding_length": shape.dim,
-        f"{arch}.feed_forward_length": shape.ffn_dim,
+        f"{arch}.feed_forward_length": shape.dense_dim or shape.ffn_dim,
         f"{arch}.attention.head_count": shape.n_heads,
         f"{arch}.attention.head_count_kv": shape.n_kv_heads,
         f"{arch}.attention.layer_norm_rms_epsilon": shape.norm_eps,
-        f"{arch}.rope.dimension_count": shape.head_dim,
+        f"{arch}.rope.dimension_count": shape.latent.rope if shape.latent else shape.head_dim,
         f"{arch}.rope.freq_base": shape.rope_theta,
         f"{arch}.vocab_size": shape.n_vocab,
         f"{arch}.attention.key_length": shape.head_dim,
-        f"{arch}.attention.value_length": shape.head_dim,
-        **({f"{arch}.expert_count": shape.n_experts} if shape.n_experts else {}),
-        **({f"{arch}.expert_used_count": shape.n_used} if shape.n_experts else {}),
-        **({f"{arch}.expert_feed_forward_length": shape.ffn_dim} if shape.n_experts else {}),
-        **{f"{arch}.{key}": value for key, value in shape.keys},
+        f"{arch}.attention.value_length": shape.latent.rank if shape.latent else shape.head_dim,
+        **{f"{arch}.{key}": value for key, value in (*optional_keys(shape), *shape.keys)},
     }
+
+
+def optional_keys(shape: Shape) -> Iterator[tuple[str, object]]:
+    """Metadata of mixtures and of latent attention."""
+    if shape.n_experts:
+        yield "expert_count", shape.n_experts
+        yield "expert_used_count", shape.n_used
+        yield "expert_feed_forward_length", shape.ffn_dim
+    if shape.n_shared:
+        yield "expert_shared_count", shape.n_shared
+        yield "leading_dense_block_count", shape.n_dense
+    if shape.latent is not None:
+        yield "attention.q_lora_rank", shape.latent.q_rank
+        yield "attention.kv_lora_rank", shape.latent.rank
+        yield "attention.key_length_mla", shape.latent.nope + shape.latent.rope
+        yield "attention.value_length_mla", shape.latent.v_dim
 
 
 def vocabulary(path: Path, n_vocab: int) -> dict[str, object]:
@@ -215,14 +256,16 @@ def write_model(
     """Write the whole file, or one of fewer layers; raises SystemExit where rows are not whole
     blocks.
     """
-    shape, qtype = SHAPES[name], QTYPES[qtype_name]
+    shape, main = SHAPES[name], QTYPES[qtype_name]
     if n_layers is not None:
         shape = replace(shape, n_layers=n_layers)
     rng = np.random.default_rng(seed)
-    pool = random_pool(qtype, rng)
+    pools = {main: random_pool(main, rng), QTYPES["BF16"]: random_pool(QTYPES["BF16"], rng)}
     tensors: list[TensorSource] = []
     start = 0
     for tensor, dims in matrices(shape):
+        qtype = QTYPES["BF16"] if tensor.endswith(OF_HEADS) else main
+        pool = pools[qtype]
         if dims[-1] % qtype.block_size:
             blocks = f"{qtype.name} blocks of {qtype.block_size}"
             raise SystemExit(f"{name}: rows of {dims[-1]} are not whole {blocks}: {tensor}")

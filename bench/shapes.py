@@ -6,10 +6,23 @@ from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
+class Latent:
+    """Sizes of latent attention (DeepSeek-AI 2024): of the vectors that all heads share, of one."""
+
+    q_rank: int
+    rank: int
+    nope: int
+    rope: int
+    v_dim: int
+
+
+@dataclass(frozen=True)
 class Shape:
     """The dimensions and metadata of a published model; `rope_factor` > 0 adds Llama 3 factors.
 
     `norms` and `biases` name what a layer has beyond the two norms of llama, with their lengths.
+    Of a mixture, `ffn_dim` is that of an expert; the first `n_dense` layers have none, and
+    `dense_dim` in its place. With `latent`, keys and values are those of the cache.
     """
 
     arch: str
@@ -28,6 +41,10 @@ class Shape:
     fused: bool = False
     n_experts: int = 0
     n_used: int = 0
+    n_shared: int = 0
+    n_dense: int = 0
+    dense_dim: int = 0
+    latent: Latent | None = None
     norms: tuple[tuple[str, int], ...] = ()
     biases: tuple[tuple[str, int], ...] = ()
     keys: tuple[tuple[str, object], ...] = ()
@@ -134,6 +151,32 @@ SHAPES = {
         tied=False,
         n_experts=8,
         n_used=2,
+    ),
+    "glm-4.7-flash": Shape(
+        arch="deepseek2",
+        dim=2048,
+        n_layers=47,
+        n_heads=20,
+        n_kv_heads=1,
+        head_dim=576,
+        ffn_dim=1536,
+        n_vocab=154_880,
+        n_ctx=202_752,
+        rope_theta=1_000_000.0,
+        norm_eps=1e-5,
+        tied=False,
+        n_experts=64,
+        n_used=4,
+        n_shared=1,
+        n_dense=1,
+        dense_dim=10_240,
+        latent=Latent(q_rank=768, rank=512, nope=192, rope=64, v_dim=256),
+        norms=(("attn_q_a_norm", 768), ("attn_kv_a_norm", 512)),
+        keys=(
+            ("expert_weights_scale", 1.8),
+            ("expert_weights_norm", True),
+            ("expert_gating_func", 2),
+        ),
     ),
     "gemma3-4b": Shape(
         arch="gemma3",

@@ -9,6 +9,7 @@ from hypothesis import settings
 from kernels import BEST, RUNNABLE, TIER_KERNELS, TILED, Lab
 from letters import loaded, make, model  # noqa: F401
 from oracles import data_folder
+from sidecars import kept, model_file, packed  # noqa: F401
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.load_profile("repeatable")

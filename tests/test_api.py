@@ -103,6 +103,7 @@ def test_info_and_metadata(model, loaded):
     assert (info.n_ctx, info.n_ctx_train, info.backend) == (200, 256, "reference")
     tensors = loaded.file.tensors
     assert info.n_params == sum(t.data.size // t.qtype.block_bytes for t in tensors.values())
+    assert 0 < info.n_active_params < info.n_params
     unread = ("token_embd.weight", "rope_freqs.weight")  # one row of it; folded into the graph
     read = sum(t.data.size for name, t in tensors.items() if name not in unread)
     assert info.weight_bytes == read

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from qrt.formats.gguf import open_gguf
 from qrt.progress import no_progress
 from qrt.runtime.loader import LoadOptions, load
 from qrt.tools.describe import describe
-from qrt.tools.op_times import OpTime, Profile, StepProfile
+from qrt.tools.op_times import OpTime, Profile, Size, StepProfile
 from qrt.tools.roofline import png
 
 pytestmark = pytest.mark.usefixtures("_quick")
@@ -155,7 +156,7 @@ def test_the_plot_names_every_op_and_ceiling(monkeypatch: pytest.MonkeyPatch) ->
         StepProfile(phase, n, 0, 2, 3, 9.0, (op, other, free))
         for phase, n in (("prefill", 16), ("decode", 1))
     ]
-    png(Profile("some/model.gguf", 2, "f16", CEILINGS, tuple(steps)))
+    png(Profile("some/model.gguf", 2, "f16", Size(9, 5, 40, 20), CEILINGS, tuple(steps)))
     texts = [text for text, *_ in shown]
     assert sorted(text for text in texts if "%" in text) == ["k 50%", "k 50%", "q 50%", "q 50%"]
     heights = sorted({y for text, _, y in shown if "%" in text})
@@ -175,7 +176,8 @@ def test_one_table_and_a_trace(tmp_path: Path) -> None:
     path = tmp_path / "trace.json"
     result = invoke("-p", 8, "-n", 2, "-t", 2, "--trace", path)
     assert (result.exit_code, result.stderr) == (0, "")
-    _, ceilings, empty, *table = result.stdout.splitlines()
+    _, size, ceilings, empty, *table = result.stdout.splitlines()
+    assert re.fullmatch(r"(\S+) parameters in .+; a token needs (\S+) of them, .+", size)
     assert ceilings.endswith("read 10.00 GB/s, 400 GFLOP/s int8, 100 GFLOP/s f32")
     assert empty == ""
     assert len({len(line) for line in table}) == 1

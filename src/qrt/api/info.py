@@ -20,6 +20,8 @@ class ModelInfo:
     name: str
     """general.name, or the file's name."""
     n_params: int
+    n_active_params: int
+    """Those that a token needs: without the experts of a mixture that it is not sent to."""
     file_bytes: int
     weight_bytes: int
     """Bytes of weights that one decoded token reads."""
@@ -46,6 +48,7 @@ def model_info(loaded: Loaded, sampling: Mapping[str, Any]) -> ModelInfo:
         arch=graph.arch,
         name=name if isinstance(name, str) and name else file.path.stem,
         n_params=sum(math.prod(tensor.shape) for tensor in file.tensors.values()),
+        n_active_params=graph.active_params(),
         file_bytes=file.file_bytes,
         weight_bytes=loaded.weight_bytes,
         qtypes=dict(Counter(tensor.qtype.name for tensor in file.tensors.values())),

@@ -11,6 +11,7 @@ from typer import Option
 
 from qrt.cli.arguments import model_file, only_model, output_format
 from qrt.cli.flags import KvFlags, ModelArgument, ModelFlag
+from qrt.cli.output import byte_size
 from qrt.cli.progress import shown_progress
 from qrt.errors import InputError
 
@@ -126,12 +127,19 @@ _COLUMNS = (
 
 
 def as_markdown(profile: Profile) -> Iterator[str]:
-    """One line on the run, one on the ceilings, and a table: ops, all of a kind, totals."""
+    """A line each on run, size and ceilings, and a table: ops, all of a kind, totals."""
+    from qrt.tools.bench import short_count
+
     tops = profile.ceilings.gflop_s.items()
     arithmetic = ", ".join(f"{value:.0f} GFLOP/s {unit}" for unit, value in tops)
     read = f"read {profile.ceilings.read_gb_s:.2f} GB/s"
     runs = ", ".join(f"{step.title} on {step.n_threads} threads" for step in profile.steps)
     yield f"{profile.model_filename}, KV {profile.kv_type}, {runs}"
+    size = profile.size
+    yield (
+        f"{short_count(size.n_params)} parameters in {byte_size(size.file_bytes)}; a token needs "
+        f"{short_count(size.n_active_params)} of them, {byte_size(size.weight_bytes_per_token)}"
+    )
     yield f"ceilings of {profile.n_threads} threads: {read}, {arithmetic}"
     yield ""
     yield _row(column.title for column in _COLUMNS)
@@ -161,6 +169,7 @@ def as_json(profile: Profile) -> Iterator[str]:
         "model_filename": profile.model_filename,
         "n_threads": profile.n_threads,
         "kv_type": profile.kv_type,
+        **asdict(profile.size),
         **asdict(profile.ceilings),
     }
     yield json.dumps({**head, "steps": steps}, indent=2)

@@ -175,6 +175,9 @@ FETCH = record("Fetch", "read file offset target n_bytes unit sums failed")
 """read: the address of pread, 0 where target is filled already. sums: 8 bytes for each `unit`
 bytes, a multiple of 256, or 0. Threads share out whole units. failed: a word, set to 1 where the
 file ends early."""
+PAGE_IN = record("PageIn", "madvise weights n_bytes page routing most")
+"""madvise: the address of the system's. n_bytes: of an expert's matrix, `weights` those of the
+first. page: bytes of a page. most: experts to ask for in a step."""
 GUARD = record("Guard", "handler mmap sigaction raise_signal previous n_ranges")
 """handler: where the handler's address goes. mmap, sigaction, raise_signal: those of the system.
 previous: the address of the action for faults elsewhere. Behind it stand `n_ranges` of GUARDED."""

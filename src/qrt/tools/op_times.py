@@ -110,6 +110,16 @@ class StepProfile:
 
 
 @dataclass(frozen=True, slots=True)
+class Size:
+    """How large a model is, and what of it a decoded token needs."""
+
+    n_params: int
+    n_active_params: int
+    file_bytes: int
+    weight_bytes_per_token: int
+
+
+@dataclass(frozen=True, slots=True)
 class Profile:
     """The steps of one model, and what this machine can do at most."""
 
@@ -117,6 +127,7 @@ class Profile:
     n_threads: int
     """Those of the phase that has more."""
     kv_type: str
+    size: Size
     ceilings: Ceilings
     """Of `n_threads` threads: medians of measurements before, between and after the steps."""
     steps: tuple[StepProfile, ...]

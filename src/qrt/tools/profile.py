@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import statistics
@@ -23,7 +24,7 @@ from qrt.progress import Progress
 from qrt.runtime.checks import INT_MAX, check_int
 from qrt.runtime.engine import Engine
 from qrt.runtime.loader import Loaded, LoadOptions, load
-from qrt.tools.op_times import OpTime, Profile, StepProfile
+from qrt.tools.op_times import OpTime, Profile, Size, StepProfile
 
 _SEED = 0
 _MAX_PROMPT = 512
@@ -90,7 +91,13 @@ def profile(path: str | os.PathLike[str], options: ProfileOptions, progress: Pro
             _step_profile(plan, runner.work(plan), some, typical)
             for plan, some in zip(plans, times, strict=True)
         ]
-    return Profile(str(path), n_threads, options.kv_type, typical, tuple(steps))
+    size = Size(
+        n_params=sum(math.prod(tensor.shape) for tensor in loaded.file.tensors.values()),
+        n_active_params=loaded.graph.active_params(),
+        file_bytes=loaded.file.file_bytes,
+        weight_bytes_per_token=loaded.weight_bytes,
+    )
+    return Profile(str(path), n_threads, options.kv_type, size, typical, tuple(steps))
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,7 @@ def split(graph: Graph, sizes: Mapping[str, int], room: Room) -> Split:
             left -= size
         elif name not in tables and size <= _FOR_PAGES // 2:
             staged.append(name)
-    return Split(held, staged)
+    return Split(held, staged, max(0, left + _FOR_PAGES // 2))
 
 
 def _read_bytes(graph: Graph, sizes: Mapping[str, int], where: Split) -> float:

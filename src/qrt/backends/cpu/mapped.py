@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from qrt.backends.cpu.fetch import checksum_calls, run_calls
 from qrt.backends.cpu.guard import Guarded, guard_kernels, guard_of
 from qrt.backends.cpu.memory import address
+from qrt.backends.cpu.paging import Paged
 from qrt.backends.cpu.staging import Staging
 from qrt.errors import GGUFError, ModelError
 from qrt.formats.stored import StoredFile
@@ -45,6 +46,8 @@ class Mapped:
         self.data = np.frombuffer(mapping, np.uint8)
         self.staging: Staging | None = None
         """What is read from the file beside what is mapped."""
+        self.paged: Paged | None = None
+        """What is mapped because not all fits."""
         self._mapping = mapping
         self._file = file
         self._guarded = guarded

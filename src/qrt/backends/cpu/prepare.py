@@ -14,6 +14,7 @@ from qrt.backends.cpu.guard import guard_kernels
 from qrt.backends.cpu.keeping import check_room, with_sidecar
 from qrt.backends.cpu.memory import reserve
 from qrt.backends.cpu.ops import runner
+from qrt.backends.cpu.paging import PAGING_KERNELS
 from qrt.backends.cpu.recorder import Recorder, kernel_of, reserve_wide, scratch_sizes
 from qrt.backends.cpu.states import reserve_states
 from qrt.backends.cpu.tiling import few, tilings
@@ -74,7 +75,8 @@ def prepare(
         for task in plan.tasks
         for tiling in tilings(tier)
     }
-    names = sorted({*TEAM_KERNELS, "fetch", "pack", *guard_kernels(), *needed})
+    paging = PAGING_KERNELS if settings.room is not None else ()
+    names = sorted({*TEAM_KERNELS, "fetch", "pack", *guard_kernels(), *paging, *needed})
     library = load_kernels(names, tier, cache_dir(env), n_compilers, progress)
     with ExitStack() as undo:
         team = Team(settings.n_threads, library)
@@ -104,6 +106,7 @@ def prepare(
             rope_tables(op.spec for op in graph.ops if isinstance(op, Rope)),
             library,
             None if mapped is None else mapped.staging,
+            None if mapped is None else mapped.paged,
         )
         teams: dict[Phase, Team] = {"prefill": team, "decode": decoding}
         executor = CpuExecutor(settings, tier, recorder, teams, mapped)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from qrt.backends.cpu.fetch import Call
 from qrt.backends.cpu.memory import address, reserve
 from qrt.backends.cpu.ops import runner
+from qrt.backends.cpu.paging import Paged
 from qrt.backends.cpu.staging import Staging
 from qrt.backends.cpu.states import States
 from qrt.backends.cpu.tiling import Tiling
@@ -71,28 +72,32 @@ class Recorder:
     rope_tables: dict[RopeSpec, int]  # bytes per row before the table of each
     library: Library
     staging: Staging | None = None
+    paged: Paged | None = None
     kept: list[NDArray[np.float32]] = field(default_factory=list)  # what `keep` was given
 
     def tape(self, tiling: Tiling) -> Tape:
-        """The tape of steps whose matmuls go by `tiling`, with what reads staged weights."""
+        """The tape of steps whose matmuls go by `tiling`, with what brings weights to memory."""
         recorder = replace(self, variant=replace(self.variant, tiling=tiling))
         args: list[NDArray[np.int64]] = []
         records: list[list[int]] = []
-        for task in self.plan.tasks:
+
+        def add(kernel: str, fields: Iterable[int], barrier: bool) -> None:
+            array = np.array(list(fields), np.int64)
+            values = {"kernel": self.library.address(kernel), "args": address(array)}
+            records.append(list(layout.fill(layout.TAPE, values | {"barrier": int(barrier)})))
+            args.append(array)
+
+        for number, task in enumerate(self.plan.tasks):
             for call in self._fetches(task):
-                array = np.array(list(call.fields), np.int64)
-                kernel = self.library.address(call.kernel)
                 if records:  # where it is read to, the weight before may be in use
                     records[-1][layout.TAPE.barrier // 8] = 1
-                fields = {"kernel": kernel, "args": address(array), "barrier": 1}
-                records.append(list(layout.fill(layout.TAPE, fields)))
-                args.append(array)
+                add(call.kernel, call.fields, True)
             record, values = runner(task.op).arguments(task.op, task, recorder)
-            array = np.array(list(layout.fill(record, values)), np.int64)
-            kernel = self.library.address(kernel_of(task, recorder.variant))
-            fields = {"kernel": kernel, "args": address(array), "barrier": int(task.barrier)}
-            records.append(list(layout.fill(layout.TAPE, fields)))
-            args.append(array)
+            asked = self._asked_for(number)
+            barrier = task.barrier or bool(asked)
+            add(kernel_of(task, recorder.variant), layout.fill(record, values), barrier)
+            for call in asked:
+                add(call.kernel, call.fields, False)
         return Tape(np.array(records, np.int64), tuple(args))
 
     def _fetches(self, task: Task) -> list[Call]:
@@ -103,6 +108,20 @@ class Recorder:
         staged = [name for name in names if name in self.staging.names]
         assert len(staged) < 2, names
         return [call for name in staged for call in self.staging.fetch(name)]
+
+    def _asked_for(self, number: int) -> list[Call]:
+        """The calls for pages of weights that a task has chosen from."""
+        own = self.plan.tasks[number].op.scratch
+        if self.paged is None or own is None:
+            return []
+        chosen: dict[str, Weight] = {}
+        for task in self.plan.tasks[number + 1 :]:
+            if task.op.scratch == own:
+                break
+            if task.op.looks_up == own:
+                uses = task.op.weights(self.widths)
+                chosen |= {u.name: self.weights[u.name] for u in uses if u.role == "matmul"}
+        return self.paged.page_in(chosen, self.scratch(own)) if chosen else []
 
     @property
     def widths(self) -> Mapping[str, int]:

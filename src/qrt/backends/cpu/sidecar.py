@@ -21,6 +21,7 @@ from qrt.backends.cpu.fetch import Fetcher, checksum_calls, past_cache, run_call
 from qrt.backends.cpu.mapped import Mapped
 from qrt.backends.cpu.memory import address, reserve
 from qrt.backends.cpu.packing import Maker
+from qrt.backends.cpu.paging import Paged
 from qrt.backends.cpu.staging import Staging
 from qrt.backends.cpu.weights import Matrix, maker_of, matrix_bytes, packed_names
 from qrt.backends.cpu.writer import SteadyWriter
@@ -47,6 +48,8 @@ class Split(NamedTuple):
 
     held: Collection[str]
     staged: Collection[str]
+    n_bytes: int
+    """Memory left for pages of what is mapped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +118,8 @@ class Sidecar:
             return Kept(self._matrices(copies), None)
         data = mapped.data
         views = {name: data[slice(*self.places[name])] for name in names if name not in copies}
+        if split is not None:
+            mapped.paged = Paged(frozenset(views) - {*split.staged}, split.n_bytes)
         if split is not None and split.staged:
             mapped.staging = self._staging(file, split.staged)
             views |= {name: mapped.staging.data(name) for name in split.staged}
