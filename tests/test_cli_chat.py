@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import select
 import sys
-import time
 from types import SimpleNamespace
 
 import pytest
+from screen import Screen
 
 from qrt.api import Timings
 from qrt.cli.chat import COMMANDS, Chat
@@ -154,43 +151,6 @@ def test_saving(tmp_path):
 def test_several_lines(typed, open_, message):
     assert is_open(typed) is open_
     assert message_of(typed) == message
-
-
-class Screen:
-    """A program in a terminal of its own."""
-
-    def __init__(self, *command):
-        import pty
-
-        self.pid, self.fd = pty.fork()
-        if self.pid == 0:
-            os.execvpe(command[0], command, {**os.environ, "TERM": "xterm"})
-        self.text = ""
-
-    def wait_for(self, pattern, timeout_s=30.0):
-        """Reads until `pattern` is seen, and forgets all up to it; seconds it took."""
-        start = time.monotonic()
-        while not (found := re.search(pattern, self.text)):
-            left = start + timeout_s - time.monotonic()
-            assert left > 0, f"{pattern!r} not seen in {self.text[-2000:]!r}"
-            if select.select([self.fd], [], [], left)[0]:
-                new = os.read(self.fd, 65536).decode("utf-8", "replace")
-                if "\x1b[6n" in new:  # where is the cursor?
-                    os.write(self.fd, b"\x1b[1;1R")
-                self.text += new
-        self.text = self.text[found.end() :]
-        return time.monotonic() - start
-
-    def type(self, text):
-        os.write(self.fd, text.encode())
-
-    def exit_code(self):
-        try:
-            while os.read(self.fd, 65536):
-                pass
-        except OSError:  # the other end is closed
-            pass
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no pty")
