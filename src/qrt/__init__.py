@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         TokenRecord,
         load,
         load_tokenizer,
+        show,
     )
 
 __version__ = "0.1.0"
@@ -69,6 +70,7 @@ __all__ = [
     "__version__",
     "load",
     "load_tokenizer",
+    "show",
 ]
 
 

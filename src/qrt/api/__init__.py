@@ -4,6 +4,7 @@ from qrt.api.completion import Completion
 from qrt.api.info import ModelInfo
 from qrt.api.loading import load, load_tokenizer
 from qrt.api.model import Model, Session
+from qrt.api.notebook import show
 from qrt.runtime.generate import Stream
 from qrt.runtime.records import Timings, TokenRecord
 from qrt.runtime.sampler import SamplingParams
@@ -19,4 +20,5 @@ __all__ = [
     "TokenRecord",
     "load",
     "load_tokenizer",
+    "show",
 ]

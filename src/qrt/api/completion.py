@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from qrt.runtime.checks import shown
 from qrt.runtime.generate import Stream
-from qrt.runtime.records import FinishReason, Timings, TokenRecord
+from qrt.runtime.records import FinishReason, Plain, Timings, TokenRecord, TopLogprobs
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """Everything a stream gave, put together."""
+@dataclass(frozen=True, slots=True, repr=False)
+class Completion(Plain):
+    """Everything a stream gave, put together; `str` of it is its text."""
 
     text: str
     tokens: tuple[int, ...]
@@ -25,6 +26,20 @@ class Completion:
     """With the same prompt and options, it gives the same tokens again."""
     n_prompt_tokens: int
     timings: Timings
+    top_logprobs: tuple[TopLogprobs, ...] = ()
+    """For each token, the `logprobs` likeliest in its place, if so many were asked for."""
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return (
+            f"<qrt.Completion {shown(self.text)}, {len(self.tokens)} tokens, {self.finish_reason}>"
+        )
+
+    def _repr_markdown_(self) -> str:
+        """What a notebook shows."""
+        return self.text
 
 
 def collect(stream: Stream) -> Completion:
@@ -47,4 +62,5 @@ def completion(
         seed=seed,
         n_prompt_tokens=n_prompt_tokens,
         timings=timings,
+        top_logprobs=tuple(record.top_logprobs for record in records if record.top_logprobs),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Sequence as Items
 from typing import Any
 
@@ -104,9 +104,21 @@ class Core:
             self._dry_breakers(options.sampling),
         )
 
-    def start(self, tokens: Items[int], options: GenerateOptions, seq: Sequence | None) -> Stream:
-        """A stream for these prompt tokens, on `seq` or on a sequence of its own."""
-        return Stream(self.engine, self.generation(tokens, options), seq)
+    def start(
+        self,
+        tokens: Items[int],
+        options: GenerateOptions,
+        seq: Sequence | None,
+        is_stopped: Callable[[], bool] | None = None,
+    ) -> Stream:
+        """A stream for these prompt tokens, on `seq` or on a sequence of its own.
+
+        It ends before its next step once `is_stopped` says so.
+        """
+        generation = self.generation(tokens, options)
+        if is_stopped is not None:
+            generation.stop_when(is_stopped)
+        return Stream(self.engine, generation, seq)
 
     def close(self) -> None:
         """Frees weights, pages, the file and the template; a second time does nothing."""

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from qrt.runtime.loader import Loaded
+from qrt.runtime.records import Plain
 
 
 @dataclass(frozen=True, slots=True)
-class ModelInfo:
+class ModelInfo(Plain):
     """A model's size and how it is set up to run."""
 
     path: str

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Mapping
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Never
 
 from qrt import text
 from qrt.api.core import Core
@@ -16,6 +17,7 @@ from qrt.formats.gguf import open_gguf
 from qrt.progress import Progress, no_progress
 from qrt.runtime import loader
 from qrt.runtime.checks import check_int, shown
+from qrt.runtime.foreign import INSTEAD_LOADING, OF_LOADING, unknown_option
 from qrt.runtime.rng import MAX_SEED
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ def load(
     layers: Mapping[str, str] | None = None,
     pack: bool | None = None,
     progress: Progress | None = None,
+    **foreign: Never,
 ) -> Model:
     """Loads a GGUF file, ready to run; without a path, the small model inside this package.
 
@@ -54,6 +57,9 @@ def load(
     GGUFError or ArchError for the file, BackendError if this
     machine cannot run it. An unusable vocabulary raises VocabError when text is first needed.
     """
+    for name in foreign:
+        known = inspect.signature(load).parameters
+        raise unknown_option(name, known.keys() - {"foreign"}, OF_LOADING, INSTEAD_LOADING)
     if seed is not None:
         check_int("seed", seed, 0, MAX_SEED)
     if progress is None:

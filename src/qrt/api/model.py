@@ -1,79 +1,30 @@
-"""`Model` and `Session`: generate, stream and chat, on a loaded model."""
+"""`Model` and `Session`: what a loaded model is and does, beside generating."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from collections.abc import Sequence as Items
-from types import MappingProxyType, TracebackType
-from typing import Any, Self, Unpack
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qrt.api.completion import Completion, collect, completion
-from qrt.api.core import Core, Message
+from qrt.api.completion import Completion, completion
+from qrt.api.core import Core
+from qrt.api.generates import Generates
 from qrt.api.info import ModelInfo, model_info
+from qrt.api.signatures import with_options
 from qrt.errors import InputError
 from qrt.runtime.checks import check_int, check_tokens, shown
-from qrt.runtime.generate import Stream
 from qrt.runtime.many import run_many
 from qrt.runtime.options import GenerateKeywords
 from qrt.runtime.sequence import Sequence
 
-_NO_VARS: Mapping[str, Any] = MappingProxyType({})
+if TYPE_CHECKING:
+    from qrt.text import Tokenizer
 
 
-class _Generates:
-    """The four ways to generate. `options` are those of `GenerateKeywords`; sampling that they do
-    not name is as the file recommends (`model.info.sampling`), else as in `SamplingParams`."""
-
-    def __init__(self, core: Core, seq: Sequence | None) -> None:
-        self._core = core
-        self._seq = seq
-
-    def stream(self, prompt: str | Iterable[int], **options: Unpack[GenerateKeywords]) -> Stream:
-        """Yields one TokenRecord per token that continues `prompt`, text or token ids.
-
-        A text prompt is tokenized with the special tokens the model starts with; special tokens
-        written in it are plain text. Arguments are checked at once: InputError, ContextFullError.
-        """
-        checked = self._core.options(options)
-        return self._core.start(self._core.prompt_tokens(prompt), checked, self._seq)
-
-    def generate(
-        self, prompt: str | Iterable[int], **options: Unpack[GenerateKeywords]
-    ) -> Completion:
-        """Continues `prompt` and returns when done; the arguments and errors are `stream`'s."""
-        return collect(self.stream(prompt, **options))
-
-    def stream_chat(
-        self,
-        messages: Items[Message],
-        *,
-        template_vars: Mapping[str, Any] = _NO_VARS,
-        **options: Unpack[GenerateKeywords],
-    ) -> Stream:
-        """Yields one TokenRecord per token of the answer to `messages`.
-
-        A message is a mapping with "role" and "content"; the whole conversation is given each time
-        and is put in the model's chat template, which `template_vars` reach as variables
-        (tools, enable_thinking ...). Raises TemplateError, and what `stream` raises.
-        """
-        checked = self._core.options(options)
-        return self._core.start(self._core.chat_tokens(messages, template_vars), checked, self._seq)
-
-    def chat(
-        self,
-        messages: Items[Message],
-        *,
-        template_vars: Mapping[str, Any] = _NO_VARS,
-        **options: Unpack[GenerateKeywords],
-    ) -> Completion:
-        """Answers `messages` and returns when done; see `stream_chat`."""
-        return collect(self.stream_chat(messages, template_vars=template_vars, **options))
-
-
-class Model(_Generates):
+class Model(Generates):
     """A loaded model, made by `qrt.load`; a context manager.
 
     Thread-safe: generations of several threads are computed together, a row of each in every step,
@@ -90,6 +41,11 @@ class Model(_Generates):
         """The key-value pairs of the GGUF file."""
         self._core.engine.check_open()
         return self._core.loaded.file.metadata
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of the file's vocabulary, with the ids of its special tokens."""
+        return self._core.tokenizer
 
     def tokenize(
         self, text: str, *, add_special: bool = True, parse_special: bool = False
@@ -110,16 +66,18 @@ class Model(_Generates):
         ids = check_tokens("tokens", tokens, self._core.n_vocab)
         return self._core.tokenizer.detokenize(ids, special=special)
 
-    def logits(self, tokens: Iterable[int], *, chunk: int | None = None) -> NDArray[np.float32]:
+    def logits(
+        self, prompt: str | Iterable[int], *, chunk: int | None = None
+    ) -> NDArray[np.float32]:
         """Logits (n_tokens, n_vocab) float32 from an empty cache; row i follows tokens 0 .. i.
 
-        chunk: rows in one step, by default as many as fit in one; 1 is token by token. Raises
-        InputError for no tokens or an id outside the vocabulary, and ContextFullError if they
-        exceed n_ctx.
+        prompt: text, tokenized as `generate` does, or token ids. chunk: rows in one step, by
+        default as many as fit in one; 1 is token by token. Raises InputError for no tokens or an
+        id outside the vocabulary, and ContextFullError if they exceed n_ctx.
         """
         engine = self._core.engine
         engine.check_open()
-        ids = check_tokens("tokens", tokens, self._core.n_vocab)
+        ids = self._core.prompt_tokens(prompt)
         if not ids:
             raise InputError("there are no tokens to compute logits for")
         if chunk is not None:
@@ -130,6 +88,7 @@ class Model(_Generates):
         finally:
             engine.release(seq)
 
+    @with_options
     def generate_many(
         self,
         prompts: Iterable[str | Iterable[int]],
@@ -186,7 +145,7 @@ class Model(_Generates):
         return f"<qrt.Model {info.name!r} {info.arch} on {info.backend}, n_ctx {info.n_ctx}>"
 
 
-class Session(_Generates):
+class Session(Generates):
     """One conversation on a model, made by `model.session()`; a context manager.
 
     What a prompt shares with the tokens of the turn before stays stored and is not computed again:
@@ -203,6 +162,9 @@ class Session(_Generates):
     def fork(self) -> Session:
         """A second session that goes on from here; what is stored so far is shared, not copied."""
         return Session(self._core, self._core.engine.fork(self._stored))
+
+    def __repr__(self) -> str:
+        return f"<qrt.Session, {len(self._stored)} tokens stored>"
 
     def close(self) -> None:
         """Frees the session's KV pages; a second time does nothing.

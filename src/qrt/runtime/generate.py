@@ -46,6 +46,16 @@ class Stream(Iterator[TokenRecord]):
         """The timings so far."""
         return self._request.generation.timings
 
+    def __repr__(self) -> str:
+        generation = self._request.generation
+        if generation.is_finished:
+            state = str(generation.records[-1].finish_reason)
+        elif self._request.has_ended:
+            state = "ended"
+        else:
+            state = "running" if self._request.number else "not begun"
+        return f"<qrt.Stream, {len(generation.records)} tokens, seed {self.seed}, {state}>"
+
     def read(self) -> list[TokenRecord]:
         """Runs it to its end; the records that were not read yet."""
         request = self._request

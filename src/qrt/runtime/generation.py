@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from collections.abc import Sequence as Items
 from typing import TYPE_CHECKING
 
 from qrt.errors import ContextFullError, InputError
 from qrt.runtime.checks import check_int, check_tokens
+from qrt.runtime.hooks import stops
 from qrt.runtime.options import GenerateOptions
 from qrt.runtime.records import FinishReason, Timings, TokenRecord
 from qrt.runtime.rng import fresh_seed
@@ -68,7 +70,10 @@ class Generation:
             self.seed,
             breakers or {},
             banned=sorted(eog) if options.ignore_eos else (),
+            processors=options.logits_processors,
         )
+        self._n_logprobs = options.logprobs
+        self._stopping = options.stopping
         self.is_stopped = options.cancel.is_set if options.cancel is not None else never
         self._tokenizer = tokenizer
         self._stop_strings = options.stop_strings
@@ -98,6 +103,11 @@ class Generation:
         """The time to its first token runs from here."""
         self._started = time.perf_counter()
 
+    def stop_when(self, is_stopped: Callable[[], bool]) -> None:
+        """It ends before its next step also once this says so."""
+        given = self.is_stopped
+        self.is_stopped = lambda: given() or is_stopped()
+
     def count_prompt(self, seconds: float) -> None:
         """Counts a step that computed a part of the prompt."""
         self._prefill_s += seconds
@@ -116,15 +126,16 @@ class Generation:
         ends = token in self._end_tokens
         text, found = self._stops.push(self._decoder.flush() if ends else self._decoder.push(token))
         finish: FinishReason | None = "stop" if ends or found else None
-        if finish is None and self._is_full(n_tokens):
+        if finish is None and (reason := self._cut(token, text, n_tokens)):
             tail, found = self._stops.push(self._decoder.flush())
             text += tail
-            finish = "stop" if found else "length"
+            finish = "stop" if found else reason
+        top = self._sampler.likeliest(logits, self._n_logprobs) if self._n_logprobs else ()
         if finish is None:
-            record = TokenRecord(text, token, logprob)
+            record = TokenRecord(text, token, logprob, None, None, top)
         else:
             text += "" if found else self._stops.flush()
-            record = TokenRecord(text, token, logprob, finish, self._timings(n_tokens))
+            record = TokenRecord(text, token, logprob, finish, self._timings(n_tokens), top)
         context, n_valid = self.context, self.n_valid
         if finish is None and len(context) == self._n_ctx:
             n_valid = self._n_keep
@@ -149,6 +160,14 @@ class Generation:
     def _begin_text(self) -> None:
         self._decoder = self._tokenizer.stream()
         self._stops = StopStrings(self._stop_strings)
+
+    def _cut(self, token: int, text: str, n_tokens: int) -> FinishReason | None:
+        """Why an answer whose newest token and text are these ends here, if it does."""
+        if self._stopping:
+            answer = "".join(record.text for record in self.records) + text
+            if stops(self._stopping, [*self._history, token], answer):
+                return "stop"
+        return "length" if self._is_full(n_tokens) else None
 
     def _is_full(self, n_tokens: int) -> bool:
         """Whether max_tokens or, unless it shifts, the context allows no further token."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -11,10 +10,17 @@ from typing import Any, TypedDict, cast
 
 from qrt.errors import InputError
 from qrt.runtime.checks import INT_MAX, check_bool, check_int, check_strings, shown
+from qrt.runtime.foreign import INSTEAD_GENERATING, OF_GENERATING, unknown_option
+from qrt.runtime.hooks import LogitsProcessor, Stopping, check_hooks
 from qrt.runtime.rng import MAX_SEED
 from qrt.runtime.sampler import SamplingParams, with_recommended
 
-_INTS = {"max_tokens": (1, INT_MAX), "seed": (0, MAX_SEED), "n_keep": (0, INT_MAX)}
+_INTS = {
+    "max_tokens": (1, INT_MAX),
+    "seed": (0, MAX_SEED),
+    "n_keep": (0, INT_MAX),
+    "logprobs": (0, INT_MAX),
+}
 _OPTIONAL = ("max_tokens", "seed")
 _MAX_STOPS = 16
 _MAX_STOP_LEN = 256
@@ -32,6 +38,9 @@ class GenerateKeywords(TypedDict, total=False):
     context_shift: bool
     n_keep: int
     cancel: threading.Event | None
+    logprobs: int
+    logits_processors: Sequence[LogitsProcessor]
+    stopping: Sequence[Stopping]
     samplers: tuple[str, ...]
     logit_bias: dict[int, float]
     repeat_penalty: float
@@ -70,6 +79,14 @@ class GenerateOptions:
     context_shift: when the context is full, forget the oldest half of what follows the first
         `n_keep` tokens (a BOS always stays) and go on, instead of ending with "length".
     cancel: once set, the generation ends before its next step, without a last record.
+    logprobs: how many of the likeliest tokens each record lists in `top_logprobs`.
+    logits_processors: functions (ids, logits) -> logits, called in turn before all sampling: ids
+        of prompt and answer so far, logits (n_vocab,) float32, a copy that may be changed; -inf
+        forbids a token.
+    stopping: functions (ids, text) -> bool, called after each token: ids of prompt and answer,
+        text of the answer; the first that is true ends it with "stop".
+    Both run in whichever thread computes the step, which waits for them; what they raise ends this
+    generation alone and is raised to its caller.
     """
 
     max_tokens: int | None = None
@@ -80,6 +97,9 @@ class GenerateOptions:
     context_shift: bool = False
     n_keep: int = 0
     cancel: threading.Event | None = None
+    logprobs: int = 0
+    logits_processors: Sequence[LogitsProcessor] = ()
+    stopping: Sequence[Stopping] = ()
     sampling: SamplingParams = field(default_factory=SamplingParams)
 
     def __post_init__(self) -> None:
@@ -89,6 +109,8 @@ class GenerateOptions:
                 object.__setattr__(self, name, check_int(name, value, low, high))
         for name in ("ignore_eos", "context_shift"):
             check_bool(name, getattr(self, name))
+        for name in ("logits_processors", "stopping"):
+            object.__setattr__(self, name, check_hooks(name, getattr(self, name)))
         object.__setattr__(self, "stop", self.stop_strings)
         if not isinstance(self.sampling, SamplingParams):
             raise InputError(f"sampling must be SamplingParams, got {shown(self.sampling)}")
@@ -113,9 +135,8 @@ def options_from(
     InputError for an unknown keyword."""
     given = cast(dict[str, Any], keywords)
     for name in given.keys() - _SAMPLING_NAMES - _OWN_NAMES:
-        near = difflib.get_close_matches(name, _SAMPLING_NAMES | _OWN_NAMES, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise InputError(f"unknown option {shown(name)}{hint}")
+        known = _SAMPLING_NAMES | _OWN_NAMES
+        raise unknown_option(name, known, OF_GENERATING, INSTEAD_GENERATING)
     sampling = {name: given[name] for name in given.keys() & _SAMPLING_NAMES}
     own = {name: given[name] for name in given.keys() & _OWN_NAMES}
     sampling = with_recommended(sampling, recommended)

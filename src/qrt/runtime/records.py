@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 FinishReason = Literal["stop", "length"]
 """stop: an end token, a stop token or a stop string. length: max_tokens or the context is full."""
 
+TopLogprobs = tuple[tuple[int, float], ...]
+"""Token ids and the natural logs of their probabilities, the likeliest first."""
+
+
+class Plain:
+    """A record that JSON can hold."""
+
+    __slots__ = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its fields in plain containers, those of records within it too."""
+        return asdict(self)  # type: ignore[call-overload, no-any-return]
+
 
 @dataclass(frozen=True, slots=True)
-class Timings:
+class Timings(Plain):
     """How long a generation took; a rate that nothing was measured for is 0."""
 
     n_prompt_tokens: int
@@ -29,7 +42,7 @@ class Timings:
 
 
 @dataclass(frozen=True, slots=True)
-class TokenRecord:
+class TokenRecord(Plain):
     """One sampled token.
 
     `text` may be empty: half a character and what may be the start of a stop string wait for the
@@ -42,3 +55,5 @@ class TokenRecord:
     """Natural log of its probability under the model's own logits, before any sampler step."""
     finish_reason: FinishReason | None = None
     timings: Timings | None = None
+    top_logprobs: TopLogprobs = ()
+    """The `logprobs` likeliest tokens under the same logits, if so many were asked for."""

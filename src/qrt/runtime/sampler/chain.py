@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qrt.errors import InputError, QrtError
+from qrt.runtime.hooks import LogitsProcessor, processed
 from qrt.runtime.rng import TOKEN_STREAM, XTC_STREAM, uniform
-from qrt.runtime.sampler.candidates import Candidates
+from qrt.runtime.sampler.candidates import Candidates, largest
 from qrt.runtime.sampler.draw import Mirostat, draw, heat
 from qrt.runtime.sampler.dry import Breakers, dry
 from qrt.runtime.sampler.params import SamplingParams
@@ -36,8 +37,10 @@ class Sampler:
         seed: int,
         breakers: Breakers = _NO_BREAKERS,
         banned: Sequence[int] = (),
+        processors: Sequence[LogitsProcessor] = (),
     ) -> None:
-        """`banned` tokens are never chosen; `breakers` is what `breaker_table` made for DRY.
+        """`banned` tokens are never chosen; `breakers` is what `breaker_table` made for DRY;
+        `processors` change the logits before all else does.
 
         Raises InputError for a token id of `logit_bias` outside the vocabulary.
         """
@@ -49,6 +52,7 @@ class Sampler:
         self._params = params
         self._seed = seed
         self._breakers = breakers
+        self._processors = processors
         self._bias: Mapping[int, float] = {
             **params.logit_bias,
             **dict.fromkeys(banned, -math.inf),
@@ -77,6 +81,11 @@ class Sampler:
         token = self._choose(self._changed(logits, history), position, history)
         return token, float(logits[token]) - norm
 
+    def likeliest(self, logits: NDArray[np.float32], n: int) -> tuple[tuple[int, float], ...]:
+        """The n likeliest tokens under the model's own logits, with their log probabilities."""
+        norm = self._log_sum_exp(logits)
+        return tuple((token, float(logits[token]) - norm) for token in largest(logits, n).tolist())
+
     def _log_sum_exp(self, logits: NDArray[np.float32]) -> float:
         largest = logits.max()
         if not (np.isfinite(largest) and np.isfinite(logits.min())):
@@ -90,15 +99,18 @@ class Sampler:
         return float(largest) + math.log(float(self._scratch.sum()))
 
     def _changed(self, logits: NDArray[np.float32], history: Sequence[int]) -> NDArray[np.float32]:
-        """The logits after logit bias and the penalties that precede all other steps."""
-        if not self._bias and not self._first:
+        """The logits after processors, logit bias and the penalties that precede other steps."""
+        if self._processors:
+            changed = processed(self._processors, history, logits)
+        elif self._bias or self._first:
+            changed = logits.copy()
+        else:
             return logits
-        changed = logits.copy()
         add_bias(changed, self._bias)
         for name in self._first:
             self._penalize(name, changed, history)
         if changed.max() == -math.inf:
-            raise QrtError("no token may be chosen: logit_bias forbids every one")
+            raise QrtError("no token may be chosen: logit_bias or a processor forbids every one")
         return changed
 
     def _penalize(self, name: str, logits: NDArray[np.float32], history: Sequence[int]) -> None:
