@@ -59,13 +59,13 @@ def _call(hook: Callable[..., _Result], *arguments: object) -> _Result:
 
 
 def _checked(name: str, result: object, shape: tuple[int, ...]) -> Logits:
-    is_array = isinstance(result, np.ndarray) and result.dtype.kind in "fiu"
-    if not is_array or np.shape(result) != shape:
+    array = result if isinstance(result, np.ndarray) else None
+    if array is None or array.dtype.kind not in "fiu" or array.shape != shape:
         raise InputError(
             f"{name} must return logits, an array of {shape[0]} numbers, got {shown(result)}"
         )
     with np.errstate(over="ignore"):
-        changed = np.array(result, np.float32)
+        changed = array.astype(np.float32)
     if not changed.max() < np.inf:
         raise InputError(f"{name} returned logits that hold NaN or inf; -inf forbids a token")
     return changed
