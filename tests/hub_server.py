@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from urllib.parse import parse_qs
 
 import pytest
 from huggingface_hub import constants
@@ -25,11 +26,13 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @dataclass
 class Hub:
-    """One repository: its files, what it claims of them, and how it misbehaves."""
+    """A repository: its files, what it claims of them, how it misbehaves; others beside it."""
 
     repo: str = REPO
     files: dict[str, bytes] = field(default_factory=dict)
     arch: str | None = "llama"
+    n_downloads: int = 7
+    others: list[Hub] = field(default_factory=list)
     listed: dict[str, bytes] = field(default_factory=dict)
     """What the listing describes where it differs from what is sent."""
     token: str | None = None
@@ -76,6 +79,16 @@ class Hub:
         model = {"id": self.repo, "sha": COMMIT, "siblings": siblings, "gguf": gguf}
         return json.dumps(model).encode()
 
+    def found(self, query: str) -> bytes:
+        """The answer to /api/models?search=WORDS, the most downloaded last."""
+        asked = {key: values[0] for key, values in parse_qs(query).items()}
+        assert asked["filter"] == "gguf"
+        words = asked["search"].lower().split()
+        hubs = [h for h in (self, *self.others) if all(w in h.repo.lower() for w in words)]
+        hubs.sort(key=lambda h: h.n_downloads, reverse=asked["sort"] != "downloads")
+        kept = hubs[-int(asked["limit"]) :]
+        return json.dumps([{"id": h.repo, "downloads": h.n_downloads} for h in kept]).encode()
+
 
 @contextmanager
 def running(hub: Hub) -> Iterator[Hub]:
@@ -95,14 +108,23 @@ def running(hub: Hub) -> Iterator[Hub]:
             may = hub.token is None or self.headers.get("Authorization") == f"Bearer {hub.token}"
             if not may or hub.status != 200:
                 self.send(hub.status if may else 401, b"", {}, with_body)
-            elif self.path.split("?")[0] == f"/api/models/{hub.repo}":
-                self.send(200, hub.listing(), {"Content-Type": "application/json"}, with_body)
+            elif self.path.startswith("/api/models"):
+                self.send_about_models(with_body)
             else:
                 name = self.path.removeprefix(f"/{hub.repo}/resolve/main/")
                 if name not in hub.files:
                     self.send(404, b"", {"X-Error-Code": "EntryNotFound"}, with_body)
                     return
                 self.send_file(name, asked, with_body)
+
+        def send_about_models(self, with_body: bool) -> None:
+            path, _, query = self.path.removeprefix("/api/models").partition("?")
+            hubs = [h for h in (hub, *hub.others) if h.repo.lower() == path[1:].lower()]
+            if path and not hubs:
+                self.send(404, b"", {"X-Error-Code": "RepoNotFound"}, with_body)
+                return
+            body = hubs[0].listing() if path else hub.page or hub.found(query)
+            self.send(200, body, {"Content-Type": "application/json"}, with_body)
 
         def send_file(self, name: str, asked: str | None, with_body: bool) -> None:
             data = hub.files[name]

@@ -60,7 +60,7 @@ def test_a_short_name_from_pull_to_rm(hub, hub_cache):
     missing = invoke("run", "llama3.2:1b", "hi")
     assert missing.exit_code == 3
     assert missing.stderr == (
-        "error: llama3.2:1b: is not on this machine; `qrt pull llama3.2:1b` fetches it\n"
+        "error: llama3.2:1b: is not on this machine; `qrt pull llama3.2:1b` fetches it, 0.8 GB\n"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pytest
@@ -17,11 +18,13 @@ from tiny_models import metadata_of, tensors_of
 import qrt
 from qrt.arch import build_graph
 from qrt.backends.cpu.states import unit_bytes
-from qrt.errors import InputError
-from qrt.hub.catalogue import KV_TOKENS, Entry, catalogue, runs
+from qrt.errors import InputError, ModelError
+from qrt.formats.quants import WEIGHT_TYPES
+from qrt.free_memory import FreeMemory
+from qrt.hub.catalogue import KV_TOKENS, Entry, catalogue, find, runs
 from qrt.hub.locate import is_known, locate
-from qrt.hub.names import is_file, is_repo, parse_hub_name
-from qrt.hub.quants import HubFile, models_in
+from qrt.hub.names import HubName, is_file, is_repo, parse_hub_name
+from qrt.hub.quants import HubFile, choose, is_quant, models_in
 from qrt.runtime.capacity import needs
 
 ROOT = Path(__file__).parent.parent
@@ -108,11 +111,33 @@ def test_what_passes_stays_below_its_folder(text):
         ("o/m:UD-Q4_K_XL", ("o/m", None, "UD-Q4_K_XL")),
         ("o/m:a.gguf", ("o/m", "a.gguf", None)),
         ("o/m/a b/c-00001-of-00002.gguf", ("o/m", "a b/c-00001-of-00002.gguf", None)),
+        ("hf:o/m:Q8_0", ("o/m", None, "Q8_0")),
+        ("hf://o/m/a.gguf", ("o/m", "a.gguf", None)),
+        ("hf.co/o/m:Q8_0", ("o/m", None, "Q8_0")),
+        ("HTTPS://HuggingFace.co/o/m", ("o/m", None, None)),
+        ("https://huggingface.co/o/m/", ("o/m", None, None)),
+        ("https://huggingface.co/o/m/tree/main", ("o/m", None, None)),
+        ("https://huggingface.co/o/m/tree/main/Q8_0", ("o/m", None, "Q8_0")),
+        ("https://hf.co/o/m/blob/main/a%20b.gguf#x", ("o/m", "a b.gguf", None)),
+        ("https://hf.co/o/m/resolve/main/b/a.gguf?download=true", ("o/m", "b/a.gguf", None)),
+        ("https://hf.co/o/m?show_file_info=b%2Fa.gguf", ("o/m", "b/a.gguf", None)),
     ],
 )
 def test_the_parts_of_a_name(text, parts):
     name = parse_hub_name(text)
     assert (name.repo, name.file, name.quant) == parts
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        *("o/m/blob/v1/a.gguf", "o/m/blob/main/README.md", "o/m/discussions", "o", ""),
+        *("o/m/blob/main/..%2Fa.gguf", "o/m?show_file_info=../a.gguf", "o/m/tree/main/a/b"),
+    ],
+)
+def test_links_that_are_no_models(rest):
+    with pytest.raises(InputError):
+        parse_hub_name(f"https://huggingface.co/{rest}")
 
 
 def test_a_listing_full_of_tricks_is_as_good_as_empty(hub: Hub, hub_cache):
@@ -133,6 +158,14 @@ def test_quantizations_by_name():
         "IQ4_XS": "x/IQ4_XS.gguf",
         "BF16": "m-BF16-00001-of-00002.gguf",
         "MXFP4": "gpt-oss-20b-mxfp4.gguf",
+        "MXFP4_MOE": "Qwen3-30B-A3B-MXFP4_MOE.gguf",
+        "NVFP4": "nvfp4.gguf",
+        "TQ1_0": "TriLM-TQ1_0.gguf",
+        "IQ3_XXS": "m.i1-IQ3_XXS.gguf",
+        "Q8_K_XL": "m-Q8_K_XL.gguf",
+        "Q4_0_4_8": "m-Q4_0_4_8.gguf",
+        "Q4": "Phi-3-mini-4k-instruct-q4.gguf",
+        "FP16": "Phi-3-mini-4k-instruct-fp16.gguf",
         None: "model.gguf",
     }
     files = [HubFile(name, 1) for name in names.values()]
@@ -140,6 +173,20 @@ def test_quantizations_by_name():
     files += [HubFile("imatrix.gguf", 1), HubFile("lost-00001-of-00002.gguf", 1)]
     files += [HubFile("mmproj-F16.gguf", 1), HubFile("Ministral-3-8B-BF16-mmproj.gguf", 1)]
     assert {(model.quant, model.name) for model in models_in(files)} == set(names.items())
+    assert {t.name for t in WEIGHT_TYPES if not is_quant(t.name)} == set()
+    assert not any(map(is_quant, ("", "8b", "latest", "Q", "QX_0", "Q4_K_M-v2", "instruct")))
+
+
+def test_a_repository_without_the_usual_quantization():
+    for quants, taken in (
+        (("Q8_0", "Q5_K_M", "F16"), "Q5_K_M"),
+        (("F16", "UD-Q4_K_XL"), "UD-Q4_K_XL"),
+        (("F16",), "F16"),
+    ):
+        models = models_in(HubFile(f"m-{quant}.gguf", 1) for quant in quants)
+        assert choose(models, parse_hub_name("o/m")).quant == taken
+    with pytest.raises(ModelError, match="has no Q4_K_M; choose BF16, F16"):
+        choose(models_in(HubFile(f"m-{q}.gguf", 1) for q in ("F16", "BF16")), HubName("o/m"))
 
 
 def test_the_catalogue():
@@ -151,9 +198,20 @@ def test_the_catalogue():
         assert is_known(entry.name)
         assert runs(entry.arch)
         assert 0 < entry.file_bytes(entry.quant) <= entry.file_bytes("Q8_0")
-    with pytest.raises(InputError, match=r"size too: llama3\.2:1b, llama3\.2:3b"):
-        locate("llama3.2")
-    assert not is_known("Hello!")
+    for family, sizes in (("Llama3.2", "llama3.2:1b, llama3.2:3b"), ("phi", "phi3.5:3.8b, phi4")):
+        with pytest.raises(InputError, match=f"size too: {sizes}"):
+            locate(family)
+    for text, name, quant in (
+        ("mistral", "mistral:7b", None),
+        ("Mistral:Q8_0", "mistral:7b", "Q8_0"),
+        ("QWEN3:4b:q8_0", "qwen3:4b", "Q8_0"),
+        ("devstral", "devstral2:24b", None),
+    ):
+        entry, asked = find(text)
+        assert (entry.name, asked.quant) == (name, quant)
+    assert is_known("lama3.2:1b")
+    for text in ("Hello!", "hello", "note:this"):
+        assert not is_known(text)
     assert (ROOT / "models" / "catalogue.toml").read_text().startswith("# Short names")
 
 
@@ -184,12 +242,24 @@ def test_an_entry_tells_what_info_tells(model):
     assert entry.kv_bytes == sum(unit_bytes(group, "f16") * n for group, n in held)
 
 
-def test_the_list_shows_size_and_memory():
-    lines = invoke("list", "--all").stdout.splitlines()
-    (line,) = (line for line in lines if "qwen3:30b" in line)
-    assert line.split() == ["qwen3:30b", "30.5B-A3.3B", "Q4_K_M", "18.7", "19.1", "32.8"]
-    start = lines.index(next(line for line in lines if line.startswith("For qrt pull")))
-    assert max(map(len, lines[start:])) <= 80
+def test_the_list_shows_size_memory_and_whether_it_fits_and_runs(monkeypatch):
+    entries = dict(catalogue())
+    entries["qwen3:4b"] = replace(entries["qwen3:4b"], arch="abacus")
+    monkeypatch.setattr("qrt.hub.catalogue.catalogue", lambda: entries)
+    for n_bytes, fits in ((64 * 10**9, "fits"), (10**10, "large"), (None, "30.5B-A3.3B")):
+        monkeypatch.setattr("qrt.hub.offer.free_memory", lambda n=n_bytes: FreeMemory(n))
+        rows = [line.split() for line in invoke("list", "--all").stdout.splitlines()]
+        (row,) = (row for row in rows if row[0] == "qwen3:30b")
+        assert (row[:3], row[-3:]) == (
+            ["qwen3:30b", "18.7", "19.3"],
+            ["30.5B-A3.3B", "Q4_K_M", "33.0"],
+        )
+        assert fits in row[3:5]
+        (row,) = (row for row in rows if row[0] == "qwen3:4b")
+        assert row[3:6] == ["cannot", "run", "yet"]
+    known = {row["name"]: row for row in json.loads(invoke("list", "--all", "--json").stdout)}
+    assert not known["qwen3:4b"]["runs"]
+    assert known["qwen3:30b"]["memory_bytes"] > known["qwen3:30b"]["bytes"] > 18e9
 
 
 def write(path, content=b"GGUF"):

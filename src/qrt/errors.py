@@ -9,6 +9,7 @@
     |   +-- FullError               2         429   more generations wait than the engine takes
     +-- CancelledError              2         499   whoever asked for it stopped it
     +-- ModelError                  3         500   the model file cannot be used
+    |   +-- MissingModelError       3         500   not on this machine; qrt pull may fetch it
     |   +-- GGUFError               3         500   not a GGUF file, truncated or inconsistent
     |   +-- ArchError               3         500   unknown architecture, wrong or unused tensor
     |   +-- VocabError              3         500   the vocabulary in the file is unusable
@@ -68,6 +69,10 @@ class ModelError(QrtError):
     """The model file cannot be used."""
 
     exit_code = 3
+
+
+class MissingModelError(ModelError):
+    """The model is not on this machine; `qrt pull` may fetch it."""
 
 
 class GGUFError(ModelError):

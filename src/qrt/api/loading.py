@@ -53,9 +53,9 @@ def load(
     progress: called as progress(what, done, total) while kernels compile and weights are packed;
     None: nothing is called.
 
-    Raises InputError for an argument, ModelError for a name whose file is not on this machine,
-    GGUFError or ArchError for the file, BackendError if this
-    machine cannot run it. An unusable vocabulary raises VocabError when text is first needed.
+    Raises InputError for an argument, MissingModelError for a name whose file is not on this
+    machine, GGUFError or ArchError for the file, BackendError if this machine cannot run it. An
+    unusable vocabulary raises VocabError when text is first needed.
     """
     for name in foreign:
         known = inspect.signature(load).parameters

@@ -19,6 +19,7 @@ from qrt.cli import (
     profile,
     pull,
     run,
+    search,
     tokens,
     tune,
 )
@@ -37,7 +38,7 @@ app = typer.Typer(
 
 for _command in (
     *(run.run, complete.complete, info.info),
-    *(pull.pull, models.list_, models.show, models.rm),
+    *(pull.pull, search.search, models.list_, models.show, models.rm),
     *(tokens.tokenize, bench.bench, profile.profile, perplexity.perplexity, kl.kl),
     *(tune.tune, pack.pack, doctor.doctor),
 ):

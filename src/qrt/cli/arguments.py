@@ -10,39 +10,41 @@ from pathlib import Path
 from typing import TextIO, TypeVar
 
 from qrt.config import embedded_model
-from qrt.errors import InputError, ModelError
+from qrt.errors import InputError, MissingModelError
 
 Written = TypeVar("Written")
 
 _MAX_TEXT_BYTES = 64 * 1024 * 1024
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", "'": "'", '"': '"'}
 _NOT_IN_PATHS = re.compile(r'[\s<>|"?*]')
+_LINK = re.compile(r"https?://\S+")
 _NAME = re.compile(r"[\w.-]+(?::[^\s<>|\"?*]+)?")
 _ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|(.))")
 
 
 def model_and_text(
-    first: str | None, second: str | None, flag: str | None
+    first: str | None, second: str | None, flag: str | None, *, yes: bool = False
 ) -> tuple[str | None, str | None]:
     """(model, text) of `[MODEL] [TEXT]` and `-m`: the path of a model; none is the embedded one.
 
-    A lone argument is the model if it looks like one, else the text. Raises ModelError for a
-    model that is not there, before anything is read or loaded.
+    A lone argument is the model if it looks like one, else the text. A model that the hub has is
+    pulled if `yes`, or the person at the terminal, says so; raises ModelError for one that is not
+    there then, before anything is read or loaded.
     """
     if flag is not None:
         if second is not None:
             raise InputError(f"MODEL is given twice: {first} and -m {flag}")
-        return _there(flag), first
+        return _there(flag, yes), first
     if second is None and first is not None and not looks_like_model(first):
         return None, first
-    return _there(first), second
+    return _there(first, yes), second
 
 
-def only_model(first: str | None, flag: str | None) -> str | None:
-    """The model of `[MODEL]` and `-m`; raises as `model_and_text` does."""
+def only_model(first: str | None, flag: str | None, *, yes: bool = False) -> str | None:
+    """The model of `[MODEL]` and `-m`; pulls and raises as `model_and_text` does."""
     if first is not None and flag is not None:
         raise InputError(f"MODEL is given twice: {first} and -m {flag}")
-    return _there(first if flag is None else flag)
+    return _there(first if flag is None else flag, yes)
 
 
 def located(model: str) -> str:
@@ -57,18 +59,27 @@ def located(model: str) -> str:
     return str(locate(model) or model)
 
 
-def _there(model: str | None) -> str | None:
+def _there(model: str | None, yes: bool) -> str | None:
     if model is None:
         return None
-    path = located(model)
-    if not os.path.exists(path):
-        raise ModelError(f"{model}: no such file")
-    return path
+    try:
+        path = located(model)
+    except MissingModelError as missing:
+        from qrt.cli.pull import pulled
+
+        return pulled(model, missing, yes)
+    if os.path.exists(path):
+        return path
+    from qrt.hub.locate import no_such_file
+
+    raise no_such_file(model)
 
 
 def looks_like_model(text: str) -> bool:
-    """Whether an argument is a model, there or not: a path that exists, x.gguf, a/b, or a name."""
-    if text.endswith(".gguf") or os.path.exists(text):
+    """Whether an argument is a model, there or not: a path that exists, x.gguf, a/b, a name, or a
+    link.
+    """
+    if text.endswith(".gguf") or os.path.exists(text) or _LINK.fullmatch(text):
         return True
     is_path = os.sep in text or (os.altsep is not None and os.altsep in text)
     if is_path and not _NOT_IN_PATHS.search(text):

@@ -11,6 +11,7 @@ from qrt.cli.flags import (
     ModelArgument,
     ModelFlag,
     PromptFlag,
+    PullFlag,
     TimingsFlag,
 )
 from qrt.cli.loading import loaded, recommended_line
@@ -27,12 +28,13 @@ def complete(
     file: FileFlag = None,
     escape: EscapeFlag = False,
     timings: TimingsFlag = None,
+    yes: PullFlag = False,
 ) -> None:
     """Continue a text.
 
     The text of -p, -f or a pipe goes to the model as it stands, without a chat template.
     """
-    path = only_model(model, model_flag)
+    path = only_model(model, model_flag, yes=yes)
     text = prompt_from(text=None, flag=prompt, file=file, escape=escape)
     if text is None:
         raise InputError("there is no prompt; give -p TEXT or -f FILE, or pipe it in")

@@ -9,11 +9,22 @@ from qrt.cli.output import printable
 from qrt.errors import InputError
 
 
-def confirm(question: str, yes: bool) -> bool:
-    """Whether the person agrees; `yes` is `--yes`. Raises InputError where nobody can be asked."""
+def can_ask() -> bool:
+    """Whether a person sees a question and can answer it."""
+    return is_terminal(sys.stdin) and is_terminal(sys.stderr)
+
+
+def confirm(question: str, yes: bool, *, default: bool = False) -> bool:
+    """Whether the person agrees; `yes` is `--yes`, `default` what an empty line says.
+
+    Raises InputError where nobody can be asked.
+    """
     if yes:
         return True
-    if not is_terminal(sys.stdin):
+    if not can_ask():
         raise InputError(f"{question} --yes says so")
-    print(printable(question), "[y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    choices = "[Y/n]" if default else "[y/N]"
+    print(printable(question), choices, end=" ", file=sys.stderr, flush=True)
+    line = sys.stdin.readline()
+    answer = line.strip().lower()
+    return answer in ("y", "yes") or (default and line == "\n")

@@ -31,6 +31,9 @@ FileFlag = Annotated[
 EscapeFlag = Annotated[
     bool, Option("-e", "--escape", help=r"Read \n, \t, \\, \x41 ... in the prompt as characters.")
 ]
+PullFlag = Annotated[
+    bool, Option("-y", "--yes", help="Pull a model that is not on this machine, without asking.")
+]
 TimingsFlag = Annotated[
     bool | None,
     Option("--timings/--no-timings", help="Speed on stderr; by default in a terminal."),

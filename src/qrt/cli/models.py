@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
 from qrt.cli.confirm import confirm
 from qrt.cli.output import byte_size, printable
-from qrt.cli.pull import YesFlag, memory_line
+from qrt.cli.pull import YesFlag
 from qrt.errors import InputError, ModelError
 
 if TYPE_CHECKING:
     from qrt.hub.places import LocalModel
 
 JsonFlag = Annotated[bool, Option("--json", help="Print JSON.")]
+_FITS = {True: "fits", False: "too large", None: ""}
 NameArgument = Annotated[str, Argument(metavar="MODEL", help="A model's name, or a GGUF file.")]
 
 
@@ -30,26 +31,26 @@ def list_(
     """List the models of this machine.
 
     What is in the Hugging Face cache, and what LM Studio, Ollama and llama.cpp keep. Each name can
-    stand for MODEL in every command.
+    stand for MODEL in every command. With --all, also the size of what can be fetched, and whether
+    it fits into the memory that is free here.
     """
-    from qrt.hub.catalogue import KV_TOKENS
     from qrt.hub.places import PLACES
 
-    found = [model for place in PLACES.values() for model in place.models()]
+    found = {model: _shown_name(model) for place in PLACES.values() for model in place.models()}
+    known = _known(set(found.values())) if catalogue else []
     if as_json:
-        rows = [
-            {"name": _shown_name(m), "id": str(m), "path": str(m.path), "bytes": m.n_bytes}
-            for m in found
+        rows: list[dict[str, Any]] = [
+            {"name": name, "id": str(m), "path": str(m.path), "bytes": m.n_bytes}
+            for m, name in found.items()
         ]
-        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        print(json.dumps(rows + known, indent=2, ensure_ascii=False))
         return
     from qrt.cli.tables import print_table
 
-    sizes = [(_shown_name(m), byte_size(m.n_bytes), PLACES[m.source].title) for m in found]
-    print_table("Models on this machine", sizes, right=(1,))
+    sizes = [(name, byte_size(m.n_bytes), PLACES[m.source].title) for m, name in found.items()]
+    print_table("Models on this machine", sizes, right=(1,), spare=(2,))
     if catalogue:
-        title = f"For qrt pull: about how large, and memory in GB at a context of {KV_TOKENS}"
-        print_table(title, _known_rows(), right=(3, 4, 5))
+        _print_known(known)
     elif not found:
         print("`qrt pull qwen3:4b` fetches one; `qrt list --all` shows more names")
 
@@ -73,20 +74,23 @@ def show(model: NameArgument) -> None:
         return
     from qrt.hub.catalogue import asked_of_hub
     from qrt.hub.download import list_models
+    from qrt.hub.offer import estimate
 
     try:
         entry, name = asked_of_hub(model)
     except InputError:
         raise missing from None
-    facts = [("repository", name.repo)]
-    if entry:
-        facts.append(("architecture", f"{entry.arch}: {_runs(entry.arch)}"))
-    print_table(f"{model}: not on this machine", facts)
     listing = list_models(name.repo)
-    if entry is None and listing.arch:
-        print_table("Architecture", [(listing.arch, _runs(listing.arch))])
-    rows = [(m.quant or m.name, memory_line(m.n_bytes, entry)) for m in listing.models]
-    print_table(f"qrt pull {name.repo}:...", rows)
+    facts = [("repository", listing.repo)]
+    if arch := listing.arch or (entry.arch if entry else None):
+        facts.append(("architecture", f"{arch}: {runs_or_not(arch)}"))
+    print_table(f"{model}: not on this machine", facts)
+    rows = [("", "GB", "memory", "here")]
+    for m in listing.models:
+        needs = estimate(m.n_bytes, entry)
+        sizes = _gigabytes(m.n_bytes), _gigabytes(needs.n_bytes)
+        rows.append((m.quant or m.name, *sizes, _FITS[needs.fits]))
+    print_table(f"qrt pull {name.repo}:...", rows, right=(1, 2))
 
 
 def rm(model: NameArgument, yes: YesFlag = False) -> None:
@@ -115,35 +119,87 @@ def rm(model: NameArgument, yes: YesFlag = False) -> None:
 def _shown_name(model: LocalModel) -> str:
     """The shortest name of a model."""
     from qrt.hub.catalogue import short_name
-    from qrt.hub.places import HUB
+    from qrt.hub.places import HUB, cached_models
     from qrt.hub.quants import HubFile, HubModel
 
     if model.source != HUB:
         return str(model)
     owner, name, file = model.name.split("/", 2)
+    repo = f"{owner}/{name}"
     quant = HubModel((HubFile(file, model.n_bytes),)).quant
-    return short_name(f"{owner}/{name}", quant) or str(model)
+    if quant is None or [m.quant for m in cached_models(repo)].count(quant) > 1:
+        return str(model)
+    return short_name(repo, quant) or f"{repo}:{quant}"
 
 
-def _known_rows() -> list[tuple[str, ...]]:
-    """The short names with what qrt pull fetches, about how large, and the memory to run it."""
-    from qrt.hub.catalogue import catalogue
+def _known(here: set[str]) -> list[dict[str, Any]]:
+    """What qrt pull fetches by its short names, about how large, and the memory to run it."""
+    from qrt.hub.catalogue import catalogue, runs
+    from qrt.hub.offer import estimate
 
-    rows: list[tuple[str, ...]] = [("", "parameters", "", "GB", "memory", "in Q8_0")]
+    rows = []
     for entry in catalogue().values():
-        active = f"-A{entry.active:g}B" if entry.active else ""
         sizes = [entry.file_bytes(quant) for quant in entry.quants]
-        memory = [_gigabytes(size + entry.kv_bytes) for size in sizes]
-        params = f"{entry.params:g}B{active}"
-        rows.append((entry.name, params, entry.quant, _gigabytes(sizes[0]), *memory))
+        needs = [estimate(size, entry) for size in sizes]
+        rows.append(
+            {
+                "name": entry.name,
+                "repo": entry.repo,
+                "quant": entry.quant,
+                "params": entry.params,
+                "active": entry.active,
+                "bytes": sizes[0],
+                "memory_bytes": needs[0].n_bytes,
+                "best_memory_bytes": needs[-1].n_bytes,
+                "fits": needs[0].fits,
+                "runs": runs(entry.arch),
+                "is_here": entry.name in here,
+            }
+        )
     return rows
+
+
+def _print_known(known: list[dict[str, Any]]) -> None:
+    from qrt.cli.tables import print_table
+    from qrt.free_memory import free_memory
+    from qrt.hub.catalogue import KV_TOKENS
+
+    rows = [("", "GB", "memory", "here", "parameters", "", "in Q8_0")]
+    for model in known:
+        active = f"-A{model['active']:g}B" if model["active"] else ""
+        best = model["best_memory_bytes"]
+        rows.append(
+            (
+                model["name"],
+                _gigabytes(model["bytes"]),
+                _gigabytes(model["memory_bytes"]),
+                _here(model),
+                f"{model['params']:g}B{active}",
+                model["quant"],
+                _gigabytes(best) if best != model["memory_bytes"] else "",
+            )
+        )
+    free = free_memory().n_bytes
+    of_free = "" if free is None else f"; {_gigabytes(free)} free here"
+    title = f"For qrt pull, in GB: size, and memory at a context of {KV_TOKENS}{of_free}"
+    print_table(title, rows, right=(1, 2, 6), spare=(6, 5, 4))
+
+
+def _here(model: dict[str, Any]) -> str:
+    """Whether a model of the catalogue is on this machine, can run and fits."""
+    if not model["runs"]:
+        return "cannot run yet"
+    if model["is_here"]:
+        return "on disk" if model["fits"] is not False else "on disk, too large"
+    return _FITS[model["fits"]]
 
 
 def _gigabytes(n_bytes: int) -> str:
     return f"{n_bytes / 1e9:.1f}"
 
 
-def _runs(arch: str) -> str:
+def runs_or_not(arch: str) -> str:
+    """A word on whether qrt can run an architecture."""
     from qrt.hub.catalogue import runs
 
     return "runs" if runs(arch) else f"qrt cannot run {arch} yet"

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 from typer import Argument, Option
 
 from qrt.cli.arguments import is_terminal
-from qrt.cli.confirm import confirm
+from qrt.cli.confirm import can_ask, confirm
 from qrt.cli.output import byte_size, printable
+from qrt.errors import ArchError, MissingModelError
 from qrt.progress import Progress
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.progress import TaskID
 
-    from qrt.hub.catalogue import Entry
+    from qrt.hub.offer import Estimate, Offer
 
 YesFlag = Annotated[bool, Option("-y", "--yes", help="Do not ask.")]
 
@@ -25,58 +29,85 @@ YesFlag = Annotated[bool, Option("-y", "--yes", help="Do not ask.")]
 def pull(
     model: Annotated[
         str,
-        Argument(metavar="MODEL", help="OWNER/NAME, OWNER/NAME:QUANT, OWNER/NAME:FILE or a name."),
+        Argument(metavar="MODEL", help="A name, OWNER/NAME, with :QUANT or :FILE, or a link."),
     ],
     yes: YesFlag = False,
 ) -> None:
     """Fetch a model from the Hugging Face hub.
 
     All files of it go into the cache that other tools share, and are checked. Without QUANT it is
-    Q4_K_M. A download that was interrupted goes on where it ended. HF_ENDPOINT, HF_HOME, HF_TOKEN
-    and HF_HUB_OFFLINE are respected.
+    Q4_K_M, or what is nearest to it. A download that was interrupted goes on where it ended.
+    HF_ENDPOINT, HF_HOME, HF_TOKEN and HF_HUB_OFFLINE are respected.
     """
     from qrt.hub.catalogue import asked_of_hub
-    from qrt.hub.download import fetch, is_offline, list_models
+    from qrt.hub.download import is_offline
     from qrt.hub.locate import cached
+    from qrt.hub.offer import ask
     from qrt.hub.places import cached_models
-    from qrt.hub.quants import DEFAULT_QUANT, choose
 
     entry, name = asked_of_hub(model)
-    preferred = entry.quant if entry else DEFAULT_QUANT
     if is_offline() and cached_models(name.repo):
-        print(f"HF_HUB_OFFLINE is set; kept in {printable(str(cached(name, model, preferred)))}")
+        print(f"HF_HUB_OFFLINE is set; kept in {printable(str(cached(name, model, entry)))}")
         return
-    listing = list_models(name.repo)
-    chosen = choose(listing.models, name, preferred)
-    n_files = len(chosen.files)
-    print(f"{name.repo}: {chosen.name}" + (f", {n_files} files" * (n_files > 1)))
-    print(memory_line(chosen.n_bytes, entry), flush=True)
-    if not confirmed_arch(listing.arch or (entry.arch if entry else None), yes):
+    offer = ask(model)
+    _tell(offer, sys.stdout)
+    if not offer.runs and not confirm(f"{_cannot_run(offer)}. Fetch it all the same?", yes):
         return
-    with _shown_download() as progress:
-        path = fetch(name.repo, chosen.files, progress)
-    print(f"kept in {printable(str(path))}\nrun it: qrt run {model}")
+    path = _fetched(offer)
+    print(f"kept in {printable(str(path))}\nrun it: qrt run {shlex.quote(model)}")
 
 
-def memory_line(n_bytes: int, entry: Entry | None) -> str:
-    """The size of a file and the memory that running it needs."""
+def pulled(model: str, missing: MissingModelError, yes: bool) -> str:
+    """The path of a model that was missing, fetched if `yes`, or the person there, says so.
+
+    Raises `missing` where nobody can be asked, or the answer is no; ArchError for a model that
+    qrt cannot run.
+    """
+    if not yes and not can_ask():
+        raise missing
+    from qrt.hub.offer import ask
+
+    offer = ask(model)
+    print(f"{printable(model)} is not on this machine", file=sys.stderr)
+    _tell(offer, sys.stderr)
+    if not offer.runs:
+        raise ArchError(f"{model}: {_cannot_run(offer)}; `qrt pull` fetches it all the same")
+    fits = offer.needs.fits is not False
+    if not confirm("Pull it?" if fits else "Pull it all the same?", yes, default=fits):
+        raise missing
+    return str(_fetched(offer))
+
+
+def memory_lines(needs: Estimate) -> str:
+    """The size of a file, the memory that running it needs, and what is free beside it."""
     from qrt.hub.catalogue import KV_TOKENS
 
-    size = byte_size(n_bytes)
-    if entry is None:
-        return f"{size}; to run, about as much memory and that of the context"
-    kv = byte_size(entry.kv_bytes)
-    total = byte_size(n_bytes + entry.kv_bytes)
-    return f"{size}; to run, about {total} of memory, {kv} of it for a context of {KV_TOKENS}"
+    line = f"{byte_size(needs.file_bytes)}; to run, "
+    if needs.kv_bytes is None:
+        line += f"about {byte_size(needs.n_bytes)} of memory and that of the context"
+    else:
+        kv = f"{byte_size(needs.kv_bytes)} of it for a context of {KV_TOKENS}"
+        line += f"about {byte_size(needs.n_bytes)} of memory, {kv}"
+    if needs.free_bytes is None:
+        return line
+    verdict = "it fits" if needs.fits else "all of it does not fit, --pack reads it from the disk"
+    return f"{line}\n{byte_size(needs.free_bytes)} are free here: {verdict}"
 
 
-def confirmed_arch(arch: str | None, yes: bool) -> bool:
-    """Whether to go on: at once for an architecture that qrt runs, else if the person says so."""
-    from qrt.hub.catalogue import runs
+def _tell(offer: Offer, out: TextIO) -> None:
+    n_files = len(offer.model.files)
+    files = f", {n_files} files" * (n_files > 1)
+    print(f"{offer.repo}: {offer.model.name}{files}", file=out)
+    print(memory_lines(offer.needs), file=out, flush=True)
 
-    if arch is None or runs(arch):
-        return True
-    return confirm(f"qrt cannot run the architecture {arch} yet. Fetch it all the same?", yes)
+
+def _cannot_run(offer: Offer) -> str:
+    return f"qrt cannot run the architecture {offer.arch} yet"
+
+
+def _fetched(offer: Offer) -> Path:
+    with _shown_download() as progress:
+        return offer.fetch(progress)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from qrt.cli.flags import (
     ModelArgument,
     ModelFlag,
     PromptFlag,
+    PullFlag,
     TimingsFlag,
 )
 from qrt.cli.loading import has_chat_format, loaded, recommended_line
@@ -47,13 +48,14 @@ def run(
         str | None, Option("-sys", "--system-prompt", metavar="TEXT", help="The system prompt.")
     ] = None,
     timings: TimingsFlag = None,
+    yes: PullFlag = False,
 ) -> None:
     """Answer a prompt, or chat.
 
     Without PROMPT, the prompt is what is piped in; in a terminal it is a chat. A lone argument is
     the MODEL if it looks like a file or is a model's name, else the PROMPT.
     """
-    path, argument = model_and_text(model, prompt, model_flag)
+    path, argument = model_and_text(model, prompt, model_flag, yes=yes)
     question = prompt_from(text=argument, flag=prompt_flag, file=file, escape=escape)
     keywords = generate.keywords()
     if question is None:

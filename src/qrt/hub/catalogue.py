@@ -11,11 +11,13 @@ from typing import Any
 from qrt.errors import InputError
 from qrt.graph.state import KV, PAGE_LEN
 from qrt.hub.names import HubName, parse_hub_name
-from qrt.hub.quants import BITS, DEFAULT_QUANT
+from qrt.hub.quants import BITS, DEFAULT_QUANT, is_quant
 from qrt.runtime.capacity import needs
 
 KV_TOKENS = 4096
 """The context for which the memory of a model is told."""
+
+_VERSION = "0123456789."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,30 +74,44 @@ def catalogue() -> dict[str, Entry]:
 def find(text: str) -> tuple[Entry, HubName] | None:
     """The entry of NAME or NAME:QUANT, and what it asks of the hub; None for another text.
 
+    A family of one size needs no size, one of one version no version, in any case of letters.
     Raises InputError for a family whose size is not named.
     """
+    lower = text.lower()
+    entry = _entry(lower)
+    if entry is not None:
+        return entry, HubName(entry.repo)
+    head, _, quant = lower.rpartition(":")
+    if not is_quant(quant) or (entry := _entry(head)) is None:
+        return None
+    return entry, HubName(entry.repo, quant=quant.upper())
+
+
+def _entry(name: str) -> Entry | None:
+    """The entry of a name in lower case, or the only one of a family."""
     entries = catalogue()
-    head, _, quant = text.rpartition(":")
-    if text in entries:
-        return entries[text], HubName(entries[text].repo)
-    if head in entries:
-        return entries[head], HubName(entries[head].repo, quant=quant)
-    sizes = [name for name in entries if name.partition(":")[0] == text]
-    if sizes:
-        raise InputError(f"{text}: give its size too: {', '.join(sizes)}")
-    return None
+    if name in entries:
+        return entries[name]
+    families = {known: known.partition(":")[0] for known in entries}
+    sizes = [known for known, family in families.items() if family == name]
+    sizes = sizes or [k for k, family in families.items() if family.rstrip(_VERSION) == name]
+    if len(sizes) > 1:
+        raise InputError(f"{name}: give its size too: {', '.join(sizes)}")
+    return entries[sizes[0]] if sizes else None
 
 
 def asked_of_hub(text: str) -> tuple[Entry | None, HubName]:
-    """What a short name, a repository or hf:... asks of the hub, with the entry it is known by.
+    """What a short name, a repository, hf:... or a link asks of the hub, with the entry it is
+    known by.
 
     Raises InputError for anything else.
     """
     known = find(text)
     if known is not None:
         return known
-    name = parse_hub_name(text.removeprefix("hf:"))
-    return next((e for e in catalogue().values() if e.repo == name.repo), None), name
+    name = parse_hub_name(text)
+    lower = name.repo.lower()
+    return next((e for e in catalogue().values() if e.repo.lower() == lower), None), name
 
 
 def short_name(repo: str, quant: str | None) -> str | None:

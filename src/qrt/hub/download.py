@@ -14,7 +14,7 @@ from typing import Any
 
 from qrt.errors import BackendError, InputError, ModelError, QrtError
 from qrt.hub.cache import forget
-from qrt.hub.names import COMMIT, SHA256
+from qrt.hub.names import COMMIT, SHA256, is_repo
 from qrt.hub.places import hub_cache, repo_folder
 from qrt.hub.quants import HubFile, HubModel, models_in
 from qrt.hub.transfer import bar_class, check, fetch_file, partial_path
@@ -26,7 +26,9 @@ _MAX_FILES = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a repository on the hub holds; `arch` is None where the hub does not tell."""
+    """What a repository on the hub holds; `arch` is None where the hub does not tell. `repo` is as
+    the hub spells it.
+    """
 
     repo: str
     models: tuple[HubModel, ...]
@@ -47,12 +49,13 @@ def list_models(repo: str) -> Listing:
     """
     from huggingface_hub import HfApi, constants
 
-    with _asking(repo):
+    with asking(repo):
         info = HfApi(endpoint=constants.ENDPOINT).model_info(repo, files_metadata=True)
         files = [_hub_file(sibling) for sibling in (info.siblings or [])[:_MAX_FILES]]
         arch = info.gguf.get("architecture") if isinstance(info.gguf, dict) else None
+        spelled = info.id if info.id.lower() == repo.lower() and is_repo(info.id) else repo
     found = [file for file in files if file is not None]
-    return Listing(repo, tuple(models_in(found)), arch if isinstance(arch, str) else None)
+    return Listing(spelled, tuple(models_in(found)), arch if isinstance(arch, str) else None)
 
 
 def fetch(repo: str, files: Sequence[HubFile], progress: Progress) -> Path:
@@ -102,7 +105,7 @@ def _missing_bytes(blobs: Path, file: HubFile) -> int:
 def _fetch_one(repo: str, file: HubFile, progress: Progress) -> Path:
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
 
-    with _asking(f"{repo}/{file.name}"):
+    with asking(f"{repo}/{file.name}"):
         url = hf_hub_url(repo, file.name, endpoint=constants.ENDPOINT)
         told = get_hf_file_metadata(url, token=None, endpoint=constants.ENDPOINT)
         etag, commit = told.etag or "", told.commit_hash or ""
@@ -137,7 +140,7 @@ def _fetch_one(repo: str, file: HubFile, progress: Progress) -> Path:
 
 
 @contextlib.contextmanager
-def _asking(what: str) -> Iterator[None]:
+def asking(what: str) -> Iterator[None]:
     """Turns what a call of the library raises into one line that says what to do.
 
     That may be anything: of the operating system, of its HTTP client, of its Xet client.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from urllib.parse import parse_qs, unquote
 
 from qrt.errors import InputError
 
@@ -17,6 +18,14 @@ _REPO_PART = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?")
 _MAX_REPO_CHARS = 96
 _DEVICE = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?: *\..*)?", re.IGNORECASE)
 _QUANT = re.compile(r"[A-Za-z0-9_-]{1,32}")
+_PREFIX = re.compile(
+    r"hf:(?://)?|(?P<host>(?:https?://)?(?:www\.)?(?:hf\.co|huggingface\.co)/)", re.IGNORECASE
+)
+_REVISION = "main"
+"""The one whose files are fetched."""
+_PAGES = ("blob", "resolve", "raw", "tree")
+"""What stands between the repository and the revision in the address of a file or a folder."""
+_VIEWED_FILE = "show_file_info"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +42,17 @@ class HubName:
 
 
 def parse_hub_name(text: str) -> HubName:
-    """The meaning of REPO, REPO:QUANT, REPO:FILE and REPO/FILE. Raises InputError.
+    """The meaning of REPO, REPO:QUANT, REPO:FILE and REPO/FILE, perhaps after hf: or hf.co/, and of
+    a link to a repository or a file of huggingface.co. Raises InputError.
 
     Nothing in the result can leave the folder that it is put into, under the rules of POSIX and
     of Windows.
     """
-    repo, colon, tail = text.partition(":")
+    prefix = _PREFIX.match(text)
+    rest = text[prefix.end() :] if prefix else text
+    if prefix and prefix["host"]:
+        rest = _named_by_link(text, rest)
+    repo, colon, tail = rest.partition(":")
     if not colon and repo.count("/") > 1:
         owner, name, tail = repo.split("/", 2)
         repo, colon = f"{owner}/{name}", "/"
@@ -50,9 +64,31 @@ def parse_hub_name(text: str) -> HubName:
         if not is_file(tail):
             raise InputError(f"{text!r}: {tail!r} is no name of a file that qrt would write")
         return HubName(repo, file=tail)
-    if not _QUANT.fullmatch(tail):
+    if colon == "/" or not _QUANT.fullmatch(tail):
         raise InputError(f"{text!r}: expected a quantization or a file in {SUFFIX}, got {tail!r}")
     return HubName(repo, quant=tail)
+
+
+def is_hub_link(text: str) -> bool:
+    """Whether a text can be nothing but a name on the hub: hf:..., hf.co/... or a link to it."""
+    return _PREFIX.match(text) is not None
+
+
+def _named_by_link(text: str, rest: str) -> str:
+    """REPO, REPO:QUANT or REPO/FILE for what follows the host of a link."""
+    path, _, query = rest.partition("#")[0].partition("?")
+    parts = path.rstrip("/").split("/")
+    viewed = parse_qs(query).get(_VIEWED_FILE)
+    if len(parts) == 2 and viewed:
+        return f"{path.rstrip('/')}/{viewed[0]}"
+    if len(parts) < 4 or parts[2] not in _PAGES:
+        return unquote(path.rstrip("/"))
+    if parts[3] != _REVISION:
+        raise InputError(f"{text!r}: qrt fetches the files of {_REVISION}, not of {parts[3]!r}")
+    repo, inner = "/".join(parts[:2]), unquote("/".join(parts[4:]))
+    if not inner:
+        return repo
+    return f"{repo}:{inner}" if parts[2] == "tree" else f"{repo}/{inner}"
 
 
 def is_repo(text: str) -> bool:

@@ -54,6 +54,16 @@ def cached_models(repo: str) -> dict[HubModel, Path]:
     return dict(found.values())
 
 
+def cached_repo(repo: str) -> str:
+    """A repository as the Hugging Face cache spells it, whose case of letters may differ."""
+    if not repo_folder(repo).is_dir():
+        lower = repo_folder(repo).name.lower()
+        for folder in _folders(hub_cache()):
+            if folder.name.lower() == lower:
+                return _repo_of(folder)
+    return repo
+
+
 def hub_cache() -> Path:
     """The cache that tools for the Hugging Face hub share: HF_HUB_CACHE, HF_HOME or the default."""
     from huggingface_hub import constants
@@ -66,9 +76,13 @@ def repo_folder(repo: str) -> Path:
     return hub_cache() / (_REPO_FOLDER + repo.replace("/", "--"))
 
 
+def _repo_of(folder: Path) -> str:
+    return folder.name.removeprefix(_REPO_FOLDER).replace("--", "/")
+
+
 def _hub_models() -> Iterator[LocalModel]:
     for folder in _folders(hub_cache()):
-        repo = folder.name.removeprefix(_REPO_FOLDER).replace("--", "/")
+        repo = _repo_of(folder)
         if folder.name.startswith(_REPO_FOLDER) and is_repo(repo):
             for model, path in cached_models(repo).items():
                 yield LocalModel(HUB, f"{repo}/{model.name}", path, model.n_bytes)

@@ -7,17 +7,26 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from qrt.errors import ModelError
+from qrt.formats.quants import WEIGHT_TYPES
 from qrt.hub.names import HubName, is_file
 
 DEFAULT_QUANT = "Q4_K_M"
+_DEFAULTS = (
+    *(DEFAULT_QUANT, "UD-Q4_K_M", "UD-Q4_K_XL", "Q4_K_S", "IQ4_XS", "IQ4_NL", "Q4_0", "Q4_1"),
+    *("MXFP4", "MXFP4_MOE", "Q5_K_M", "Q5_K_S", "Q6_K", "Q8_0"),
+)
+"""What is taken of a repository where no quantization is named: the first that it has."""
+
 BITS = {"Q4_K_M": 4.9, "UD-Q4_K_M": 4.9, "MXFP4": 4.5, "Q8_0": 8.5}
 """About how many bits a parameter takes, on the mean of a file."""
 
 _SPLIT = re.compile(r"(?P<stem>.+)-(?P<no>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
-_QUANT = re.compile(
-    r"(?:^|[-._/])(?P<quant>(?:UD-)?(?:I?Q\d_[0-9A-Z_]+|TQ\d_\d|F16|BF16|F32|[MN][VX]?FP4))$",
-    re.IGNORECASE,
-)
+_FAMILIES = {qtype.name.partition("_")[0] for qtype in WEIGHT_TYPES} | {"FP16", "FP32"}
+"""How the names of all quantizations begin: a mix is named after the format that it is mostly of,
+with letters for its size or kind, as Q4_K_XL and MXFP4_MOE are.
+"""
+_QUANT_NAME = rf"(?:UD-)?(?:{'|'.join(sorted(_FAMILIES))})(?:_[0-9A-Z]+)*"
+_QUANT = re.compile(rf"(?:^|[-._/])(?P<quant>{_QUANT_NAME})$", re.IGNORECASE)
 _NO_MODEL = re.compile(r"(?:^|[-._/])(?:mmproj|imatrix)|imatrix\.gguf$", re.IGNORECASE)
 _SHOWN = 12
 
@@ -72,18 +81,28 @@ def models_in(files: Iterable[HubFile]) -> list[HubModel]:
     ]
 
 
+def is_quant(text: str) -> bool:
+    """Whether a text can name a quantization."""
+    return re.fullmatch(_QUANT_NAME, text, re.IGNORECASE) is not None
+
+
 def choose(models: Iterable[HubModel], name: HubName, preferred: str = DEFAULT_QUANT) -> HubModel:
-    """The model that a name asks for; `preferred` where it names no quantization.
+    """The model that a name asks for; `preferred` where it names no quantization, or what is
+    nearest to it. Names mean the same in any case.
 
     Raises ModelError, naming what there is.
     """
     models = list(models)
     if name.file is not None:
-        found = [model for model in models if any(f.name == name.file for f in model.files)]
+        wanted = name.file.lower()
+        found = [model for model in models if wanted in (f.name.lower() for f in model.files)]
+    elif name.quant is not None:
+        found = [model for model in models if model.quant == name.quant.upper()]
     else:
-        quant = (name.quant or preferred).upper()
-        found = [model for model in models if model.quant == quant]
-        if not found and name.quant is None and len(models) == 1:
+        quants = [model.quant for model in models]
+        order = [quant for quant in (preferred, *_DEFAULTS) if quant in quants]
+        found = [model for model in models if [model.quant] == order[:1]]
+        if not found and len(models) == 1:
             found = models
     if len(found) == 1:
         return found[0]

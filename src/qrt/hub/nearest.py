@@ -1,0 +1,57 @@
+"""What may be meant by a text that names no model."""
+
+from __future__ import annotations
+
+import os
+from difflib import get_close_matches
+
+from qrt.hub.catalogue import catalogue, short_name
+from qrt.hub.names import SUFFIX
+from qrt.hub.quants import HubFile, HubModel
+
+_ENDING = "-gguf"
+"""How the names of repositories end that hold such files."""
+_ALIKE = 0.8
+"""The least similarity of names, from 0 to 1."""
+_MOST = 3
+
+
+def near_names(text: str) -> list[str]:
+    """The short names that are nearly a text, the nearest first."""
+    return get_close_matches(text.lower(), catalogue(), _MOST, _ALIKE)
+
+
+def hint(text: str) -> str:
+    """What may be meant by the path or name of a model that is not there; empty if nothing is near.
+
+    A file of the same folder, what `qrt pull` fetches under the name of the file, or short names.
+    """
+    folder, name = os.path.split(text)
+    if name.lower().endswith(SUFFIX):
+        beside = get_close_matches(name, _files(folder), 1, _ALIKE)
+        if beside:
+            return f"the nearest is {os.path.join(folder, beside[0])}"
+        fetched = _published(name)
+        return f"`qrt pull {fetched}` fetches a model of this name" if fetched else ""
+    near = near_names(text)
+    return f"the nearest names are {', '.join(near)}; `qrt pull {near[0]}`" if near else ""
+
+
+def _files(folder: str) -> list[str]:
+    try:
+        names = os.listdir(folder or os.curdir)
+    except (OSError, ValueError):  # ValueError: a path with a zero byte
+        return []
+    return [name for name in names if name.lower().endswith(SUFFIX)]
+
+
+def _published(file: str) -> str | None:
+    """The short name of the repository that has its files under this name."""
+    quant = HubModel((HubFile(file, 0),)).quant
+    stem = file[: -len(SUFFIX)].lower()
+    if quant is not None:
+        stem = stem[: -len(quant) - 1]
+    for entry in catalogue().values():
+        if entry.repo.partition("/")[2].lower().removesuffix(_ENDING) == stem:
+            return short_name(entry.repo, quant) or entry.name
+    return None
