@@ -81,7 +81,7 @@ ALL = (
     *(f"add_positions.{name}" for name in ("F32", "F16", "Q8_0", "Q6_K")),
     *(f"embed.{name}" for name in PANEL_FORMATS if name != "F16"),
     *(tiling.matmul.format(name) for name in PANEL_FORMATS for tiling in tilings_of(name)),
-    *("route", "gather", "scatter"),
+    *("route", "gather", "scatter", "page_in"),
     *(f"expert_matmul.{name}.{rows}" for name in EXPERT_TYPES for rows in EXPERT_TILES),
     *(f"expert_matmul_prefill.{name}.4.2" for name in EXPERT_TYPES),
     *(f"head_{tiling.matmul.format(name)}" for name in HEAD_TYPES for tiling in HEAD_TILINGS),

@@ -118,7 +118,7 @@ def test_experts_are_asked_for_behind_their_router(
     opened = Mapped.open
     monkeypatch.setattr(Mapped, "open", lambda *args: maps.append(opened(*args)) or maps[-1])
     path = data / "arch" / "llama-moe.gguf"
-    run(path, room=ROOM)
+    run(path, room=Room(1 << 30, "left"))
     n_layers = open_gguf(path).metadata["llama.block_count"]
     start = maps[-1].data.ctypes.data
     assert len(advice.ranges) >= 3 * n_layers  # as many as rows chose, of gate, up and down
