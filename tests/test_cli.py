@@ -147,7 +147,7 @@ def test_timings_are_for_stderr():
         (("Note: this", None, None), (None, "Note: this")),
         (("note:this", None, None), (None, "note:this")),
         ((__file__, None, None), (__file__, None)),
-        ((__file__, "hi", None), (__file__, "hi")),
+        ((__file__, ["hi"], None), (__file__, "hi")),
         (("hi", None, __file__), (__file__, "hi")),
     ],
 )
@@ -161,7 +161,7 @@ def test_a_mistyped_path_is_not_a_prompt():
         with pytest.raises(ModelError, match=f"{name}: no such file"):
             model_and_text(name, None, None)
     with pytest.raises(InputError, match="twice"):
-        model_and_text(__file__, "hi", __file__)
+        model_and_text(__file__, ["hi"], __file__)
 
 
 def test_escapes():

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import select
+import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO, TypeVar
 
@@ -15,6 +18,7 @@ from qrt.errors import InputError, MissingModelError
 Written = TypeVar("Written")
 
 _MAX_TEXT_BYTES = 64 * 1024 * 1024
+_PATIENCE_S = 2.0
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", "'": "'", '"': '"'}
 _NOT_IN_PATHS = re.compile(r'[\s<>|"?*]')
 _LINK = re.compile(r"https?://\S+")
@@ -23,21 +27,34 @@ _ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|(.))")
 
 
 def model_and_text(
-    first: str | None, second: str | None, flag: str | None, *, yes: bool = False
+    first: str | None, rest: Sequence[str] | None, flag: str | None, *, yes: bool = False
 ) -> tuple[str | None, str | None]:
     """(model, text) of `[MODEL] [TEXT]` and `-m`: the path of a model; none is the embedded one.
 
     A lone argument is the model if it looks like one, else the text. A model that the hub has is
-    pulled if `yes`, or the person at the terminal, says so; raises ModelError for one that is not
-    there then, before anything is read or loaded.
+    pulled if `yes`, or the person at the terminal, says so. Raises ModelError for one that is not
+    there then, InputError for a text of several words, before anything is read or loaded.
     """
-    if flag is not None:
-        if second is not None:
-            raise InputError(f"MODEL is given twice: {first} and -m {flag}")
-        return _there(flag, yes), first
-    if second is None and first is not None and not looks_like_model(first):
-        return None, first
-    return _there(first, yes), second
+    words = [word for word in (first, *(rest or ())) if word is not None]
+    names_model = bool(words) and looks_like_model(words[0])
+    if flag is not None and len(words) > 1 and names_model:
+        raise InputError(f"MODEL is given twice: {first} and -m {flag}")
+    if flag is None and (names_model or _is_sentence(words[1:])):
+        flag = words.pop(0)
+    if len(words) > 1:
+        model = f"{flag} is the model" if flag else f"{words[0]}: no such model"
+        raise InputError(f"{model}; put a text of several words in quotes: {_quoted(words)}")
+    return _there(flag, yes), words[0] if words else None
+
+
+def _is_sentence(rest: Sequence[str]) -> bool:
+    """Whether one argument in quotes follows the first, which is therefore meant as a model."""
+    return len(rest) == 1 and bool(re.search(r"\s", rest[0]))
+
+
+def _quoted(words: Sequence[str]) -> str:
+    text = " ".join(words)
+    return shlex.quote(text) if re.search(r'["$`\\!]', text) else f'"{text}"'
 
 
 def only_model(first: str | None, flag: str | None, *, yes: bool = False) -> str | None:
@@ -104,25 +121,26 @@ def model_file(model: str | None) -> Path:
 
 
 def prompt_from(
-    *, text: str | None, flag: str | None, file: str | None, escape: bool
+    *, text: str | None, flag: str | None, file: str | None, escape: bool, joined: bool = False
 ) -> str | None:
     """The prompt, from an argument, `-p`, `-f` or a pipe; None if a person is to type it.
 
-    Raises InputError for two of them, an unreadable file, or an empty prompt.
+    joined: a file or what is piped in may stand behind the text of an argument or `-p`.
+    Raises InputError for two that are not joined, an unreadable file, or an empty prompt.
     """
-    sources = [s for s in (text, flag, file) if s is not None]
-    if len(sources) > 1:
+    parts = [given for given in (text, flag) if given is not None]
+    if len(parts) > 1 or (parts and file is not None and not joined):
         raise InputError("the prompt is given twice; give PROMPT, -p or -f")
     if file is not None:
-        prompt = read_text(file)
-    elif sources:
-        prompt = sources[0]
+        parts.append(read_text(file))
     elif is_terminal(sys.stdin):
-        return None
-    else:
-        prompt = _read_stdin()
+        if not parts:
+            return None
+    elif joined or not parts:
+        parts.append(_read_stdin())
     if escape:
-        prompt = unescape(prompt)
+        parts[0] = unescape(parts[0])
+    prompt = "\n\n".join(part for part in parts if part)
     if not prompt:
         raise InputError("the prompt is empty; give it as an argument, with -p or -f, or by a pipe")
     return prompt
@@ -155,7 +173,19 @@ def read_text(path: str) -> str:
 
 
 def _read_stdin() -> str:
+    _tell_if_it_waits()
     return _decoded(sys.stdin.buffer.read(_MAX_TEXT_BYTES + 1), "standard input")
+
+
+def _tell_if_it_waits() -> None:
+    """Says what is awaited where nothing comes in; a pipe that stays open would just hang."""
+    if sys.platform == "win32" or not is_terminal(
+        sys.stderr
+    ):  # where only sockets can be waited on
+        return
+    with suppress(OSError, ValueError):  # no file of the system
+        if not select.select([sys.stdin], [], [], _PATIENCE_S)[0]:
+            print("reading standard input to its end; < /dev/null: there is none", file=sys.stderr)
 
 
 def _decoded(data: bytes, where: str) -> str:

@@ -6,7 +6,6 @@ from qrt.cli.arguments import only_model, prompt_from
 from qrt.cli.flags import (
     EscapeFlag,
     FileFlag,
-    GenerateFlags,
     LoadFlags,
     ModelArgument,
     ModelFlag,
@@ -14,6 +13,7 @@ from qrt.cli.flags import (
     PullFlag,
     TimingsFlag,
 )
+from qrt.cli.generate_flags import GenerateFlags
 from qrt.cli.loading import loaded, recommended_line
 from qrt.cli.single import print_answer
 from qrt.errors import InputError

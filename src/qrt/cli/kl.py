@@ -37,10 +37,11 @@ def kl(
     ] = None,
     output: Annotated[str, Option("-o", "--output", metavar="FORMAT", help="md or json.")] = "md",
 ) -> None:
-    """Compare a model's predictions with a reference's: KL divergence and top tokens.
+    """Compare a model's predictions with a reference's.
 
-    The text is cut and scored as by `qrt perplexity`. The divergence of a token is that of the
-    model's probabilities from the reference's, in nats: 0 where they are the same.
+    By KL divergence and top tokens. The text is cut and scored as by `qrt perplexity`. The
+    divergence of a token is that of the model's probabilities from the reference's, in nats: 0
+    where they are the same.
     """
     from qrt.tools.chunks import QualityOptions
     from qrt.tools.kl import kl as measure

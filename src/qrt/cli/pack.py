@@ -22,10 +22,11 @@ def pack(
         bool, Option("--remove", help="Delete what is kept; the model need not exist any more.")
     ] = False,
 ) -> None:
-    """Keep a model's packed weights, for faster starts and for models larger than memory.
+    """Keep a model's packed weights on disk.
 
-    They take about as much of the disk as the model, in the cache directory, and are used until
-    the model changes. Little memory is used meanwhile.
+    For faster starts, and for models larger than memory. They take about as much of the disk as the
+    model, in the cache directory, and are used until the model changes. Little memory is used
+    meanwhile.
     """
     from qrt.tools.pack import check_packed, forget_packed
     from qrt.tools.pack import pack as keep

@@ -53,13 +53,14 @@ def profile(
     ] = None,
     output: Annotated[str, Option("-o", "--output", metavar="FORMAT", help="md or json.")] = "md",
 ) -> None:
-    """Time every op of a step, beside the most that this machine's threads can do.
+    """Time every op of a prefill and a decode step.
 
-    MB count the weights, keys and values that are read, GFLOP those of matmuls and attention. Wait
-    ms is the part of ms that threads spend at barriers, for the slowest of them. An op is bound by
-    memory or compute, whichever takes longer at its ceiling; % of limit is that time as a share of
-    ms, above 100 where a cache holds what is read. Needs a machine that is idle otherwise: what
-    else runs shows as waiting.
+    Beside each is the most that this machine's threads can do. MB count the weights, keys and
+    values that are read, GFLOP those of matmuls and attention. Wait ms is the part of ms that
+    threads spend at barriers, for the slowest of them. An op is bound by memory or compute,
+    whichever takes longer at its ceiling; % of limit is that time as a share of ms, above 100 where
+    a cache holds what is read. Needs a machine that is idle otherwise: what else runs shows as
+    waiting.
     """
     from qrt.tools import roofline
     from qrt.tools.op_times import chrome_trace

@@ -5,21 +5,22 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
-from typer import Argument, Option
+from typer import Argument
 
 from qrt.cli.arguments import is_terminal, model_and_text, prompt_from
 from qrt.cli.conversation import Conversation
 from qrt.cli.flags import (
     EscapeFlag,
     FileFlag,
-    GenerateFlags,
     LoadFlags,
     ModelArgument,
     ModelFlag,
     PromptFlag,
     PullFlag,
     TimingsFlag,
+    in_prompt,
 )
+from qrt.cli.generate_flags import GenerateFlags
 from qrt.cli.loading import has_chat_format, loaded, recommended_line
 from qrt.cli.single import print_answer
 from qrt.errors import InputError
@@ -37,26 +38,27 @@ def run(
     load: LoadFlags,
     generate: GenerateFlags,
     model: ModelArgument = None,
-    prompt: Annotated[
-        str | None, Argument(metavar="PROMPT", help="What to answer; without it, a chat.")
+    words: Annotated[
+        list[str] | None, Argument(metavar="PROMPT", help="What to answer; without it, a chat.")
     ] = None,
     model_flag: ModelFlag = None,
     prompt_flag: PromptFlag = None,
     file: FileFlag = None,
     escape: EscapeFlag = False,
     system: Annotated[
-        str | None, Option("-sys", "--system-prompt", metavar="TEXT", help="The system prompt.")
+        str | None,
+        in_prompt("-sys", "--system-prompt", metavar="TEXT", help="The system prompt."),
     ] = None,
     timings: TimingsFlag = None,
     yes: PullFlag = False,
 ) -> None:
     """Answer a prompt, or chat.
 
-    Without PROMPT, the prompt is what is piped in; in a terminal it is a chat. A lone argument is
-    the MODEL if it looks like a file or is a model's name, else the PROMPT.
+    What is piped in, or a file, follows the prompt; without any of them it is a chat. A lone
+    argument is the MODEL if it looks like a file or is a model's name, else the PROMPT.
     """
-    path, argument = model_and_text(model, prompt, model_flag, yes=yes)
-    question = prompt_from(text=argument, flag=prompt_flag, file=file, escape=escape)
+    path, argument = model_and_text(model, words, model_flag, yes=yes)
+    question = prompt_from(text=argument, flag=prompt_flag, file=file, escape=escape, joined=True)
     keywords = generate.keywords()
     if question is None:
         if not is_terminal(sys.stdout):

@@ -13,7 +13,9 @@ from qrt.errors import InputError
 
 def tokenize(
     model: ModelArgument = None,
-    text: Annotated[str | None, Argument(metavar="TEXT", help="The text; or piped in.")] = None,
+    words: Annotated[
+        list[str] | None, Argument(metavar="TEXT", help="The text; or piped in.")
+    ] = None,
     model_flag: ModelFlag = None,
     prompt_flag: PromptFlag = None,
     file: FileFlag = None,
@@ -30,7 +32,7 @@ def tokenize(
 
     Each on a line of its own: the id and the text it stands for.
     """
-    path, argument = model_and_text(model, text, model_flag)
+    path, argument = model_and_text(model, words, model_flag)
     content = prompt_from(text=argument, flag=prompt_flag, file=file, escape=escape)
     if content is None:
         raise InputError("there is no text; give TEXT, -p TEXT or -f FILE, or pipe it in")

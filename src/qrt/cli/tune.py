@@ -27,11 +27,12 @@ def tune(
     reset: Annotated[bool, Option("--reset", help="Go back to the defaults.")] = False,
     as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Measure what suits this machine: rows and threads of prefill, threads of decode.
+    """Measure and keep what suits this machine.
 
-    Takes 5 to 20 seconds on a machine that is idle otherwise, and changes speed, never a result.
-    What wins every round by 5% or more is kept beside the compiled kernels and serves every model
-    that is loaded later; -t and QRT_THREADS go before it. Nothing is measured unless this is run.
+    That is rows and threads of prefill, threads of decode. Takes 5 to 20 seconds on a machine that
+    is idle otherwise, and changes speed, never a result. What wins every round by 5% or more is
+    kept beside the compiled kernels and serves every model that is loaded later; -t and QRT_THREADS
+    go before it. Nothing is measured unless this is run.
     """
     from qrt.backends.cpu.tuning import remove_tuning, tuning_path
     from qrt.config import read_env
