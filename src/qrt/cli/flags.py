@@ -49,7 +49,13 @@ EscapeFlag = Annotated[
     ),
 ]
 PullFlag = Annotated[
-    bool, Option("-y", "--yes", help="Pull a model that is not on this machine, without asking.")
+    bool,
+    in_model(
+        "-y",
+        "--yes",
+        help="Pull a model that is not on this machine, without asking.",
+        metavar=None,
+    ),
 ]
 TimingsFlag = Annotated[
     bool | None,
