@@ -10,10 +10,13 @@ import pytest
 from screen import Screen
 
 from qrt.api import Timings
-from qrt.cli.chat import COMMANDS, Chat
-from qrt.cli.conversation import Conversation
-from qrt.cli.keyboard import is_open, message_of
-from qrt.errors import ContextFullError, InputError, TemplateError
+from qrt.cli.chat.commands import NAMES
+from qrt.cli.chat.conversation import Conversation
+from qrt.cli.chat.keyboard import is_open, message_of
+from qrt.cli.chat.loop import Chat
+from qrt.cli.chat.settings import Settings
+from qrt.cli.flags import LoadFlags
+from qrt.errors import InputError, TemplateError
 
 TIMINGS = Timings(5, 0, 2, 0.1, 50.0, 20.0, 1.0)
 
@@ -37,17 +40,59 @@ class Answer:
         pass
 
 
+class Fake:
+    """A model that says `answers`, and remembers what it was asked."""
+
+    def __init__(self, answers=(), path="fake.gguf", n_ctx=1000):
+        self.path, self.load, self.n_ctx, self.title = path, LoadFlags(), n_ctx, f"fake {path}"
+        self.model = SimpleNamespace(
+            info=SimpleNamespace(
+                **dict.fromkeys(("name", "arch"), "fake"),
+                path=path,
+                n_ctx=n_ctx,
+                n_ctx_train=2 * n_ctx,
+                sampling={},
+            )
+        )
+        self.answers = iter(answers)
+        self.asked, self.is_closed = [], False
+
+    def tokens(self, messages):
+        self._messages = messages
+        return [0] * sum(len(m["content"].split()) + 1 for m in messages)
+
+    def count(self, text):
+        return len(text.split())
+
+    def stream(self, prompt, keywords):
+        assert len(prompt) == len(self.tokens(self._messages))
+        self.asked.append((self._messages, keywords))
+        return Answer(next(self.answers))
+
+    def close(self):
+        self.is_closed = True
+
+
 class Talk:
     """A chat whose person types `lines` and whose model says `answers`."""
 
-    def __init__(self, lines, answers, **options):
-        self.lines, self.answers = iter(lines), iter(answers)
-        self.asked, self.offered = [], []
-        self.chat = Chat(self.start, self.read, timings=False, **options)
+    def __init__(self, lines, answers=(), *, system=None, n_ctx=1000, **given):
+        self.lines, self.offered, self.kept = iter(lines), [], []
+        self.fakes = [Fake(answers, n_ctx=n_ctx)]
+        self.chat = Chat(
+            self.fakes[0],
+            self.read,
+            open_model=self.open,
+            keep=lambda chat: self.kept.append(chat.conversation.everything),
+            conversation=Conversation(system),
+            settings=Settings(given),
+        )
 
-    def start(self, conversation, n_others):
-        self.asked.append((conversation.messages, n_others))
-        return Answer(next(self.answers))
+    def open(self, path, load):
+        if load.n_ctx == 13:
+            raise InputError("n_ctx must not be 13")
+        self.fakes.append(Fake(self.fakes[0].answers, path, load.n_ctx or 1000))
+        return self.fakes[-1]
 
     def read(self, start):
         self.offered.append(start)
@@ -55,6 +100,10 @@ class Talk:
         if isinstance(line, str):
             return line
         raise line
+
+    @property
+    def asked(self):
+        return [[m["content"] for m in messages] for messages, _ in self.fakes[0].asked]
 
     @property
     def turns(self):
@@ -65,17 +114,26 @@ def test_turns_are_kept_and_sent_whole():
     talk = Talk(["hi", "more", "/exit"], [["Hel", "lo"], ["Yes"]], system="Be brief.")
     assert talk.chat.run() == 0
     assert talk.turns == ["Be brief.", "hi", "Hello", "more", "Yes"]
-    assert [m["role"] for m in talk.asked[1][0]] == ["system", "user", "assistant", "user"]
+    roles = [m["role"] for m in talk.fakes[0].asked[1][0]]
+    assert roles == ["system", "user", "assistant", "user"]
+    assert talk.kept[1] == talk.chat.conversation.everything
 
 
-@pytest.mark.parametrize(
-    "error", [InputError("no"), TemplateError("no"), ContextFullError("no"), KeyboardInterrupt()]
-)
-def test_a_question_without_an_answer_is_offered_again_and_nothing_is_lost(error):
+@pytest.mark.parametrize("error", [InputError("no"), TemplateError("no"), KeyboardInterrupt()])
+def test_after_an_error_the_line_is_empty_and_nothing_is_lost(error):
     talk = Talk(["hi", "what?", "bye"], [["Hello"], [error], ["Bye"]])
     assert talk.chat.run() == 0
     assert talk.turns == ["hi", "Hello", "bye", "Bye"]
-    assert talk.offered == ["", "", "what?", ""]
+    assert talk.offered == ["", "", "", ""]
+
+
+def test_a_message_that_is_too_long_is_refused_and_kept_for_editing(capsys):
+    long = "word " * 60
+    talk = Talk(["hi", long, "bye"], [["Hello"], ["Bye"]], n_ctx=50)
+    assert talk.chat.run() == 0
+    assert talk.turns == ["hi", "Hello", "bye", "Bye"]
+    assert talk.offered == ["", "", long, ""]
+    assert "the prompt has 61 tokens, the context holds 50" in capsys.readouterr().err
 
 
 def test_what_came_before_ctrl_c_is_kept():
@@ -93,10 +151,10 @@ def test_a_second_ctrl_c_leaves():
 
 
 def test_regen_answers_the_last_question_again():
-    talk = Talk(["hi", "/regen", "/regen"], [["One"], ["Two"], ["Three"]])
+    talk = Talk(["hi", "/regen", "/retry"], [["One"], ["Two"], ["Three"]], seed=5)
     talk.chat.run()
     assert talk.turns == ["hi", "Three"]
-    assert [n for _, n in talk.asked] == [0, 1, 2]
+    assert [keywords["seed"] for _, keywords in talk.fakes[0].asked] == [5, 6, 7]
 
 
 def test_regen_that_fails_keeps_the_answer_before(capsys):
@@ -107,15 +165,14 @@ def test_regen_that_fails_keeps_the_answer_before(capsys):
 
 
 def test_commands(capsys):
-    lines = ["hi", "/system Be kind.", "/bogus", "/etc/passwd?", "/save", "/help", "/clear"]
+    lines = ["hi", "/system Be kind.", "/bogus", "/etc/passwd?", "/?", "/clear"]
     talk = Talk(lines, [["Hello"], ["A file."]])
     talk.chat.run()
     assert talk.turns == ["Be kind."]
     out, err = capsys.readouterr()
-    assert "unknown command /bogus" in err
-    assert "usage: /save FILE" in err
-    assert talk.asked[1][0][-1]["content"] == "/etc/passwd?"
-    for name in COMMANDS:
+    assert "there is no command /bogus" in err
+    assert talk.asked[1][-1] == "/etc/passwd?"
+    for name in NAMES:
         assert name in out
 
 

@@ -81,6 +81,12 @@ class Generates:
         """Answers `messages` and returns when done; see `stream_chat`."""
         return collect(self.stream_chat(messages, template_vars=template_vars, **options))
 
+    def tokenize_chat(
+        self, messages: Items[Message], *, template_vars: Mapping[str, Any] = _NO_VARS
+    ) -> list[int]:
+        """The token ids of the prompt that `chat` makes of the same arguments."""
+        return self._core.chat_tokens(messages, template_vars)
+
     @with_options
     def astream(
         self, prompt: str | Iterable[int], **options: Unpack[GenerateKeywords]

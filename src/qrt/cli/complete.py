@@ -41,4 +41,5 @@ def complete(
     with loaded(path, load) as ready:
         keywords = generate.keywords()
         stream = ready.stream(text, **keywords)
-        print_answer(stream, timings, recommended_line(ready, keywords), closing_line=False)
+        recommended = recommended_line(ready, keywords)
+        print_answer(stream, ready.info.n_ctx, timings, recommended, closing_line=False)

@@ -57,6 +57,13 @@ PullFlag = Annotated[
         metavar=None,
     ),
 ]
+ContinueFlag = Annotated[
+    bool, in_prompt("--continue", help="Go on with the last chat.", metavar=None)
+]
+SessionFlag = Annotated[
+    str | None,
+    in_prompt("--session", metavar="NAME", help="Keep the chat by this name, and go on with it."),
+]
 TimingsFlag = Annotated[
     bool | None,
     in_output(

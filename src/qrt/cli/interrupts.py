@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from types import FrameType
 from typing import ParamSpec, TypeVar
@@ -15,6 +16,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _IMPORTS = "<frozen importlib._bootstrap>"
+_AT_LEAVING: list[Callable[[], None]] = []
 
 
 def leave_quietly() -> None:
@@ -39,7 +41,19 @@ def interruptible(command: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
+@contextmanager
+def leaving_calls(restore: Callable[[], None]) -> Iterator[None]:
+    """Within the block, a Ctrl-C that ends the process calls `restore` first."""
+    _AT_LEAVING.append(restore)
+    try:
+        yield
+    finally:
+        _AT_LEAVING.remove(restore)
+
+
 def _leave(*_: object) -> None:
+    for restore in _AT_LEAVING:
+        restore()
     os._exit(INTERRUPTED)
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument
 
 from qrt.cli.arguments import is_terminal, model_and_text, prompt_from
-from qrt.cli.conversation import Conversation
 from qrt.cli.flags import (
+    ContinueFlag,
     EscapeFlag,
     FileFlag,
     LoadFlags,
@@ -17,21 +18,19 @@ from qrt.cli.flags import (
     ModelFlag,
     PromptFlag,
     PullFlag,
+    SessionFlag,
     TimingsFlag,
     in_prompt,
 )
 from qrt.cli.generate_flags import GenerateFlags
-from qrt.cli.loading import has_chat_format, loaded, recommended_line
+from qrt.cli.loading import recommended_line
 from qrt.cli.single import print_answer
-from qrt.errors import InputError
+from qrt.errors import InputError, ModelError
 
 if TYPE_CHECKING:
-    from qrt.api import Model, Session, Stream
-
-_ABOUT_EMBEDDED = (
-    "This is the small model inside qrt: it knows Python's standard library and nothing else.\n"
-    "A bigger one: `qrt pull qwen3:4b`, then `qrt run qwen3:4b`; or `qrt run FILE.gguf`."
-)
+    from qrt.cli.chat.conversation import Conversation
+    from qrt.cli.chat.kept import Keeper
+    from qrt.cli.chat.settings import Settings
 
 
 def run(
@@ -49,6 +48,8 @@ def run(
         str | None,
         in_prompt("-sys", "--system-prompt", metavar="TEXT", help="The system prompt."),
     ] = None,
+    continued: ContinueFlag = False,
+    session: SessionFlag = None,
     timings: TimingsFlag = None,
     yes: PullFlag = False,
 ) -> None:
@@ -57,66 +58,71 @@ def run(
     What is piped in, or a file, follows the prompt; without any of them it is a chat. A lone
     argument is the MODEL if it looks like a file or is a model's name, else the PROMPT.
     """
-    path, argument = model_and_text(model, words, model_flag, yes=yes)
-    question = prompt_from(text=argument, flag=prompt_flag, file=file, escape=escape, joined=True)
-    keywords = generate.keywords()
-    if question is None:
-        if not is_terminal(sys.stdout):
-            raise InputError("there is no prompt, and no terminal to chat in; give PROMPT")
-        with _loaded(path, load) as ready:
-            _chat(ready, keywords, system, timings is not False, is_embedded=path is None)
-        return
-    with _loaded(path, load) as ready:
-        conversation = Conversation(system)
-        conversation.ask(question)
-        stream = _start(ready, ready, conversation, keywords)
-        print_answer(stream, timings, recommended_line(ready, keywords))
-
-
-def _loaded(path: str | None, load: LoadFlags) -> Model:
-    """The model; the process of its chat template starts meanwhile."""
+    from qrt.cli.chat.conversation import Conversation
+    from qrt.cli.chat.settings import Settings
     from qrt.text.chat_process import start_early
 
+    path, argument = model_and_text(model, words, model_flag, yes=yes)
+    question = prompt_from(text=argument, flag=prompt_flag, file=file, escape=escape, joined=True)
+    if question is None and not is_terminal(sys.stdout):
+        raise InputError("there is no prompt, and no terminal to chat in; give PROMPT")
+    settings = Settings(generate.keywords())
+    keeper = _keeper(session, continued) if session or continued or question is None else None
+    conversation = Conversation()
+    if keeper is not None and keeper.kept is not None:
+        conversation = keeper.kept.conversation
+        path = path or _there(keeper.kept.model, keeper.name)
+    conversation.system = system or conversation.system
     start_early()
-    return loaded(path, load)
+    if question is None:
+        from qrt.cli.chat.start import run_chat
+
+        assert keeper is not None
+        code = run_chat(path, load, settings, conversation, keeper, timings=timings is True)
+        if code:
+            raise SystemExit(code)
+        return
+    conversation.ask(question)
+    _answer(path, load, settings, conversation, timings)
+    if keeper is not None:
+        keeper.write(conversation, path)
 
 
-def _start(
-    model: Model, on: Model | Session, conversation: Conversation, keywords: dict[str, Any]
-) -> Stream:
-    """The answer to the last question; a model without a chat format continues its text."""
-    if has_chat_format(model):
-        return on.stream_chat(conversation.messages, **keywords)
-    return on.stream(conversation.last_text, **keywords)
-
-
-def _chat(
-    model: Model,
-    keywords: dict[str, Any],
-    system: str | None,
-    timings: bool,
-    *,
-    is_embedded: bool,
+def _answer(
+    path: str | None,
+    load: LoadFlags,
+    settings: Settings,
+    conversation: Conversation,
+    timings: bool | None,
 ) -> None:
-    from qrt.cli.chat import COMMANDS, Chat
-    from qrt.cli.keyboard import Keyboard
-    from qrt.cli.output import note
+    """Writes the answer to the last question, and puts it into the conversation."""
+    from qrt.cli.chat.eviction import fitted
+    from qrt.cli.chat.respondent import Respondent
 
-    with model.session() as session:
+    respondent = Respondent(path, load)
+    try:
+        n_ctx, given = respondent.n_ctx, settings.given
+        prompt, _ = fitted(conversation, respondent.tokens, n_ctx, settings.max_tokens)
+        recommended = recommended_line(respondent.model, given)
+        stream = respondent.stream(prompt, given)
+        conversation.answer(print_answer(stream, n_ctx, timings, recommended))
+    finally:
+        respondent.close()
 
-        def start(conversation: Conversation, n_others: int) -> Stream:
-            seed = keywords.get("seed")
-            seeded = keywords if seed is None else {**keywords, "seed": seed + n_others}
-            return _start(model, session, conversation, seeded)
 
-        info = model.info
-        kind = "" if has_chat_format(model) else ", no chat format: it continues each text"
-        note(sys.stdout, f"{info.name} ({info.arch}, context {info.n_ctx}{kind}); /help for help")
-        if recommended := recommended_line(model, keywords):
-            note(sys.stdout, f"sampling, as the model recommends: {recommended}")
-        if is_embedded:
-            note(sys.stdout, _ABOUT_EMBEDDED)
-        chat = Chat(start, Keyboard(tuple(COMMANDS)), system=system, timings=timings)
-        code = chat.run()
-    if code:
-        raise SystemExit(code)
+def _keeper(session: str | None, continued: bool) -> Keeper:
+    """What keeps this chat, and may have kept it before. Raises InputError."""
+    from qrt.cli.chat.kept import Keeper, newest
+
+    if session is not None and continued:
+        raise InputError(
+            "--continue goes on with the last chat, --session NAME with that; give one"
+        )
+    return Keeper(newest() if continued else session)
+
+
+def _there(model: str | None, session: str) -> str | None:
+    """The path of a kept chat's model."""
+    if model is not None and not os.path.isfile(model):
+        raise ModelError(f"{model}: no such file, with which session {session} was; name a MODEL")
+    return model

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from qrt.cli.chat.typeahead import mark_pastes
+from qrt.cli.places import state_dir
 
 if TYPE_CHECKING:
     from prompt_toolkit.history import History
@@ -22,14 +23,13 @@ QUOTES = '"""'
 class Keyboard:
     """A reader of the terminal that completes `commands` and remembers what was typed before.
 
-    Ctrl-C clears what was typed; with nothing typed, KeyboardInterrupt is raised.
+    Ctrl-C clears what was typed, which Up recalls; with nothing typed, KeyboardInterrupt is raised.
     """
 
     def __init__(self, commands: tuple[str, ...]) -> None:
         from prompt_toolkit import PromptSession
         from prompt_toolkit.completion import WordCompleter
 
-        self._offered = ""
         self._session: PromptSession[str] = PromptSession(
             history=_history(),
             key_bindings=self._bindings(),
@@ -41,8 +41,10 @@ class Keyboard:
 
     def __call__(self, start: str) -> str:
         """What is typed, starting from `start`; see `Read`."""
-        self._offered = start
-        return message_of(self._session.prompt("> ", default=start))
+        try:
+            return message_of(self._session.prompt("> ", default=start))
+        finally:
+            mark_pastes(True)
 
     def _bindings(self) -> KeyBindings:
         from prompt_toolkit.key_binding import KeyBindings
@@ -63,10 +65,11 @@ class Keyboard:
 
         @keys.add("c-c")
         def _interrupt(event: KeyPressEvent) -> None:
-            if event.current_buffer.text in ("", self._offered):
+            buffer = event.current_buffer
+            if not buffer.text:
                 event.app.exit(exception=KeyboardInterrupt)
             else:
-                event.current_buffer.reset()
+                buffer.reset(append_to_history=True)
 
         return keys
 
@@ -96,18 +99,9 @@ def _history() -> History:
                 super().store_string(string)
 
     try:
-        path = _state_dir() / "chat_history"
+        path = state_dir() / "chat_history"
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.open("ab").close()
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
     except (OSError, RuntimeError):  # RuntimeError: a user without a home
         return InMemoryHistory()
     return Forgiving(path)
-
-
-def _state_dir() -> Path:
-    """Where the platform keeps what a program remembers of its user."""
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or "~/AppData/Local").expanduser() / "qrt"
-    if sys.platform == "darwin":
-        return Path("~/Library/Application Support/qrt").expanduser()
-    return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "qrt"

@@ -1,0 +1,1 @@
+"""The interactive chat: its loop, its commands, and what it keeps."""

@@ -1,0 +1,72 @@
+"""The commands of a chat, as a table, and which of them a line means."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from qrt.cli.chat import actions, shows
+from qrt.cli.chat.loop import Chat
+from qrt.errors import InputError
+
+_NAME = re.compile(r"/(\?|[A-Za-z]+)(?=\s|$)")
+
+
+class Command(NamedTuple):
+    """A command: its names, the first of which is shown, what follows them, and what it does."""
+
+    names: tuple[str, ...]
+    arguments: str
+    help: str
+    run: Callable[[Chat, str], None]
+
+
+def _help(chat: Chat, rest: str) -> None:  # noqa: ARG001
+    usages = [f"{', '.join(command.names)} {command.arguments}".rstrip() for command in COMMANDS]
+    width = max(map(len, usages))
+    for usage, command in zip(usages, COMMANDS, strict=True):
+        print(f"{usage:{width}}  {command.help}")
+    print('Several lines: end a line with \\ or Alt-Enter, or put """ around them.')
+    print("Ctrl-C stops the answer, a second one leaves; Ctrl-D leaves.")
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command(("/help", "/?"), "", "this list", _help),
+    Command(("/regen", "/retry"), "", "another answer to the last question", actions.regen),
+    Command(("/undo",), "", "take the last question and its answer back", actions.undo),
+    Command(("/clear",), "", "forget the conversation; the system prompt stays", actions.clear),
+    Command(("/file",), "PATH", "put a text into the next question", actions.file),
+    Command(("/copy",), "", "the last answer to the clipboard", actions.copy),
+    Command(("/save",), "[FILE]", "write the conversation: .json, or Markdown", actions.save),
+    Command(("/load",), "MODEL", "go on with another model, or a FILE.json of /save", actions.load),
+    Command(("/set",), "NAME VALUE", "an option, as in temperature 0.7", actions.set_),
+    Command(("/system",), "[TEXT]", "set the system prompt; without TEXT, show it", actions.system),
+    Command(("/show",), "", "model, options, system prompt", shows.show),
+    Command(("/tokens",), "", "what fills the context", shows.tokens),
+    Command(("/timings",), "", "the speed of each answer, on or off", actions.timings),
+    Command(("/exit", "/bye", "/quit"), "", "leave", actions.leave),
+)
+
+NAMES = tuple(name for command in COMMANDS for name in command.names)
+
+
+def command_in(text: str) -> Command | None:
+    """The command that a line begins with; None for a text, as a path is, or several lines.
+
+    Raises InputError for what looks like a command and is none, naming the nearest.
+    """
+    found = _NAME.match(text)
+    if found is None:
+        return None
+    name = found.group().lower()
+    for command in COMMANDS:
+        if name in command.names:
+            return command
+    if "\n" in text or os.path.exists(found.group()):
+        return None
+    near = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise InputError(f"there is no command {name}; {hint}/help lists them")

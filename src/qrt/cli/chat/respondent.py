@@ -1,0 +1,58 @@
+"""Who answers in a chat: a loaded model, and a session that keeps what turns share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from qrt.cli.loading import has_chat_format, loaded
+
+if TYPE_CHECKING:
+    from qrt.api import Stream
+    from qrt.cli.chat.conversation import Message
+    from qrt.cli.flags import LoadFlags
+
+
+class Respondent:
+    """The model at `path`, None for the embedded one, loaded as `load` says; raises as `qrt.load`.
+
+    One without a chat format continues the last message.
+    """
+
+    def __init__(self, path: str | None, load: LoadFlags) -> None:
+        self.path = path
+        self.load = load
+        self.model = loaded(path, load)
+        self.has_chat_format = has_chat_format(self.model)
+        self._session = self.model.session()
+
+    @property
+    def n_ctx(self) -> int:
+        """Tokens that its context holds."""
+        return self.model.info.n_ctx
+
+    @property
+    def title(self) -> str:
+        """Its name, and what is to be known of it."""
+        info = self.model.info
+        kind = "" if self.has_chat_format else ", no chat format: it continues each text"
+        return f"{info.name} ({info.arch}, context {info.n_ctx}{kind})"
+
+    def tokens(self, messages: Sequence[Message]) -> list[int]:
+        """The prompt for `messages`."""
+        if self.has_chat_format:
+            return self.model.tokenize_chat(messages)
+        return self.model.tokenize(messages[-1]["content"])
+
+    def count(self, text: str) -> int:
+        """The tokens of a text alone."""
+        return len(self.model.tokenize(text, add_special=False))
+
+    def stream(self, prompt: list[int], keywords: Mapping[str, Any]) -> Stream:
+        """The answer to a prompt."""
+        return self._session.stream(prompt, **keywords)
+
+    def close(self) -> None:
+        """Frees the model."""
+        self._session.close()
+        self.model.close()

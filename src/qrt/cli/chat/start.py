@@ -1,0 +1,67 @@
+"""Starts a chat in the terminal, and keeps it while it goes on."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from qrt.cli.chat.actions import short
+from qrt.cli.chat.commands import NAMES
+from qrt.cli.chat.keyboard import Keyboard
+from qrt.cli.chat.loop import Chat
+from qrt.cli.chat.respondent import Respondent
+from qrt.cli.chat.typeahead import keys_wait
+from qrt.cli.output import note
+from qrt.errors import QrtError
+
+if TYPE_CHECKING:
+    from qrt.cli.chat.conversation import Conversation
+    from qrt.cli.chat.kept import Keeper
+    from qrt.cli.chat.settings import Settings
+    from qrt.cli.flags import LoadFlags
+
+
+def run_chat(
+    path: str | None,
+    load: LoadFlags,
+    settings: Settings,
+    conversation: Conversation,
+    keeper: Keeper,
+    *,
+    timings: bool,
+) -> int:
+    """A chat with the model at `path`, which goes on from `conversation`; its exit code."""
+    with keys_wait():
+        chat = Chat(
+            Respondent(path, load),
+            Keyboard(NAMES),
+            open_model=Respondent,
+            keep=_Keeping(keeper),
+            conversation=conversation,
+            settings=settings,
+            timings=timings,
+        )
+        chat.introduce()
+        if question := conversation.last_question:
+            note(sys.stdout, f"session {keeper.name} goes on after: {short(question)}")
+        try:
+            return chat.run()
+        finally:
+            chat.respondent.close()
+
+
+class _Keeping:
+    """Writes a chat to its file; a disk that fails costs that, no more, and is told of once."""
+
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper = keeper
+        self._has_failed = False
+
+    def __call__(self, chat: Chat) -> None:
+        if self._has_failed:
+            return
+        try:
+            self._keeper.write(chat.conversation, chat.respondent.path)
+        except (OSError, QrtError) as error:
+            self._has_failed = True
+            note(sys.stdout, f"(this chat is not kept: {error})")
