@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import qrt
 from qrt.cli.flags import KvFlags
 from qrt.cli.info import info
 from qrt.cli.loading import recommended_line
@@ -100,6 +101,13 @@ def test_what_cannot_be_used_is_left_out_with_a_warning(
         ({"min_p": 0.1}, {"mirostat": 2, "mirostat_tau": 3.0}, {"min_p": 0.1, "mirostat_tau": 3.0}),
         ({"temperature": 1, "max_tokens": 3}, {"mirostat": 2}, {"temperature": 1.0, "mirostat": 2}),
         ({"mirostat": 1, "top_k": 3}, {"mirostat": 2}, {"mirostat": 1, "top_k": 3}),
+        ({"top_p": 0.5}, {"temperature": 0.0}, {"top_p": 0.5}),
+        ({"mirostat": 2}, {"temperature": 0.0}, {"mirostat": 2}),
+        (
+            {"seed": 3, "repeat_penalty": 1.1},
+            {"temperature": 0.0},
+            {"temperature": 0.0, "repeat_penalty": 1.1},
+        ),
     ],
 )
 def test_what_is_asked_for_always_holds(
@@ -167,3 +175,15 @@ def test_info_shows_what_is_recommended(tmp_path: Path, capsys) -> None:
     assert "Recommended sampling" in shown
     assert "temperature" in shown.partition("Recommended sampling")[2]
     assert describe(path).sampling == OPTIONS
+
+
+def test_the_embedded_model_takes_the_likeliest_token() -> None:
+    prompt, limits = "What does os.getcwd do?", {"max_tokens": 8, "seed": 3}
+    with qrt.load() as model:
+        assert model.info.sampling == {"temperature": 0.0}
+        surest = model.generate(prompt, temperature=0, **limits).tokens
+        assert model.generate(prompt, **limits).tokens == surest
+        drawn = [model.generate(prompt, top_p=1.0, max_tokens=8, seed=i).tokens for i in range(8)]
+        assert len(set(drawn)) > 1
+        assert recommended_line(model, {}) == "temperature 0.0"
+        assert recommended_line(model, {"temperature": 1}) == ""

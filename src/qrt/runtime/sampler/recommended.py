@@ -55,16 +55,33 @@ _STEP_OF = {
     "dynatemp_range": "temperature",
     "dynatemp_exponent": "temperature",
 }
+_DRAWS = frozenset(
+    (
+        *(name for name, step in _STEP_OF.items() if step not in ("penalties", "dry")),
+        *("mirostat", "mirostat_tau", "mirostat_eta"),
+    )
+)
+"""What has a part in a draw, and so none where temperature 0 takes the likeliest token."""
 _NOT_WITH_MIROSTAT = _STEP_OF.keys() - {"temperature"} | {"samplers"}
 _MAX_SEQUENCE = 512
+_KNOWN_BY = ("general.name", "general.source.repo_url")
+_UNSAID: Mapping[tuple[object, ...], Mapping[str, Any]] = {
+    ("pydoc", "https://github.com/python/cpython"): {"temperature": 0.0},
+}
+"""What holds for files that do not say it, by those keys: a model that has learned facts and little
+else is right where it is surest.
+"""
 
 
 def recommended_sampling(metadata: Mapping[str, object], where: str) -> dict[str, Any]:
-    """Keywords of `SamplingParams` with the values that a file recommends.
+    """Keywords of `SamplingParams` with the values that a file recommends, or is known to need.
 
     One that cannot be used is left out, with a warning that names the file as `where`.
     """
+    known = [metadata.get(key) for key in _KNOWN_BY]
     found: dict[str, Any] = {}
+    if all(isinstance(value, str) for value in known):
+        found.update(_UNSAID.get(tuple(known), {}))
     for key, name in _NAMES.items():
         value = metadata.get(_KEY + key)
         if value is not None:
@@ -81,12 +98,18 @@ def recommended_sampling(metadata: Mapping[str, object], where: str) -> dict[str
 
 
 def with_recommended(given: Mapping[str, Any], recommended: Mapping[str, Any]) -> dict[str, Any]:
-    """`given` keywords, and the recommended ones beside them that silence none of them."""
+    """`given` keywords, and the recommended ones beside them that silence none of them.
+
+    A recommended temperature of 0 would silence all that has a part in a draw.
+    """
     merged = {**recommended, **given}
     if "samplers" not in given and "samplers" in recommended:
         asked = {_STEP_OF[name] for name in given if name in _STEP_OF}
         if not asked <= set(recommended["samplers"]):
             del merged["samplers"]
+    is_greedy = "temperature" not in given and recommended.get("temperature", 1) <= 0
+    if is_greedy and given.keys() & _DRAWS:
+        del merged["temperature"]
     if "mirostat" not in given and given.keys() & _NOT_WITH_MIROSTAT:
         merged.pop("mirostat", None)
     return merged
