@@ -287,13 +287,13 @@ def test_what_follows_two_dashes_is_no_flag():
 def test_flags_of_sampling_reach_the_model(monkeypatch, flags, keywords):
     given = {}
 
-    def stream_chat(*_, **options):
+    def stream(*_, **options):
         given.update(options)
         raise SystemExit(0)
 
-    monkeypatch.setattr("qrt.api.Model.stream_chat", stream_chat)
+    monkeypatch.setattr("qrt.api.Session.stream", stream)
     invoke("run", "hi", *flags.split())
-    assert given == {"ignore_eos": False, "context_shift": False} | keywords
+    assert given == keywords
 
 
 def test_zero_and_minus_one_are_the_defaults_of_loading():
