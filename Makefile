@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DELETE_ON_ERROR:
-.PHONY: run test lint format
+.PHONY: run test lint format docs
 
 run: $(VENV)/run.installed
 	$(BIN)/qrt run "$(PROMPT)" --temp 0
@@ -22,6 +22,9 @@ format: $(VENV)/dev.installed
 	$(BIN)/python -m ruff check --fix
 	$(BIN)/python -m ruff format
 
+docs: $(VENV)/docs.installed
+	$(BIN)/python -m mkdocs build --strict
+
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -31,4 +34,8 @@ $(VENV)/run.installed: pyproject.toml | $(BIN)/python
 
 $(VENV)/dev.installed: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install -e '.[dev]'
+	touch $@
+
+$(VENV)/docs.installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install -e '.[docs]'
 	touch $@
