@@ -77,6 +77,7 @@ AMX = (
 ALL = (
     *(*SOME, "rope", "add", "select", "receive", "read", "clock"),
     *("slice", "join", "gate", "temper", "xielu"),
+    *("mix", "rescale", "gaussian_topk", "layer_scale"),
     *(f"elementwise.{function}" for function in FUNCTIONS),
     *(f"add_positions.{name}" for name in ("F32", "F16", "Q8_0", "Q6_K")),
     *(f"embed.{name}" for name in PANEL_FORMATS if name != "F16"),

@@ -17,8 +17,10 @@ from qrt.formats.quants import QTYPES
 from qrt.graph.op import Op
 from qrt.graph.ops.elementwise import Elementwise
 from qrt.graph.ops.gate import Gate
+from qrt.graph.ops.gaussian_topk import GaussianTopK
 from qrt.graph.ops.glu import Glu
 from qrt.graph.ops.join import Join
+from qrt.graph.ops.layer_scale import LayerScale
 from qrt.graph.ops.slice import Slice
 from qrt.graph.ops.temper import Temper
 from qrt.graph.ops.xielu import Xielu
@@ -43,10 +45,11 @@ def values(n_rows: int, width: int, seed: int) -> Floats:
 
 
 def meaning(op: Op, positions: Any = None, **made: Floats) -> NDArray[np.float64]:
-    """What the reference backend makes of an op whose inputs are `made`."""
+    """What the reference backend makes of an op whose inputs and weights are `made`."""
     wide = {name: value.astype(np.float64) for name, value in made.items()}
+    step = SimpleNamespace(values=wide, weights=wide, positions=positions)
     with np.errstate(over="ignore"):
-        found: NDArray[np.float64] = run(SimpleNamespace(values=wide, positions=positions), op)
+        found: NDArray[np.float64] = run(step, op)
     return found
 
 
@@ -214,6 +217,73 @@ def test_gate(lab: Lab, n_in: int, n_rows: int, whole_rows: bool, seed: int) -> 
     np.testing.assert_allclose(
         got, meaning(Gate("y", "x", "g"), x=x, g=gate), rtol=1e-6, atol=1e-33
     )
+
+
+@given(widths, n_tokens, seeds)
+@few
+def test_layer_scale(lab: Lab, n_in: int, n_rows: int, seed: int) -> None:
+    x, weight = values(n_rows, n_in, seed), values(1, n_in, seed + 1)[0]
+    out, lines = Buffer(x.shape, np.float32), Buffer((n_rows, n_in // 32, 64), np.uint8)
+    args = lab.record(
+        layout.LAYER_SCALE,
+        x=lab.put(x),
+        weight=lab.put(weight),
+        n_in=n_in,
+        out=out.address,
+        **{**NO_FORMS, "lines": lines.address if n_in % 32 == 0 else 0},
+        rows_of=EVERY_ROW,
+    )
+    got, quants = lab.run([("layer_scale", args)], [out, lines], n_rows=n_rows)
+    want = meaning(LayerScale("y", "x", "w"), x=x, w=weight)
+    np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-44)
+    if n_in % 32 == 0:
+        model = quantize_lines(got, fused=lab.tier != "generic")
+        np.testing.assert_array_equal(quants[..., :32].view(np.int8), model["quants"])
+
+
+def gaussian_topk(lab: Lab, x: Floats, n_deviations: float, *, in_place: bool) -> Floats:
+    source, out = Buffer(x.shape, np.float32), Buffer(x.shape, np.float32)
+    fill = lab.record(
+        layout.ADD,
+        a=lab.put(x),
+        b=lab.put(np.full_like(x, -0.0)),
+        out=source.address,
+        n_in=x.shape[1],
+        rows_of=EVERY_ROW,
+    )
+    args = lab.record(
+        layout.GAUSSIAN_TOPK,
+        x=source.address,
+        out=source.address if in_place else out.address,
+        n_in=x.shape[1],
+        n_deviations=float_bits(n_deviations),
+        rows_of=EVERY_ROW,
+    )
+    calls = [("add", fill), ("gaussian_topk", args)]
+    found = lab.run(calls, [source, out], n_rows=len(x))
+    return found[0 if in_place else 1]
+
+
+@given(widths, n_tokens, st.sampled_from([1.5, 0.0, -0.5]), st.booleans(), seeds)
+@few
+def test_gaussian_topk(
+    lab: Lab, n_in: int, n_rows: int, n_deviations: float, in_place: bool, seed: int
+) -> None:
+    x = np.random.default_rng(seed).normal(2.0, 3.0, (n_rows, n_in)).astype(np.float32)
+    got = gaussian_topk(lab, x, n_deviations, in_place=in_place)
+    want = meaning(GaussianTopK("y", "x", n_deviations), x=x)
+    np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-5)
+    if n_in > 16 and n_deviations > 0 and n_rows:
+        assert 0 < (got > 0).mean() < 0.2
+
+
+def test_gaussian_topk_hides_nothing(lab: Lab) -> None:
+    for value in NOT_FINITE:
+        x = np.ones((2, 40), np.float32)
+        x[0, 37] = value
+        got = gaussian_topk(lab, x, 1.5, in_place=False)
+        assert not np.isfinite(got[0]).any()
+        assert not got[1].any()
 
 
 @given(

@@ -27,9 +27,13 @@ from qrt.graph.ops.attention import Attention
 from qrt.graph.ops.elementwise import Elementwise, Function
 from qrt.graph.ops.embed import Embed
 from qrt.graph.ops.gate import Gate
+from qrt.graph.ops.gaussian_topk import GaussianTopK
 from qrt.graph.ops.glu import Glu
 from qrt.graph.ops.head_linear import HeadLinear
 from qrt.graph.ops.join import Join
+from qrt.graph.ops.layer_scale import LayerScale
+from qrt.graph.ops.mix import Mix
+from qrt.graph.ops.rescale import Rescale
 from qrt.graph.ops.select import Select
 from qrt.graph.ops.slice import Slice
 from qrt.graph.ops.temper import Temper
@@ -104,6 +108,24 @@ def heads(graph: GraphBuilder, x: str) -> str:
     return graph.append(Elementwise("y", h, "scale", 0.5))
 
 
+def streams(graph: GraphBuilder, x: str) -> str:
+    """What AltUp does with two of them, and LayerScale."""
+    both = linear(graph, "both", x, 2 * DIM)
+    h = graph.append(Rescale("h", both, x, 1e-5))
+    weights = linear(graph, "weights", x, 4)
+    mixed = graph.append(Mix("mixed", h, 2, (1.0, 0.0, 0.0, 1.0), weights))
+    one = graph.append(Mix("one", x, 1, (0.0, 1.0)))
+    total = graph.append(Add("total", mixed, one))
+    y = graph.append(Mix("y", total, 2, (0.5, 0.25)))
+    return graph.append(LayerScale("z", y, "factors"))
+
+
+def sparse(graph: GraphBuilder, x: str) -> str:
+    """Once where its input lay, once apart from it."""
+    once = graph.append(GaussianTopK("once", linear(graph, "a", x, 64), 0.5))
+    return graph.append(Add("y", graph.append(GaussianTopK("twice", once, -0.5)), once))
+
+
 CASES: dict[str, Make] = {
     **{f"glu {act}": lambda g, x, act=act: glu(g, x, act) for act in GLU_ACTS},
     **{name: lambda g, x, name=name: function(g, x, name) for name in get_args(Function)},
@@ -111,6 +133,8 @@ CASES: dict[str, Make] = {
     "gates": gates,
     "heads": heads,
     "positions": positions,
+    "sparse": sparse,
+    "streams": streams,
     "sinks": lambda g, x: attention(g, x, sinks="sinks"),
     "alibi": lambda g, x: attention(g, x, max_bias=8.0),
     "chunks": lambda g, x: attention(g, x, window=50, chunked=True),

@@ -160,6 +160,12 @@ JOIN = record(
 heads have the same."""
 TEMPER = record("Temper", "x out n_in length scale offset")
 ADD = record("Add", "a b out n_in rows_of")
+MIX = record("Mix", "x weights fixed residual out n_in n_out width rows_of")
+"""weights, residual: 0 for none. width: values of a run, of which x has n_in and out n_out."""
+RESCALE = record("Rescale", "x like out n_in n_runs floor rows_of")
+"""n_in: the width of a run and of like."""
+GAUSSIAN_TOPK = record("GaussianTopK", "x out n_in n_deviations rows_of")
+LAYER_SCALE = record("LayerScale", "x weight n_in out lines floats tile_rows rows_of")
 SELECT = record("Select", "x out n_in")
 RECEIVE = record("Receive", "out n_in")
 READ = record("Read", "data n_bytes sums")
