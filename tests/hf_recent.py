@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from hf_parts import GLOBAL, LLAMA3, LOCAL, LONGROPE, ROPE, YARN, Row
 
+STREAMS = {
+    "model.altup_projections": "altup_proj",
+    "model.altup_unembed_projections": "altup_unembd_proj",
+}
+GEMMA3N = {
+    "vocab_size_per_layer_input": 64,
+    "rope_parameters": {LOCAL: {**ROPE, "rope_theta": 10000.0}, GLOBAL: ROPE},
+}
+
 RECENT: dict[str, Row] = {
     "llama": Row("llama", {"rope_parameters": LLAMA3}, permuted=True),
     "llama@biases": Row(
@@ -59,6 +68,23 @@ RECENT: dict[str, Row] = {
         },
         minus_one=True,
     ),
+    "gemma3n": Row(
+        "gemma3n_text",
+        {
+            **GEMMA3N,
+            "layer_types": [LOCAL, GLOBAL] * 2 + [LOCAL],
+            "num_kv_shared_layers": 2,
+            "hidden_size_per_layer_input": 16,
+            "altup_num_inputs": 3,
+            "altup_active_idx": 1,
+            "laurel_rank": 8,
+            "activation_sparsity_pattern": [0.8, 0.0, 0.9, 0.5, 0.0],
+            "final_logit_softcapping": 3.0,
+            "rope_parameters": {LOCAL: {**ROPE, "rope_theta": 100.0}, GLOBAL: ROPE},
+        },
+        renamed=STREAMS,
+    ),
+    "gemma3n@25": Row("gemma3n_text", {**GEMMA3N, "num_kv_shared_layers": 5}, renamed=STREAMS),
     "gemma4": Row(
         "gemma4_text",
         {

@@ -115,11 +115,13 @@ def hf_logits(name: str, row: Row) -> Array:
                 continue
             ours = file_name(theirs, row, names)
             is_buffer = not isinstance(parameter, torch.nn.Parameter)
-            is_there = ours in tensors or parts_of(ours)
+            is_there = ours in tensors or parts_of(ours) or stack_of(ours) in tensors
             if not is_there and (is_buffer or ours == "output.weight"):
                 continue
-            left -= {ours, re.sub(r"attn_[qkv]\.", "attn_qkv.", ours), *parts_of(ours)}
-            if ours not in tensors and set(parts_of(ours)) <= tensors.keys():
+            joint = re.sub(r"attn_[qkv]\.", "attn_qkv.", ours)
+            left -= {ours, joint, stack_of(ours), *parts_of(ours)}
+            parts = set(parts_of(ours))
+            if ours not in tensors and parts and parts <= tensors.keys():
                 own = joined(ours, tensors, row.interleaved)
             else:
                 own = own_value(ours, tensors, config)
@@ -142,8 +144,15 @@ def file_name(theirs: str, row: Row, names: object) -> str:
     return found if found.endswith((".weight", ".bias")) else f"{found}.weight"
 
 
+def stack_of(name: str) -> str:
+    """The tensor of the file that has matrix N in it, of a name as `altup_projections.N.weight`."""
+    return re.sub(r"\.\d+\.weight$", ".weight", name)
+
+
 def own_value(name: str, tensors: Mapping[str, Array], config: object) -> Array:
     """A tensor of the file, cut out of one that it is joined in and with its scale."""
+    if name not in tensors and stack_of(name) in tensors:
+        return tensors[stack_of(name)][int(name.split(".")[-2])]
     at, _, rest = name.rpartition("attn_")
     joined = f"{at}attn_qkv.{rest[2:]}"
     if name not in tensors and joined in tensors:

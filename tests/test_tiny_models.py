@@ -27,7 +27,7 @@ from qrt.formats.qtensor import QTensor
 MANY_BLOCKS = 6
 """More are alike."""
 ONE_OF_EACH_KIND = (
-    *("gemma4", "gemma4@experts", "gpt-oss", "deepseek2", "llama4", "mistral3"),
+    *("gemma3n", "gemma4", "gemma4@experts", "gpt-oss", "deepseek2", "llama4", "mistral3"),
     *("bloom", "gpt2", "olmo2@windows", "phi3@long", "apertus"),
 )
 

@@ -88,6 +88,42 @@ MODELS: dict[str, Tiny] = {
         harmless=("rope.scaling.type",),
     ),
     "gemma3@6": Tiny({**WIDE, **WINDOW, "block_count": 6, "final_logit_softcapping": 3.0}),
+    "gemma3n": Tiny(
+        {
+            **WIDE,
+            **WINDOW,
+            "block_count": 5,
+            "attention.sliding_window_pattern": np.array([True, False, True, False, True]),
+            "attention.shared_kv_layers": 2,
+            "rope.freq_base_swa": 100.0,
+            "altup.num_inputs": 3,
+            "altup.active_idx": 1,
+            "embedding_length_per_layer_input": 16,
+            "activation_sparsity_scale": np.float32([0.8416212, -np.inf, 1.2815516, 0, -np.inf]),
+            "final_logit_softcapping": 3.0,
+        },
+        given={
+            f"blk.{i}.laurel_l.weight": uniform(np.random.PCG64(i), 512).reshape(8, 64) / 8
+            for i in range(5)
+        },
+    ),
+    "gemma3n@25": Tiny(
+        {
+            **WINDOW,
+            "block_count": 25,
+            "attention.shared_kv_layers": 5,
+            "feed_forward_length": 512,
+            "altup.num_inputs": 4,
+            "altup.active_idx": 0,
+            "embedding_length_per_layer_input": 256,
+            "activation_sparsity_scale": np.float32([1.6448535] * 10 + [-np.inf] * 15),
+        },
+        given={
+            f"blk.{i}.{name}.weight": np.ones(shape)
+            for i in range(20, 25)
+            for name, shape in {"attn_k": (32, 64), "attn_v": (32, 64), "attn_k_norm": 16}.items()
+        },
+    ),
     "gemma4": Tiny(
         {
             **WINDOW,

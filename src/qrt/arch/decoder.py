@@ -15,6 +15,7 @@ from qrt.graph.ops.add_positions import AddPositions
 from qrt.graph.ops.elementwise import Elementwise
 from qrt.graph.ops.embed import Embed
 from qrt.graph.ops.glu import Glu
+from qrt.graph.ops.norm import Norm
 from qrt.graph.ops.rope import Rope, RopeSpec
 from qrt.graph.ops.select import Select
 
@@ -80,14 +81,18 @@ class Decoder(Parts):
         """One layer, from residual stream to residual stream."""
         at = layer.at
         h = self.norm_of(layer, self.attn_norm, x)
-        more = self.norm_of(layer, self.attn_post_norm, self.attention(layer, h))
-        attended = self.add(f"{at}attn_add", x, more)
+        attended = self.attended(layer, x, h)
         if not self.parallel:
             h = self.norm_of(layer, self.ffn_norm, attended)
         elif self.ffn_norm is not None:
             h = self.norm_of(layer, self.ffn_norm, x)
         more = self.norm_of(layer, self.ffn_post_norm, self.feed_forward(layer, h))
         return self.add(f"{at}ffn_add", attended, more)
+
+    def attended(self, layer: Layer, x: str, h: str) -> str:
+        """The residual stream x behind attention, which reads h."""
+        more = self.norm_of(layer, self.attn_post_norm, self.attention(layer, h))
+        return self.add(f"{layer.at}attn_add", x, more)
 
     def add(self, name: str, x: str, more: str) -> str:
         """The residual stream x and what a part of a block adds to it."""
@@ -98,6 +103,9 @@ class Decoder(Parts):
         """Queries, keys and values of x, attention, output projection."""
         q, k, v = self.qkv(layer, x)
         q, k = self.placed(layer, q, k)
+        if self.v_norm:
+            norm = Norm(f"{layer.at}attn_v_norm", v, None, layer.value_dim, self.hp.eps)
+            v = self.graph.append(norm)
         return self.attend(layer, self.tempered(layer, q), k, v)
 
     def attend(
@@ -177,10 +185,14 @@ class Decoder(Parts):
             both = self.linear(f"{at}ffn_up", x, 2 * dim)
             h = self.graph.append(Glu(f"{at}ffn_glu", both, None, self.act))
         else:
-            gate = self.linear(f"{at}ffn_gate", x, dim)
+            gate = self.ffn_gate(layer, x)
             up = self.linear(f"{at}ffn_up", x, dim)
             h = self.graph.append(Glu(f"{at}ffn_glu", gate, up, self.act))
         return self.down(layer, h)
+
+    def ffn_gate(self, layer: Layer, x: str) -> str:
+        """What the activation of a gated network is of."""
+        return self.linear(f"{layer.at}ffn_gate", x, layer.ffn_dim)
 
     def down(self, layer: Layer, h: str) -> str:
         """What the activation gives, projected to the residual stream."""

@@ -35,6 +35,8 @@ class Options:
     """What `attn_q_norm` and `attn_k_norm` normalize: heads, by one weight for all or by one each,
     or the whole row."""
     qk_norm_after_rope: ClassVar[bool] = False
+    v_norm: ClassVar[bool] = False
+    """Whether heads of values are normalized, without weights."""
     windows: Windows | None = None
     """Which layers see a window alone."""
     chunked: ClassVar[bool] = False

@@ -34,14 +34,17 @@ class PerLayer(Decoder):
         return x
 
     def block(self, layer: Layer, x: str) -> str:
-        """With the layer's own embedding added at the end."""
+        """With what the layer's own embedding gives added at the end."""
         x = super().block(layer, x)
         if self.extra_dim == 0:
             return x
+        return self.graph.append(Add(f"{layer.at}per_layer_add", x, self.own(layer, x)))
+
+    def own(self, layer: Layer, x: str) -> str:
+        """The layer's own embedding, gated by x, as wide as that."""
         at, n, graph = layer.at, self.extra_dim, self.graph
         whole = graph.widths[self.per_layer]
         own = graph.append(Slice(f"{at}per_layer", self.per_layer, whole, layer.number * n, n))
         gate = self.linear(f"{at}inp_gate", x, n)
         h = graph.append(Glu(f"{at}inp_glu", gate, own, self.act))
-        h = self.norm(f"{at}post_norm", self.linear(f"{at}proj", h, self.hp.dim))
-        return graph.append(Add(f"{at}per_layer_add", x, h))
+        return self.norm(f"{at}post_norm", self.linear(f"{at}proj", h, self.hp.dim))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import reprlib
 from collections.abc import Mapping, Sequence, Sized
@@ -20,6 +21,8 @@ from qrt.formats.quants.f16 import F16
 from qrt.formats.quants.f32 import F32
 
 COUNTS: dict[str, tuple[int, int]] = {
+    "altup.active_idx": (0, 63),
+    "altup.num_inputs": (2, 64),
     "attention.head_count": (0, 4096),
     "attention.head_count_kv": (0, 4096),
     "attention.key_length": (1, 4096),
@@ -59,6 +62,7 @@ COUNTS: dict[str, tuple[int, int]] = {
 """Whole-number hyperparameters and their least and greatest value."""
 
 REALS: dict[str, tuple[float, float]] = {
+    "activation_sparsity_scale": (-math.inf, 1e3),
     "attention.clamp_kqv": (1e-3, 1e6),
     "attention.layer_norm_epsilon": (1e-12, 1.0),
     "attention.layer_norm_rms_epsilon": (1e-12, 1.0),
@@ -87,7 +91,8 @@ REALS: dict[str, tuple[float, float]] = {
     "xielu.beta": (-1e3, 1e3),
     "xielu.eps": (-1.0, 0.0),
 }
-"""Real hyperparameters and their least and greatest value; NaN and infinities are outside."""
+"""Real hyperparameters and their least and greatest value. NaN and infinities are outside, but for
+the -inf of layers without sparsity."""
 
 VECTOR_TYPES: tuple[QType, ...] = (F32, F16, BF16)
 """Formats a one-dimensional weight may be in."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 from qrt.arch.architectures import gemma3
 from qrt.arch.decoder import Decoder
@@ -11,46 +10,33 @@ from qrt.arch.experts import EXPERT_DIM, ExpertRules
 from qrt.arch.hparams import Layer, Windows
 from qrt.arch.mixture import Mixture
 from qrt.arch.per_layer import PerLayer
-from qrt.arch.source import Source, place
+from qrt.arch.shared_kv import SharedKV
+from qrt.arch.source import Source
 from qrt.graph.ops.add import Add
 from qrt.graph.ops.linear import Linear
 from qrt.graph.ops.norm import Norm
 
-KEYS_AND_VALUES = {f"attn_{part}.weight" for part in ("k", "v", "k_norm")}
 
-
-class Architecture(PerLayer, Mixture, gemma3.Architecture):
+class Architecture(PerLayer, SharedKV, Mixture, gemma3.Architecture):
     """Google 2026: layers that see all have wider heads and turn part of them. Values are
     normalized, and are keys where there is no matrix for them. The last layers attend to keys and
     values of earlier ones. Experts stand beside the dense network, their router reads what both do.
     """
 
     windows = Windows(period=6, length=None)
+    v_norm = True
     ffn_norm = None
     rope_factors = "rope_freqs.weight"
     rules = ExpertRules(keys=(EXPERT_DIM,), optional=True)
+    ignored = frozenset({"layer_output_scale.weight"})
 
     def __init__(self, source: Source) -> None:
         super().__init__(source)
-        layers, n_shared = self.hp.layers, source.count("attention.shared_kv_layers", 0)
-        self.n_own = len(layers) - n_shared
-        for layer in layers:
+        for layer in self.hp.layers:
             if layer.value_dim != layer.head_dim:
                 key = "attention.value_length" + ("" if layer.window is None else "_swa")
                 expected = f"the key length, {layer.head_dim}"
                 raise source.wrong(source.key(key), expected, layer.value_dim)
-            cache = layers[self.cache_of(layer)]
-            alike = (cache.n_kv_heads, cache.window) == (layer.n_kv_heads, layer.window)
-            if self.n_own < 1 or not alike:
-                expected = f"a number that leaves layer {layer.number} keys and values like its own"
-                raise source.wrong(source.key("attention.shared_kv_layers"), expected, n_shared)
-
-    def cache_of(self, layer: Layer) -> int:
-        """The layer whose keys and values a layer attends to: the last like it that has some."""
-        if layer.number < self.n_own:
-            return layer.number
-        own = self.hp.layers[: max(0, self.n_own)]
-        return max((other.number for other in own if other.window == layer.window), default=0)
 
     def number(self, key: str, neutral: float = 0.0) -> float:
         return 1.0 if key == "attention.scale" else super().number(key, neutral)
@@ -65,23 +51,13 @@ class Architecture(PerLayer, Mixture, gemma3.Architecture):
             raise self.source.wrong(f"tensor {name!r}", "a finite number", scale)
         return self.scaled(x, scale)
 
-    def attention(self, layer: Layer, x: str) -> str:
-        """The last layers only make queries."""
-        if layer.number < self.n_own:
-            return super().attention(layer, x)
-        q = self.linear(f"{layer.at}attn_q", x, layer.n_heads * layer.head_dim)
-        q = self.rotated(layer, "attn_q", self.head_norm(layer, "attn_q", q))
-        return self.attend(layer, q, None, None, self.cache_of(layer))
-
     def qkv(self, layer: Layer, x: str) -> tuple[str, str, str]:
         at = layer.at
         if {f"{at}attn_v.weight", f"{at}attn_qkv.weight"} & self.source.tensors.keys():
-            q, k, v = super().qkv(layer, x)
-        else:
-            q = self.linear(f"{at}attn_q", x, layer.n_heads * layer.head_dim)
-            k = v = self.linear(f"{at}attn_k", x, layer.n_kv_heads * layer.head_dim)
-        v_norm = Norm(f"{at}attn_v_norm", v, None, layer.value_dim, self.hp.eps)
-        return q, k, self.graph.append(v_norm)
+            return super().qkv(layer, x)
+        q = self.linear(f"{at}attn_q", x, layer.n_heads * layer.head_dim)
+        k = self.linear(f"{at}attn_k", x, layer.n_kv_heads * layer.head_dim)
+        return q, k, k
 
     def feed_forward(self, layer: Layer, x: str) -> str:
         """The dense network, and in layers that have a router the experts beside it."""
@@ -96,12 +72,3 @@ class Architecture(PerLayer, Mixture, gemma3.Architecture):
         logits = graph.append(Linear(name, logits, f"{name}.weight", n_experts))
         routed = self.routed(layer, self.norm(f"{at}pre_ffw_norm_2", x), logits)
         return graph.append(Add(f"{at}ffn_moe", h, self.norm(f"{at}post_ffw_norm_2", routed)))
-
-    def unused(self) -> Iterator[str]:
-        """The keys and values of layers that attend to those of others, too."""
-        yield from super().unused()
-        for name in self.source.tensors:
-            block, stem = place(name)
-            not_own = block is not None and block >= self.n_own and stem in KEYS_AND_VALUES
-            if not_own or stem == "layer_output_scale.weight":
-                yield name
