@@ -23,7 +23,7 @@ FLOORS = {
     "tools": 6,
     "hub": 6,
     "api": 7,
-    "server": 8,
+    **dict.fromkeys(("server", "compat"), 8),
     "cli": 9,
 }
 """Every room by its floor. `qrt` itself, the public face, is part of api."""
