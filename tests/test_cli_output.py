@@ -5,12 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from dataclasses import replace
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import qrt
@@ -19,53 +16,16 @@ from qrt.cli import bench_output
 from qrt.cli.app import app
 from qrt.cli.arguments import model_file
 from qrt.cli.bench import numbers
-from qrt.cli.markdown import Markdown
 from qrt.cli.output import AnswerWriter, byte_size, printable
 from qrt.cli.progress import shown_progress
 from qrt.tools.bench import BenchResult, BenchTest
 from qrt.tools.describe import describe
 
-BOLD, CODE, RESET = "\x1b[1m", "\x1b[36m", "\x1b[0m"
 LLAMA_BENCH_KEYS = {
     *("model_filename", "model_type", "model_size", "model_n_params", "cpu_info", "backends"),
     *("n_threads", "type_k", "type_v", "n_prompt", "n_gen", "n_depth", "test_time"),
     *("avg_ns", "stddev_ns", "avg_ts", "stddev_ts", "samples_ns", "samples_ts"),
 }
-
-
-def styled(*pieces):
-    markdown = Markdown()
-    return "".join(markdown.push(piece) for piece in pieces) + markdown.flush()
-
-
-markdown_text = st.text(st.sampled_from("*`#~ \nab"), max_size=40)
-
-
-@given(markdown_text, st.integers(0, 40))
-@example("**a", 1)
-@example("```\n# x\n```\n", 2)
-def test_markdown_keeps_every_character_however_it_is_cut(text, at):
-    whole = styled(text)
-    assert re.sub(r"\x1b\[\d*m", "", whole) == text
-    assert styled(text[:at], text[at:]) == whole
-    assert whole.rfind(RESET) >= max(whole.rfind(BOLD), whole.rfind(CODE))
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("plain * text\n", "plain * text\n"),
-        ("# Title\nx", f"{BOLD}# Title{RESET}\nx"),
-        ("#nothing", "#nothing"),
-        ("a **b** c", f"a {BOLD}**b**{RESET} c"),
-        ("2 ** 3 ** 4", "2 ** 3 ** 4"),
-        ("`x**2` y", f"{CODE}`x**2`{RESET} y"),
-        ("never `closed\nz", f"never {CODE}`closed{RESET}\nz"),
-        ("```py\n# c\n```\nz", f"{CODE}```py{RESET}\n{CODE}# c{RESET}\n{CODE}```{RESET}\nz"),
-    ],
-)
-def test_markdown_styles(text, expected):
-    assert styled(text) == expected
 
 
 class Terminal(io.StringIO):
@@ -75,6 +35,7 @@ class Terminal(io.StringIO):
 
 def test_a_model_cannot_send_commands_to_the_terminal(monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
     assert printable("a\x1b]0;owned\x07\x9b2Jb\tc\n") == "a]0;owned2Jb\tc\n"
     terminal, pipe = Terminal(), io.StringIO()
     for out in (terminal, pipe):

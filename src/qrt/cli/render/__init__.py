@@ -1,0 +1,1 @@
+"""Text that streams into a terminal: words whole, Markdown rendered, nothing drawn twice."""
