@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from functools import partial
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
@@ -30,7 +31,12 @@ def main() -> None:
 def _run() -> None:
     from qrt.cli.app import app
 
-    app(prog_name="qrt")
+    if "_QRT_COMPLETE" in os.environ:
+        from qrt.cli.completion import complete
+
+        complete(partial(app, prog_name="qrt"))
+    else:
+        app(prog_name="qrt")
 
 
 def _prepare_streams() -> None:

@@ -32,7 +32,6 @@ from qrt.cli.interrupts import interruptible
 app = typer.Typer(
     name="qrt",
     cls=Group,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from typer import BadParameter
@@ -25,21 +26,29 @@ class Command(TyperCommand):
     """One command, whose flags are read whole and whose mistakes are one line each."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Reads the command line; leaves with exit code 2 where it is wrong."""
-        if ctx.resilient_parsing:
-            return super().parse_args(ctx, args)
-        return guarded(self._parsed)(ctx, args)
+        """Reads the command line; leaves with exit code 2 where it is wrong.
+
+        One that is still being typed, which a shell asks to complete, is read as far as it goes.
+        """
+        if not ctx.resilient_parsing:
+            return guarded(self._parsed)(ctx, args)
+        with suppress(InputError):
+            args = self._read(ctx, args)
+        return super().parse_args(ctx, args)
 
     def _parsed(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, self._read(ctx, args))
+        except _UsageError as error:
+            raise InputError(_line(error)) from None
+
+    def _read(self, ctx: Any, args: list[str]) -> list[str]:
         flags: dict[str, int] = {}
         for param in self.get_params(ctx):
             if param.param_type_name == "option":
                 n_values = 0 if getattr(param, "is_flag", False) else param.nargs
                 flags.update(dict.fromkeys((*param.opts, *param.secondary_opts), n_values))
-        try:
-            return super().parse_args(ctx, read(args, ctx.info_name or "", flags))
-        except _UsageError as error:
-            raise InputError(_line(error)) from None
+        return read(args, ctx.info_name or "", flags)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Flags under the name of what they are about."""

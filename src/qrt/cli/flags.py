@@ -10,13 +10,24 @@ from typing import Annotated, Any, get_type_hints
 
 from typer import Argument, Option
 
+from qrt.cli.completion import all_names
+
 _DEFAULT_THREADS = -1
 _TRAINED = 0
 """What llama.cpp takes for a context of the size that the model was trained for."""
 
 
-def _flag(panel: str, *names: str, help: str, metavar: str | None = "N") -> Any:
-    return Option(*names, help=help, metavar=metavar, show_default=False, rich_help_panel=panel)
+def _flag(
+    panel: str, *names: str, help: str, metavar: str | None = "N", completed: Any = None
+) -> Any:
+    return Option(
+        *names,
+        help=help,
+        metavar=metavar,
+        show_default=False,
+        rich_help_panel=panel,
+        autocompletion=completed,
+    )
 
 
 in_model = partial(_flag, "Model")
@@ -28,10 +39,20 @@ in_sampling = partial(_flag, "Sampling")
 
 ModelArgument = Annotated[
     str | None,
-    Argument(metavar="MODEL", help="A GGUF file, or a name (qrt list); without it, a small model."),
+    Argument(
+        metavar="MODEL",
+        help="A GGUF file, or a name (qrt list); without it, a small model.",
+        autocompletion=all_names,
+    ),
 ]
 ModelFlag = Annotated[
-    str | None, in_model("-m", "--model", metavar="MODEL", help="The model, in place of MODEL.")
+    str | None,
+    in_model(
+        *("-m", "--model"),
+        metavar="MODEL",
+        help="The model, in place of MODEL.",
+        completed=all_names,
+    ),
 ]
 PromptFlag = Annotated[
     str | None, in_prompt("-p", "--prompt", metavar="TEXT", help="The prompt, in place of PROMPT.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
+from qrt.cli.completion import local_names
 from qrt.cli.confirm import confirm
 from qrt.cli.output import byte_size, printable
 from qrt.cli.pull import YesFlag
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 
 JsonFlag = Annotated[bool, Option("--json", help="Print JSON.")]
 _FITS = {True: "fits", False: "too large", None: ""}
-NameArgument = Annotated[str, Argument(metavar="MODEL", help="A model's name, or a GGUF file.")]
+NameArgument = Annotated[
+    str,
+    Argument(metavar="MODEL", help="A model's name, or a GGUF file.", autocompletion=local_names),
+]
 
 
 def list_(
@@ -36,7 +40,7 @@ def list_(
     """
     from qrt.hub.places import PLACES
 
-    found = {model: _shown_name(model) for place in PLACES.values() for model in place.models()}
+    found = shown_names()
     known = _known(set(found.values())) if catalogue else []
     if as_json:
         rows: list[dict[str, Any]] = [
@@ -114,6 +118,13 @@ def rm(model: NameArgument, yes: YesFlag = False) -> None:
         return
     forget_packed(path)
     print(f"deleted {printable(model)}, {byte_size(forget(files))}")
+
+
+def shown_names() -> dict[LocalModel, str]:
+    """The models of this machine, each with its shortest name."""
+    from qrt.hub.places import PLACES
+
+    return {model: _shown_name(model) for place in PLACES.values() for model in place.models()}
 
 
 def _shown_name(model: LocalModel) -> str:

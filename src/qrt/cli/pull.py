@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 from typer import Argument, Option
 
 from qrt.cli.arguments import is_terminal
+from qrt.cli.completion import short_names
 from qrt.cli.confirm import can_ask, confirm
 from qrt.cli.output import byte_size, printable
 from qrt.errors import ArchError, MissingModelError
@@ -29,7 +30,11 @@ YesFlag = Annotated[bool, Option("-y", "--yes", help="Do not ask.")]
 def pull(
     model: Annotated[
         str,
-        Argument(metavar="MODEL", help="A name, OWNER/NAME, with :QUANT or :FILE, or a link."),
+        Argument(
+            metavar="MODEL",
+            help="A name, OWNER/NAME, with :QUANT or :FILE, or a link.",
+            autocompletion=short_names,
+        ),
     ],
     yes: YesFlag = False,
 ) -> None:
