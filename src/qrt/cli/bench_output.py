@@ -6,47 +6,41 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 from qrt import __version__
 from qrt.backends.base import kv_types
 from qrt.backends.cpu.tiers import cpu_name
+from qrt.cli.tables import Column, MarkdownTable
 from qrt.tools.bench import BenchResult, short_count
 
 Lines = Iterator[str]
 
 
-@dataclass(frozen=True, slots=True)
-class _Column:
-    title: str
-    width: int
-    value: Callable[[BenchResult], str]
-    right: bool = True
-
-
 _COLUMNS = (
-    _Column("model", 24, lambda r: r.model_type, right=False),
-    _Column("size", 10, lambda r: f"{r.model_size / 2**20:.2f} MiB"),
-    _Column("params", 8, lambda r: short_count(r.model_n_params)),
-    _Column("backend", 9, lambda r: r.backend.upper(), right=False),
-    _Column("threads", 7, lambda r: str(r.n_threads)),
-    _Column("test", 14, lambda r: r.test.name),
-    _Column("t/s", 18, lambda r: f"{r.avg_ts:.2f} ± {r.stddev_ts:.2f}"),
-    _Column("GB/s", 6, lambda r: "" if r.gb_s is None else f"{r.gb_s:.2f}"),
-    _Column("read GB/s", 9, lambda r: f"{r.read_gb_s:.2f}"),
-    _Column("% of read", 9, lambda r: "" if r.gb_s is None else f"{_percent(r):.0f}"),
+    Column("model", 24, lambda r: r.model_type, right=False, same=True),
+    Column("size", 10, lambda r: f"{r.model_size / 2**20:.2f} MiB", same=True),
+    Column("params", 8, lambda r: short_count(r.model_n_params), same=True),
+    Column("backend", 9, lambda r: r.backend.upper(), right=False, same=True),
+    Column("threads", 7, lambda r: str(r.n_threads)),
+    Column("test", 14, lambda r: r.test.name),
+    Column("t/s", 18, lambda r: f"{r.avg_ts:.2f} ± {r.stddev_ts:.2f}"),
+    Column("GB/s", 6, lambda r: "" if r.gb_s is None else f"{r.gb_s:.2f}"),
+    Column("read GB/s", 9, lambda r: f"{r.read_gb_s:.2f}"),
+    Column("% of read", 9, lambda r: "" if r.gb_s is None else f"{_percent(r):.0f}"),
 )
+_SPARE = ("backend", "size", "params", "model", "read GB/s", "GB/s", "threads", "% of read")
 
 
 def as_markdown(results: Iterable[BenchResult]) -> Lines:
     """A Markdown table with llama-bench's columns and the bandwidth."""
+    table = MarkdownTable(_COLUMNS, _SPARE)
     header = False
     for result in results:
         if not header:
-            yield _row(c.title for c in _COLUMNS)
-            yield _row("-" * (c.width - 1) + (":" if c.right else "-") for c in _COLUMNS)
+            yield from table.head(result)
             header = True
-        yield _row(c.value(result) for c in _COLUMNS)
+        yield table.row(result)
+    yield from table.foot()
 
 
 def as_json(results: Iterable[BenchResult]) -> Lines:
@@ -119,14 +113,6 @@ def record(result: BenchResult) -> dict[str, object]:
 
 def _percent(result: BenchResult) -> float:
     return 100 * (result.gb_s or 0.0) / result.read_gb_s
-
-
-def _row(cells: Iterable[str]) -> str:
-    parts = [
-        f"{cell:{'>' if column.right else '<'}{column.width}}"
-        for cell, column in zip(cells, _COLUMNS, strict=True)
-    ]
-    return f"| {' | '.join(parts)} |"
 
 
 def _csv(cells: Iterable[object]) -> str:

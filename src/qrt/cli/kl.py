@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,7 @@ from typer import Option
 from qrt.cli.arguments import located, model_file, only_model, output_format, read_text
 from qrt.cli.bar import shown_bar
 from qrt.cli.flags import ModelArgument, ModelFlag, QualityFlags
+from qrt.cli.tables import wrapped
 from qrt.errors import ModelError
 
 if TYPE_CHECKING:
@@ -62,7 +64,8 @@ def kl(
 def as_markdown(result: Divergence) -> Iterator[str]:
     """One line on the run and a table of the measures."""
     chunks = f"{result.n_chunks} chunks of {result.n_ctx} tokens, {result.n_tokens} scored"
-    yield f"{result.model_filename} beside {result.base_filename}: {chunks}, KV {result.kv_type}"
+    names = f"{result.model_filename} beside {result.base_filename}"
+    yield wrapped(f"{names}: {chunks}, KV {result.kv_type}", sys.stdout)
     yield ""
     yield "| measure | value | standard error |"
     yield "|---|--:|--:|"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from typer import Option
 from qrt.cli.arguments import model_file, only_model, output_format, read_text
 from qrt.cli.bar import shown_bar
 from qrt.cli.flags import ModelArgument, ModelFlag, QualityFlags
+from qrt.cli.tables import Column, MarkdownTable
 
 if TYPE_CHECKING:
     from qrt.tools.perplexity import Perplexity
@@ -54,13 +56,26 @@ def perplexity(
         print(line, flush=True)
 
 
+_TEXTS = ("model", "KV")
+
+
 def as_markdown(result: Perplexity) -> Iterator[str]:
     """A table of one row."""
-    yield "| model | KV | context | chunks | tokens scored | perplexity |"
-    yield "|---|---|--:|--:|--:|--:|"
-    value = f"{result.perplexity:.4f} ± {result.perplexity_error:.4f}"
-    counts = f"{result.n_ctx} | {result.n_chunks} | {result.n_tokens}"
-    yield f"| {result.model_filename} | {result.kv_type} | {counts} | {value} |"
+    cells = {
+        "model": result.model_filename,
+        "KV": result.kv_type,
+        "context": str(result.n_ctx),
+        "chunks": str(result.n_chunks),
+        "tokens scored": str(result.n_tokens),
+        "perplexity": f"{result.perplexity:.4f} ± {result.perplexity_error:.4f}",
+    }
+    columns = [
+        Column(title, max(len(title), len(cell)), itemgetter(title), title not in _TEXTS, True)
+        for title, cell in cells.items()
+    ]
+    table = MarkdownTable(columns, ("model", "KV", "context", "chunks"))
+    yield from table.head(cells)
+    yield table.row(cells)
 
 
 def as_json(result: Perplexity) -> Iterator[str]:

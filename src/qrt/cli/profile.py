@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
@@ -13,6 +14,7 @@ from qrt.cli.arguments import model_file, only_model, output_format
 from qrt.cli.flags import KvFlags, ModelArgument, ModelFlag
 from qrt.cli.output import byte_size
 from qrt.cli.progress import shown_progress
+from qrt.cli.tables import Column, MarkdownTable, wrapped
 from qrt.errors import InputError
 
 if TYPE_CHECKING:
@@ -97,34 +99,31 @@ def _write(path: str, content: bytes) -> None:
         raise InputError(f"{path!r}: cannot be written: {error}") from None
 
 
-@dataclass(frozen=True, slots=True)
-class _Column:
-    title: str
-    width: int
-    value: Callable[[OpTime, StepProfile], str]
-    right: bool = True
-
-
 def _figure(value: float, digits: int) -> str:
     return f"{value:.{digits}f}" if value else ""
 
 
 _COLUMNS = (
-    _Column("step", 15, lambda _, step: step.title, right=False),
-    _Column("op", 10, lambda op, _: op.kind, right=False),
-    _Column("name", 15, lambda op, _: op.name, right=False),
-    _Column("kernel", 24, lambda op, _: op.kernel, right=False),
-    _Column("calls", 5, lambda op, _: _figure(op.calls, 0)),
-    _Column("ms", 9, lambda op, _: f"{1e3 * op.seconds:.3f}"),
-    _Column("%", 5, lambda op, step: f"{100 * op.seconds / step.seconds:.1f}"),
-    _Column("wait ms", 8, lambda op, _: _figure(1e3 * op.wait_s, 3)),
-    _Column("MB", 8, lambda op, _: _figure(op.n_bytes / 1e6, 2)),
-    _Column("GFLOP", 8, lambda op, _: _figure(op.flops / 1e9, 3)),
-    _Column("GB/s", 6, lambda op, _: _figure(op.gb_s, 2)),
-    _Column("GFLOP/s", 7, lambda op, _: _figure(op.gflop_s, 1)),
-    _Column("bound by", 8, lambda op, _: op.bound or "", right=False),
-    _Column("% of limit", 10, lambda op, _: _figure(op.limit_percent or 0.0, 0)),
+    Column("step", 15, lambda _, step: step.title, right=False),
+    Column("op", 10, lambda op, _: op.kind, right=False),
+    Column("name", 15, lambda op, _: op.name, right=False),
+    Column("kernel", 24, lambda op, _: op.kernel, right=False),
+    Column("calls", 5, lambda op, _: _figure(op.calls, 0)),
+    Column("ms", 9, lambda op, _: f"{1e3 * op.seconds:.3f}"),
+    Column("%", 5, lambda op, step: f"{100 * op.seconds / step.seconds:.1f}"),
+    Column("wait ms", 8, lambda op, _: _figure(1e3 * op.wait_s, 3)),
+    Column("MB", 8, lambda op, _: _figure(op.n_bytes / 1e6, 2)),
+    Column("GFLOP", 8, lambda op, _: _figure(op.flops / 1e9, 3)),
+    Column("GB/s", 6, lambda op, _: _figure(op.gb_s, 2)),
+    Column("GFLOP/s", 7, lambda op, _: _figure(op.gflop_s, 1)),
+    Column("bound by", 8, lambda op, _: op.bound or "", right=False),
+    Column("% of limit", 10, lambda op, _: _figure(op.limit_percent or 0.0, 0)),
 )
+_SPARE = (
+    *("kernel", "calls", "GFLOP", "step", "MB", "GFLOP/s", "wait ms", "bound by", "GB/s"),
+    "% of limit",
+)
+"""What is left out where a table is too wide, the first first; steps get lines of their own."""
 
 
 def as_markdown(profile: Profile) -> Iterator[str]:
@@ -135,19 +134,23 @@ def as_markdown(profile: Profile) -> Iterator[str]:
     arithmetic = ", ".join(f"{value:.0f} GFLOP/s {unit}" for unit, value in tops)
     read = f"read {profile.ceilings.read_gb_s:.2f} GB/s"
     runs = ", ".join(f"{step.title} on {step.n_threads} threads" for step in profile.steps)
-    yield f"{profile.model_filename}, KV {profile.kv_type}, {runs}"
     size = profile.size
-    yield (
+    for line in (
+        f"{profile.model_filename}, KV {profile.kv_type}, {runs}",
         f"{short_count(size.n_params)} parameters in {byte_size(size.file_bytes)}; a token needs "
-        f"{short_count(size.n_active_params)} of them, {byte_size(size.weight_bytes_per_token)}"
-    )
-    yield f"ceilings of {profile.n_threads} threads: {read}, {arithmetic}"
+        f"{short_count(size.n_active_params)} of them, {byte_size(size.weight_bytes_per_token)}",
+        f"ceilings of {profile.n_threads} threads: {read}, {arithmetic}",
+    ):
+        yield wrapped(line, sys.stdout)
     yield ""
-    yield _row(column.title for column in _COLUMNS)
-    yield _row("-" * (column.width - 1) + "-:"[column.right] for column in _COLUMNS)
+    table = MarkdownTable(_COLUMNS, _SPARE)
+    is_apart = any(column.title == "step" for column in table.left_out)
+    yield from table.head()
     for step in profile.steps:
-        for op in _lines(step):
-            yield _row(column.value(op, step) for column in _COLUMNS)
+        if is_apart:
+            yield f"{step.title}:"
+        yield from (table.row(op, step) for op in _lines(step))
+    yield from table.foot()
 
 
 def as_json(profile: Profile) -> Iterator[str]:
@@ -196,11 +199,3 @@ def _record(op: OpTime, step: StepProfile) -> dict[str, object]:
         "bound": op.bound,
         "limit_percent": op.limit_percent,
     }
-
-
-def _row(cells: Iterable[str]) -> str:
-    parts = [
-        f"{cell:{'>' if column.right else '<'}{column.width}}"
-        for cell, column in zip(cells, _COLUMNS, strict=True)
-    ]
-    return f"| {' | '.join(parts)} |"

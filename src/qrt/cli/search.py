@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +11,7 @@ from typer import Argument, Option
 
 from qrt.cli.models import JsonFlag, runs_or_not
 from qrt.cli.output import printable
-from qrt.cli.tables import terminal_width
+from qrt.cli.tables import wrapped
 from qrt.errors import InputError, ModelError
 
 if TYPE_CHECKING:
@@ -42,19 +41,9 @@ def search(
         return
     if not hits:
         raise ModelError(f"{text}: the hub has no GGUF model of this name")
-    width = terminal_width(sys.stdout)
     for hit in hits:
-        for paragraph, indent in ((_title(hit), ""), (_sizes(hit), "  ")):
-            lines = [indent + paragraph]
-            if width is not None:
-                lines = textwrap.wrap(
-                    paragraph,
-                    max(width - 1, 20),
-                    initial_indent=indent,
-                    subsequent_indent=indent or "    ",
-                    break_on_hyphens=False,
-                )
-            print("\n".join(lines))
+        print(wrapped(_title(hit), sys.stdout, ("", "    ")))
+        print(wrapped(_sizes(hit), sys.stdout, ("  ", "  ")))
     print(f"fetch one: qrt pull {hits[0].repo}:QUANT")
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, TextIO
 
 from qrt.cli.arguments import is_terminal
-from qrt.cli.output import printable
+from qrt.cli.output import has_colour, printable
 
 if TYPE_CHECKING:
     from qrt.backends.cpu.tuning import Tuning
@@ -26,6 +27,20 @@ def terminal_width(out: TextIO) -> int | None:
     if not is_terminal(out):
         return None
     return max(shutil.get_terminal_size().columns, _LEAST_WIDTH)
+
+
+def wrapped(text: str, out: TextIO, indents: tuple[str, str] = ("", "")) -> str:
+    """`text` in lines that a terminal shows whole, the first and the others indented; one line
+    where `out` is none.
+    """
+    width = terminal_width(out)
+    if width is None:
+        return indents[0] + text
+    first, others = indents
+    lines = textwrap.wrap(
+        text, width, initial_indent=first, subsequent_indent=others, break_on_hyphens=False
+    )
+    return "\n".join(lines)
 
 
 def fitting(widths: Sequence[int], spare: Sequence[int], room: int | None) -> list[int]:
@@ -71,9 +86,64 @@ def print_table(
     for row in rows:
         table.add_row("", *(Text(printable(row[i].replace("\n", " "))) for i in kept))
     with console.capture() as captured:  # rich itself would end the process at a broken pipe
-        console.print(Text(printable(title), style="bold"))
+        console.print(Text(printable(title), "bold" if has_colour(sys.stdout) else ""))
         console.print(table)
     print("\n".join(line.rstrip() for line in captured.get().splitlines()), flush=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a Markdown table: `value` gives the cell of what a row is about."""
+
+    title: str
+    width: int
+    value: Callable[..., str]
+    right: bool = True
+    same: bool = False
+    """The cells of all rows are the same."""
+
+
+class MarkdownTable:
+    """A Markdown table whose rows are written as they come.
+
+    In a terminal that is too narrow the columns of `spare`, by their titles, are left out, the
+    first of them first. A line above has those whose rows are all the same, one below names the
+    others.
+    """
+
+    def __init__(self, columns: Sequence[Column], spare: Sequence[str]) -> None:
+        width = terminal_width(sys.stdout)
+        titles = [column.title for column in columns]
+        order = [titles.index(title) for title in spare]
+        borders = len("| ") + len(" ")
+        room = None if width is None else width - 1
+        kept = fitting([column.width + borders for column in columns], order, room)
+        self._columns = [columns[i] for i in kept]
+        self.left_out = [column for column in columns if column not in self._columns]
+
+    def head(self, *subject: object) -> Iterator[str]:
+        """What is above the first row, which is about `subject`."""
+        if same := [column.value(*subject) for column in self.left_out if column.same]:
+            yield wrapped(", ".join(same), sys.stdout)
+        yield self._line(column.title for column in self._columns)
+        yield self._line("-" * (c.width - 1) + "-:"[c.right] for c in self._columns)
+
+    def row(self, *subject: object) -> str:
+        """The line of what a row is about."""
+        return self._line(column.value(*subject) for column in self._columns)
+
+    def foot(self) -> Iterator[str]:
+        """What is below the last row."""
+        if titles := [column.title for column in self.left_out if not column.same]:
+            where = "a pipe, -o json and a wider window have all"
+            yield wrapped(f"left out: {', '.join(titles)}; {where}", sys.stdout)
+
+    def _line(self, cells: Iterable[str]) -> str:
+        aligned = (
+            f"{cell:{'>' if column.right else '<'}{column.width}}"
+            for cell, column in zip(cells, self._columns, strict=True)
+        )
+        return f"| {' | '.join(aligned)} |"
 
 
 def print_tuning(tuning: Tuning) -> None:

@@ -72,6 +72,12 @@ def profile(path: str | os.PathLike[str], options: ProfileOptions, progress: Pro
     )
     loaded = load(path, load_options, progress)
     with closing(_Runner(loaded, progress)) as runner:
+        size = Size(
+            n_params=sum(math.prod(tensor.shape) for tensor in loaded.file.tensors.values()),
+            n_active_params=loaded.graph.active_params(),
+            file_bytes=loaded.file.file_bytes,
+            weight_bytes_per_token=loaded.weight_bytes,
+        )
         settings = loaded.executor.settings
         if options.n_prompt is None:
             n_prompt = min(n_prompt, settings.max_rows)
@@ -91,12 +97,6 @@ def profile(path: str | os.PathLike[str], options: ProfileOptions, progress: Pro
             _step_profile(plan, runner.work(plan), some, typical)
             for plan, some in zip(plans, times, strict=True)
         ]
-    size = Size(
-        n_params=sum(math.prod(tensor.shape) for tensor in loaded.file.tensors.values()),
-        n_active_params=loaded.graph.active_params(),
-        file_bytes=loaded.file.file_bytes,
-        weight_bytes_per_token=loaded.weight_bytes,
-    )
     return Profile(str(path), n_threads, options.kv_type, size, typical, tuple(steps))
 
 
