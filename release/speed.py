@@ -16,12 +16,12 @@ PICTURE = ROOT / "docs" / "images" / "speed.svg"
 TESTS = {"pp512": ("prompt of 512 tokens", "prompt"), "tg32": ("answer of 32 tokens", "answer")}
 """The tests that are drawn: their names in the legend and their classes of style."""
 
-LEFT, RIGHT, BAR, STEP, TOP = 74, 56, 11, 34, 58
+LEFT, RIGHT, BAR, STEP, TOP = 74, 56, 12, 38, 58
 WIDTH = 720
 
 STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #1f2328 }
-.quiet { fill: #59636e }
+.quiet { fill: #59636e } .small { font-size: 12px }
 .prompt { fill: #0f766e } .answer { fill: #5eb5a8 }
 line { stroke: #59636e; stroke-dasharray: 3 3 }
 @media (prefers-color-scheme: dark) {
@@ -49,9 +49,10 @@ def draw(rows: dict[str, dict[str, float]]) -> str:
     def at(ratio: float) -> float:
         return LEFT + (WIDTH - LEFT - RIGHT) * ratio / largest
 
-    height = TOP + STEP * len(rows) + 8
+    bottom = TOP + STEP * len(rows)
+    height = bottom + 24
     size = f'width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}"'
-    title = "Speed of qrt over that of llama.cpp, 1B model, 2 threads"
+    title = "Speed of qrt over that of llama.cpp (1 x), 1B model, 2 threads"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">',
         f"<title>{escape(title)}</title><style>{STYLE}</style>",
@@ -68,9 +69,13 @@ def draw(rows: dict[str, dict[str, float]]) -> str:
             top, end, style = y + j * (BAR + 2), at(ratio), TESTS[test][1]
             bar = f'x="{LEFT}" y="{top}" width="{end - LEFT:.1f}" height="{BAR}" rx="2"'
             parts.append(f'<rect class="{style}" {bar}/>')
-            parts.append(f'<text x="{end + 6:.1f}" y="{top + 10}">{ratio:.2f} x</text>')
+            parts.append(
+                f'<text class="small" x="{end + 6:.1f}" y="{top + 10}">{ratio:.2f} x</text>'
+            )
     one = f"{at(1):.1f}"
-    parts.append(f'<line x1="{one}" y1="{TOP - 6}" x2="{one}" y2="{height - 6}"/></svg>')
+    parts.append(f'<line x1="{one}" y1="{TOP - 6}" x2="{one}" y2="{bottom}"/>')
+    parts.append(f'<text class="quiet" x="{one}" y="{bottom + 15}" text-anchor="middle">1 x</text>')
+    parts.append("</svg>")
     return "\n".join(parts) + "\n"
 
 
