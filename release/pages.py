@@ -21,6 +21,7 @@ from mkdocs.structure.files import File, Files
 
 import qrt
 from qrt.cli.app import app
+from qrt.cli.chat.commands import COMMANDS
 
 ROOT = Path(__file__).parent.parent
 PAGES = {
@@ -32,7 +33,7 @@ PAGES = {
 }
 """Documents of the top and the pages that they become."""
 
-NAMES, COMMANDS = "reference/python.md", "reference/commands.md"
+PYTHON_PAGE, COMMANDS_PAGE = "reference/python.md", "reference/commands.md"
 WIDTH = 88
 
 
@@ -62,10 +63,12 @@ def help_of(*command: str) -> str:
 
 
 def commands_page() -> str:
-    """The help of every command, in the order of `qrt --help`."""
+    """The help of every command, in the order of `qrt --help`, and the commands of a chat."""
     names = typer.main.get_command(app).commands
     parts = ["# Commands", f"```text\n{help_of()}\n```"]
     parts += [f"## qrt {name}\n\n```text\n{help_of(name)}\n```" for name in names]
+    rows = [f"| `{', '.join(c.names)} {c.arguments}` | {c.help} |" for c in COMMANDS]
+    parts += ["## In a chat", "\n".join(["| command | does |", "|---|---|", *rows])]
     return "\n\n".join(parts) + "\n"
 
 
@@ -74,8 +77,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for document, page in PAGES.items():
         text = (ROOT / document).read_text(encoding="utf-8")
         files.append(File.generated(config, page, content=text))
-    files.append(File.generated(config, NAMES, content=names_page()))
-    files.append(File.generated(config, COMMANDS, content=commands_page()))
+    files.append(File.generated(config, PYTHON_PAGE, content=names_page()))
+    files.append(File.generated(config, COMMANDS_PAGE, content=commands_page()))
     return files
 
 
