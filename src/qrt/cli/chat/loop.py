@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from qrt.cli import INTERRUPTED
 from qrt.cli.chat import embedded
+from qrt.cli.chat.answering import Answering
 from qrt.cli.chat.conversation import Conversation
-from qrt.cli.chat.eviction import fitted
 from qrt.cli.chat.keyboard import Read
 from qrt.cli.chat.settings import Settings
 from qrt.cli.guard import print_error
@@ -19,7 +19,6 @@ from qrt.cli.timings import timings_line
 from qrt.errors import ContextFullError, InputError, QrtError
 
 if TYPE_CHECKING:
-    from qrt.api import TokenRecord
     from qrt.cli.chat.respondent import Respondent
     from qrt.cli.flags import LoadFlags
 
@@ -143,49 +142,49 @@ class Chat:
         for a question that is too long.
         """
         self.conversation.ask(question)
-        records: list[TokenRecord] = []
         try:
-            self._stream(records)
+            answering = Answering(self.respondent, self.conversation, self.settings, self._n_others)
+        except BaseException:
+            self.conversation.take_back()
+            raise
+        try:
+            self._stream(answering)
         except KeyboardInterrupt:
             self._interrupted = True
             note(sys.stdout, "(stopped)")
-        except ContextFullError:
-            self.conversation.take_back()
-            raise
         except QrtError as error:
             print_error(str(error))
-        answer = "".join(record.text for record in records)
-        if answer.strip():
-            self.conversation.answer(answer)
+        if answering.text.strip():
+            self.conversation.answer(answering.text)
             return True
         self.conversation.take_back()
         return False
 
-    def _stream(self, records: list[TokenRecord]) -> None:
-        """Writes the answer to the last question as it comes, and notes on it."""
-        settings, n_ctx = self.settings, self.respondent.n_ctx
-        prompt, n_gone = fitted(
-            self.conversation, self.respondent.tokens, n_ctx, settings.max_tokens
-        )
-        if n_gone:
-            what = "turn has" if n_gone == 1 else f"{n_gone} turns have"
-            note(sys.stdout, f"(the context is full: the oldest {what} left it)")
+    def _stream(self, answering: Answering) -> None:
+        """Writes an answer as it comes, and notes on it."""
+        n_gone = answering.n_gone
+        _tell_gone(n_gone)
         writer = AnswerWriter(sys.stdout)
         try:
-            with self.respondent.stream(prompt, settings.for_answer(self._n_others)) as stream:
-                for record in stream:
-                    records.append(record)
-                    writer.write(record.text)
-                timings = stream.timings
+            for record in answering:
+                writer.write(record.text)
         finally:
             writer.end()
+        _tell_gone(answering.n_gone - n_gone)
+        records = answering.records
         if records and records[-1].finish_reason == "length":
-            is_full = len(prompt) + len(records) >= n_ctx
-            why = "the context is full; /set context N" if is_full else "the limit of -n; /set n N"
-            note(sys.stdout, f"(cut short: {why} allows more)")
-        elif not "".join(record.text for record in records).strip():
+            name = "context" if answering.is_full else "n"
+            why = "the context is full" if answering.is_full else "that was the limit of -n"
+            note(sys.stdout, f"(cut short: {why}; /set {name} N allows more)")
+        elif not answering.text.strip():
             note(sys.stdout, "(the model has nothing to say to this)")
         elif self.respondent.path is None and embedded.is_unsure(records):
             note(sys.stdout, embedded.UNSURE)
-        if self.shows_timings:
-            note(sys.stderr, timings_line(timings))
+        if self.shows_timings and answering.timings is not None:
+            note(sys.stderr, timings_line(answering.timings))
+
+
+def _tell_gone(n_turns: int) -> None:
+    if n_turns:
+        what = "turn has" if n_turns == 1 else f"{n_turns} turns have"
+        note(sys.stdout, f"(the context is full: the oldest {what} left it)")
