@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from typer.testing import CliRunner
 
+from qrt.cli.app import app
 from qrt.cli.chat.answering import Answering
 from qrt.cli.chat.conversation import Conversation
 from qrt.cli.chat.eviction import answer_room, fitted
@@ -134,3 +136,12 @@ def test_an_answer_that_fills_the_context_goes_on_while_older_turns_can_leave():
     assert last == left + said[:n_said]
     fresh = respondent.model.generate(last, **settings.given)
     assert list(fresh.tokens) == said[n_said:]
+
+
+@pytest.mark.parametrize("command", [["run", "hi"], ["complete", "-p", "hi"]])
+def test_one_answer_that_the_context_cuts_says_so(command):
+    flags = ["-c", "64", "--ignore-eos", "--temp", "0"]
+    cut = CliRunner().invoke(app, [*command, *flags])
+    assert cut.stderr == "(cut short: the context of 64 tokens is full; -c N makes it larger)\n"
+    limited = CliRunner().invoke(app, [*command, *flags, "-n", "5"])
+    assert (limited.exit_code, limited.stderr) == (0, "")

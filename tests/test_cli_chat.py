@@ -4,110 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from types import SimpleNamespace
 
 import pytest
 from screen import Screen
+from talk import Talk
 
-from qrt.api import Timings
-from qrt.cli.chat.commands import NAMES
 from qrt.cli.chat.conversation import Conversation
 from qrt.cli.chat.keyboard import is_open, message_of
-from qrt.cli.chat.loop import Chat
-from qrt.cli.chat.settings import Settings
-from qrt.cli.flags import LoadFlags
 from qrt.errors import InputError, TemplateError
-
-TIMINGS = Timings(5, 0, 2, 0.1, 50.0, 20.0, 1.0)
-
-
-class Answer:
-    """A stream that says its words; one that is an exception is raised."""
-
-    def __init__(self, words):
-        self.words, self.timings = words, TIMINGS
-
-    def __iter__(self):
-        for word in self.words:
-            if not isinstance(word, str):
-                raise word
-            yield SimpleNamespace(text=word, finish_reason=None)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-
-class Fake:
-    """A model that says `answers`, and remembers what it was asked."""
-
-    def __init__(self, answers=(), path="fake.gguf", n_ctx=1000):
-        self.path, self.load, self.n_ctx, self.title = path, LoadFlags(), n_ctx, f"fake {path}"
-        self.model = SimpleNamespace(
-            info=SimpleNamespace(
-                **dict.fromkeys(("name", "arch"), "fake"),
-                path=path,
-                n_ctx=n_ctx,
-                n_ctx_train=2 * n_ctx,
-                sampling={},
-            )
-        )
-        self.answers = iter(answers)
-        self.asked, self.is_closed = [], False
-
-    def tokens(self, messages):
-        self._messages = messages
-        return [0] * sum(len(m["content"].split()) + 1 for m in messages)
-
-    def count(self, text):
-        return len(text.split())
-
-    def stream(self, prompt, keywords):
-        assert len(prompt) == len(self.tokens(self._messages))
-        self.asked.append((self._messages, keywords))
-        return Answer(next(self.answers))
-
-    def close(self):
-        self.is_closed = True
-
-
-class Talk:
-    """A chat whose person types `lines` and whose model says `answers`."""
-
-    def __init__(self, lines, answers=(), *, system=None, n_ctx=1000, **given):
-        self.lines, self.offered, self.kept = iter(lines), [], []
-        self.fakes = [Fake(answers, n_ctx=n_ctx)]
-        self.chat = Chat(
-            self.fakes[0],
-            self.read,
-            open_model=self.open,
-            keep=lambda chat: self.kept.append(chat.conversation.everything),
-            conversation=Conversation(system),
-            settings=Settings(given),
-        )
-
-    def open(self, path, load):
-        if load.n_ctx == 13:
-            raise InputError("n_ctx must not be 13")
-        self.fakes.append(Fake(self.fakes[0].answers, path, load.n_ctx or 1000))
-        return self.fakes[-1]
-
-    def read(self, start):
-        self.offered.append(start)
-        line = next(self.lines, EOFError())
-        if isinstance(line, str):
-            return line
-        raise line
-
-    @property
-    def asked(self):
-        return [[m["content"] for m in messages] for messages, _ in self.fakes[0].asked]
-
-    @property
-    def turns(self):
-        return [m["content"] for m in self.chat.conversation.messages]
 
 
 def test_turns_are_kept_and_sent_whole():
@@ -162,18 +66,6 @@ def test_regen_that_fails_keeps_the_answer_before(capsys):
     talk.chat.run()
     assert talk.turns == ["hi", "One"]
     assert "no question yet" in capsys.readouterr().err
-
-
-def test_commands(capsys):
-    lines = ["hi", "/system Be kind.", "/bogus", "/etc/passwd?", "/?", "/clear"]
-    talk = Talk(lines, [["Hello"], ["A file."]])
-    talk.chat.run()
-    assert talk.turns == ["Be kind."]
-    out, err = capsys.readouterr()
-    assert "there is no command /bogus" in err
-    assert talk.asked[1][-1] == "/etc/passwd?"
-    for name in NAMES:
-        assert name in out
 
 
 def test_saving(tmp_path):
@@ -237,3 +129,100 @@ def test_ctrl_c_in_a_terminal(tmp_path, monkeypatch):
     assert answer["content"].strip()
     if sys.platform == "linux":
         assert "+hello\n" in (tmp_path / "state" / "qrt" / "chat_history").read_text()
+
+
+@pytest.fixture
+def chat_in_a_terminal(tmp_path):
+    """Starts chats that keep what they keep in a folder of the test."""
+
+    def start(*flags):
+        command = (sys.executable, "-m", "qrt", "run", "-t", "1", "--temp", "0", *flags)
+        return Screen(*command, XDG_STATE_HOME=str(tmp_path / "state"), NO_COLOR="1")
+
+    return start
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no pty")
+def test_what_is_typed_or_pasted_while_it_loads_waits_for_the_prompt(chat_in_a_terminal):
+    screen = chat_in_a_terminal()
+    screen.wait_for(r"\?2004h")  # before the model is loaded
+    screen.type("what is math.sqrt?\r\x1b[200~/etc/hosts\ris what\rmath.floor\x1b[201~?\r")
+    screen.wait_for(r"/help for help")
+    screen.wait_for(r"`math.sqrt\(x\)`")
+    screen.wait_for(r"\.\r\n")
+    screen.type("/undo\r")
+    screen.wait_for("taken back: /etc/hosts is what math.floor\\?")
+    screen.type("/bye\r")
+    assert screen.exit_code() == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no pty")
+def test_up_recalls_what_ctrl_c_cleared_or_stopped(chat_in_a_terminal):
+    screen = chat_in_a_terminal("--ignore-eos", "--context-shift")
+    screen.wait_for(r"small model inside qrt[^~]*qrt pull ")
+    screen.wait_for(r"\?2004h")
+    screen.type("hello there\r")
+    screen.wait_for(r"\w+ \w+ \w+ \w+")
+    screen.type("\x03")
+    screen.wait_for(r"\(stopped\)")
+    screen.wait_for(r"\?2004h")
+    screen.type("half a qu\x03")
+    screen.type("/set n 3\r")
+    screen.wait_for(r"max_tokens +3")
+    screen.type("\x1b[A\x1b[A estion\r")
+    screen.wait_for(r"limit of -n")
+    screen.type("\x1b[A\x1b[A\x1b[A\x1b[A!\r")
+    screen.wait_for(r"limit of -n")
+    screen.type("/undo\r/undo\r")
+    screen.wait_for("taken back: hello there!")
+    screen.wait_for("taken back: half a qu estion")
+    screen.type("\x04")
+    assert screen.exit_code() == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no pty")
+def test_a_message_that_is_too_long_stays_in_the_line(chat_in_a_terminal):
+    screen = chat_in_a_terminal("-c", "64", "-n", "3")
+    screen.wait_for(r"\?2004h.*/help for help")
+    screen.type("tiny?" + " word" * 100 + "\r")
+    screen.wait_for("error: the prompt has 1.. tokens, the context holds 64")
+    screen.type("\x7f" * 5 * 100 + "\r/undo\r")
+    screen.wait_for(r"taken back: tiny\?")
+    screen.type("/exit\r")
+    assert screen.exit_code() == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no pty")
+def test_a_chat_is_continued(chat_in_a_terminal, tmp_path):
+    screen = chat_in_a_terminal("--session", "mine")
+    screen.wait_for("/help for help")
+    screen.type("Who wrote Hamlet?\r")
+    screen.wait_for("I only know Python's standard library")
+    screen.wait_for(r"not sure of this.*qrt pull")
+    screen.type("/bye\r")
+    assert screen.exit_code() == 0
+    assert (tmp_path / "state" / "qrt" / "sessions" / "mine.json").stat().st_mode & 0o777 == 0o600
+    screen = chat_in_a_terminal("--continue", "--timings")
+    screen.wait_for(r"session mine goes on after: Who wrote Hamlet\?")
+    screen.type("What does os.path.join do?\r")
+    screen.wait_for(r"Join two")
+    screen.wait_for(r"tok/s")
+    assert "not sure" not in screen.text
+    screen.type("/undo\r/undo\r/quit\r")
+    screen.wait_for(r"taken back: What does")
+    screen.wait_for(r"taken back: Who wrote")
+    assert screen.exit_code() == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no pty")
+@pytest.mark.parametrize("leave", ["\x03", "/exit\r"])
+def test_the_terminal_is_left_as_it_was(chat_in_a_terminal, leave):
+    import termios
+
+    screen = chat_in_a_terminal()
+    before = termios.tcgetattr(screen.fd)[3]
+    screen.wait_for(r"\?2004h")
+    screen.type(leave)
+    assert screen.exit_code() in (0, 130)
+    assert screen.text.rstrip().endswith("?2004l")
+    assert termios.tcgetattr(screen.fd)[3] == before

@@ -30,7 +30,7 @@ def print_answer(
         writer.end()
     if finish == "length" and stream.n_prompt_tokens + len(parts) >= n_ctx:
         note(
-            sys.stderr, f"(cut short: the context of {n_ctx} tokens is full; -c takes a larger one)"
+            sys.stderr, f"(cut short: the context of {n_ctx} tokens is full; -c N makes it larger)"
         )
     if timings is None:
         timings = is_terminal(sys.stdout) and is_terminal(sys.stderr)
