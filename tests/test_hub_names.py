@@ -225,7 +225,7 @@ def test_memory_of_the_cache_is_that_of_the_files():
     assert entries["glm4.7-flash:30b"].kv_bytes == 47 * 4096 * (512 + 64) * 2
 
 
-@pytest.mark.parametrize("model", ["gemma3", "gpt-oss", "llama"])
+@pytest.mark.parametrize("model", ["gemma3", "gemma3n", "gpt-oss", "llama"])
 def test_an_entry_tells_what_info_tells(model):
     """A tiny model's cache, as an entry would give it."""
     graph = build_graph(metadata_of(model), tensors_of(model), model)
