@@ -19,8 +19,14 @@ from qrt.runtime.sampler import SamplingParams
 
 OPTIONS = {"max_tokens": 4, "seed": 1, "ignore_eos": True}
 GENERATING = [
-    getattr(qrt.Model, name) for name in (*vars(Generates), "generate_many") if name[0] != "_"
+    method
+    for method in (*vars(Generates).values(), qrt.Model.generate_many)
+    if "options" in getattr(method, "__annotations__", {}) and method.__name__[0] != "_"
 ]
+
+
+def test_there_are_nine_ways_to_generate():
+    assert len(GENERATING) == 9
 
 
 @pytest.mark.parametrize("method", GENERATING, ids=lambda method: method.__name__)

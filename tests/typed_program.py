@@ -1,0 +1,168 @@
+"""A program that makes every public call, for type checkers; it runs too, on the embedded model."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Mapping
+from typing import Any, assert_type
+
+import numpy as np
+from numpy.typing import NDArray
+
+import qrt
+from qrt.compat.llama_cpp import Llama, LogitsProcessorList, StoppingCriteriaList
+from qrt.config import embedded_model
+
+PATH = str(embedded_model())
+MESSAGES = [{"role": "user", "content": "What does os.path.join do?"}]
+
+
+def same(_ids: list[int], logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A processor that changes nothing."""
+    return logits
+
+
+def never(_ids: list[int], _text: str) -> bool:
+    """A criterion that is not met."""
+    return False
+
+
+def results(model: qrt.Model) -> None:
+    """What generations give, and what is in it."""
+    answer = assert_type(
+        model.generate(
+            "x", max_tokens=2, logprobs=2, logits_processors=[same], stopping=[never], stop=["#"]
+        ),
+        qrt.Completion,
+    )
+    assert_type(answer.text, str)
+    assert_type(answer.tokens, tuple[int, ...])
+    assert_type(answer.logprobs, tuple[float, ...])
+    assert_type(answer.top_logprobs, tuple[tuple[tuple[int, float], ...], ...])
+    assert_type(answer.to_dict(), dict[str, Any])
+    assert_type(answer.seed + answer.n_prompt_tokens, int)
+    assert answer.finish_reason in ("stop", "length", "cancelled")
+    timings = assert_type(answer.timings, qrt.Timings)
+    assert_type(timings.ttft_s + timings.prefill_tok_s + timings.decode_tok_s, float)
+    assert_type(timings.to_dict(), dict[str, Any])
+    assert_type(model.chat(MESSAGES, max_tokens=2, temperature=0), qrt.Completion)
+    assert_type(
+        model.generate_many(["x", [5, 6]], batch_size=2, max_tokens=2), list[qrt.Completion]
+    )
+
+
+def mistakes(model: qrt.Model) -> None:
+    """What checkers and qrt both refuse."""
+    for call in (
+        lambda: model.generate("x", temp=1),  # type: ignore[call-arg]
+        lambda: model.generate("x", top_k="many"),  # type: ignore[arg-type]
+        lambda: qrt.load(n_gpu_layers=1),  # type: ignore[arg-type]
+    ):
+        try:
+            call()
+        except qrt.InputError as error:
+            assert_type(error.http_status + error.exit_code, int)
+        else:
+            raise AssertionError("it was taken")
+
+
+def streams(model: qrt.Model) -> None:
+    """Records one by one."""
+    with model.stream([5, 6], max_tokens=2, seed=1, cancel=threading.Event()) as stream:
+        assert_type(stream, qrt.Stream)
+        for record in stream:
+            assert_type(record, qrt.TokenRecord)
+            assert_type((record.text, record.token, record.logprob), tuple[str, int, float])
+            assert_type(record.top_logprobs, tuple[tuple[int, float], ...])
+            assert_type(record.timings, qrt.Timings | None)
+            assert_type(record.to_dict(), dict[str, Any])
+        assert_type(stream.seed + stream.n_prompt_tokens, int)
+        assert_type(stream.timings, qrt.Timings)
+        assert_type(stream.read(), list[qrt.TokenRecord])
+        stream.close()
+    chat = model.stream_chat(MESSAGES, template_vars={"tools": None}, max_tokens=2)
+    assert_type(qrt.show(chat), qrt.Completion)
+
+
+async def tasks(model: qrt.Model) -> None:
+    """The twins for event loops."""
+    assert_type(await model.agenerate("x", max_tokens=2), qrt.Completion)
+    assert_type(await model.achat(MESSAGES, max_tokens=2), qrt.Completion)
+    async for record in model.astream("x", max_tokens=2):
+        assert_type(record, qrt.TokenRecord)
+    async with contextlib.aclosing(model.astream_chat(MESSAGES, max_tokens=2)) as stream:
+        assert_type([record.text async for record in stream], list[str])
+
+
+def sessions(model: qrt.Model) -> None:
+    """Generations in a row."""
+    with model.session() as session, session.fork() as branch:
+        assert_type(branch, qrt.Session)
+        assert_type(session.chat(MESSAGES, max_tokens=2), qrt.Completion)
+        branch.close()
+
+
+def model_itself(model: qrt.Model) -> None:
+    """What a model is, its tokens and its logits."""
+    info = assert_type(model.info, qrt.ModelInfo)
+    assert_type(info.n_ctx, int)
+    assert_type(info.sampling, Mapping[str, Any])
+    assert_type(info.to_dict(), dict[str, Any])
+    assert_type(model.metadata, Mapping[str, object])
+    assert_type(model.tokenize("x", add_special=False, parse_special=True), list[int])
+    assert_type(model.tokenize_chat(MESSAGES), list[int])
+    assert_type(model.detokenize([5], special=True), str)
+    assert_type(model.tokenizer.eos_id, int | None)
+    assert_type(model.logits("x", chunk=1), NDArray[np.float32])
+    assert_type(model.placement(), list[tuple[str, str]])
+    assert_type(qrt.load_tokenizer(PATH).tokenize("x"), list[int])
+    assert_type(qrt.SamplingParams(top_k=3).top_k, int)
+
+
+def processor(_ids: NDArray[np.intc], scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """As llama-cpp-python has them."""
+    return scores
+
+
+def criterion(ids: NDArray[np.intc], _logits: NDArray[np.float32]) -> bool:
+    """As llama-cpp-python has them."""
+    return ids.size > 100
+
+
+def of_llama_cpp() -> None:
+    """llama-cpp-python's interface."""
+    with Llama(model_path=PATH, n_ctx=64, n_gpu_layers=-1, verbose=False) as llm:
+        output = llm(
+            "x",
+            max_tokens=2,
+            logits_processor=LogitsProcessorList([processor]),
+            stopping_criteria=StoppingCriteriaList([criterion]),
+        )
+        text: str = output["choices"][0]["text"]
+        for chunk in llm.create_completion(text or "x", max_tokens=2, stream=True):
+            print(chunk["choices"][0]["text"])
+        print(llm.create_chat_completion(MESSAGES, max_tokens=2)["usage"])
+        assert_type(llm.detokenize(llm.tokenize(b"x")), bytes)
+        assert_type(llm.n_ctx() + llm.n_vocab() + llm.n_embd(), int)
+        assert_type(llm.token_bos() + llm.token_eos() + llm.token_nl(), int)
+        assert_type(next(llm.generate([5], temp=0.5)), int)
+
+
+def main() -> None:
+    """All of it."""
+    loaded = qrt.load(None, n_ctx=64, n_threads=1, seed=1, kv_type="f16", backend="auto")
+    with assert_type(loaded, qrt.Model) as model:
+        streams(model)
+        sessions(model)
+        model_itself(model)
+        asyncio.run(tasks(model))
+        results(model)
+        mistakes(model)
+        model.close()
+    of_llama_cpp()
+
+
+if __name__ == "__main__":
+    main()
