@@ -8,7 +8,7 @@ from qrt.api import Timings
 from qrt.cli.chat.conversation import Conversation
 from qrt.cli.chat.loop import Chat
 from qrt.cli.chat.settings import Settings
-from qrt.cli.flags import LoadFlags
+from qrt.cli.flags import ChatFlags
 from qrt.errors import InputError
 
 TIMINGS = Timings(5, 0, 2, 0.1, 50.0, 20.0, 1.0)
@@ -37,7 +37,7 @@ class Fake:
     """A model that says `answers`, and remembers what it was asked."""
 
     def __init__(self, answers=(), path="fake.gguf", n_ctx=1000):
-        self.path, self.load, self.n_ctx, self.title = path, LoadFlags(), n_ctx, f"fake {path}"
+        self.path, self.load, self.n_ctx, self.title = path, ChatFlags(), n_ctx, f"fake {path}"
         self.model = SimpleNamespace(
             info=SimpleNamespace(
                 **dict.fromkeys(("name", "arch"), "fake"),
