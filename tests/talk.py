@@ -8,7 +8,8 @@ from qrt.api import Timings
 from qrt.cli.chat.conversation import Conversation
 from qrt.cli.chat.loop import Chat
 from qrt.cli.chat.settings import Settings
-from qrt.cli.flags import ChatFlags
+from qrt.cli.flags import LoadFlags
+from qrt.cli.thinking import Thoughts
 from qrt.errors import InputError
 
 TIMINGS = Timings(5, 0, 2, 0.1, 50.0, 20.0, 1.0)
@@ -24,7 +25,7 @@ class Answer:
         for word in self.words:
             if not isinstance(word, str):
                 raise word
-            yield SimpleNamespace(text=word, finish_reason=None)
+            yield SimpleNamespace(text=word, token=0, finish_reason=None)
 
     def __enter__(self):
         return self
@@ -37,7 +38,7 @@ class Fake:
     """A model that says `answers`, and remembers what it was asked."""
 
     def __init__(self, answers=(), path="fake.gguf", n_ctx=1000):
-        self.path, self.load, self.n_ctx, self.title = path, ChatFlags(), n_ctx, f"fake {path}"
+        self.path, self.load, self.n_ctx, self.title = path, LoadFlags(), n_ctx, f"fake {path}"
         self.model = SimpleNamespace(
             info=SimpleNamespace(
                 **dict.fromkeys(("name", "arch"), "fake"),
@@ -53,6 +54,9 @@ class Fake:
     def tokens(self, messages):
         self._messages = messages
         return [0] * sum(len(m["content"].split()) + 1 for m in messages)
+
+    def thoughts(self, _):
+        return Thoughts({}, are_open=False)
 
     def count(self, text):
         return len(text.split())

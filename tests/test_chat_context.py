@@ -14,7 +14,7 @@ from qrt.cli.chat.eviction import answer_room, fitted
 from qrt.cli.chat.loop import Chat
 from qrt.cli.chat.respondent import Respondent
 from qrt.cli.chat.settings import Settings
-from qrt.cli.flags import ChatFlags
+from qrt.cli.flags import LoadFlags
 from qrt.errors import ContextFullError
 
 NAMES = ("os.path.join", "json.dumps", "itertools.chain", "math.sqrt", "re.sub", "shutil.copy")
@@ -24,7 +24,7 @@ class Recorded(Respondent):
     """The embedded model; what it was asked, and what it said."""
 
     def __init__(self, n_ctx):
-        super().__init__(None, ChatFlags(n_ctx=n_ctx, n_threads=1))
+        super().__init__(None, LoadFlags(n_ctx=n_ctx, n_threads=1))
         self.asked, self.prompts = [], []
 
     def tokens(self, messages):
@@ -126,7 +126,7 @@ def test_an_answer_that_fills_the_context_goes_on_while_older_turns_can_leave():
     settings = Settings({"temperature": 0, "ignore_eos": True})
     answering = Answering(respondent, conversation, settings, 0)
     text = "".join(record.text for record in answering)
-    assert text == answering.text
+    assert text == "".join(record.text for record in answering.records)
     assert (answering.n_gone, answering.is_full) == (conversation.n_gone, True)
     assert len(respondent.prompts) > 1
     said = [record.token for record in answering.records]

@@ -85,6 +85,19 @@ def test_saving(tmp_path):
         conversation.save(tmp_path / "none" / "a.md")
 
 
+def test_thoughts_are_no_part_of_the_conversation():
+    talk = Talk(["hi", "more"], [["<think>H", "m.</think>", "\n\nYes"], ["No"]])
+    talk.chat.run()
+    assert talk.turns == ["hi", "Yes", "more", "No"]
+
+
+def test_timings_are_shown_when_asked_for(capsys):
+    talk = Talk(["hi", "/timings", "hi", "/timings", "hi"], [["a"], ["b"], ["c"]])
+    talk.chat.run()
+    out, err = capsys.readouterr()
+    assert (err.count("first token"), "timings are on" in out) == (1, True)
+
+
 @pytest.mark.parametrize(
     ("typed", "open_", "message"),
     [

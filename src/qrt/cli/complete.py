@@ -15,6 +15,7 @@ from qrt.cli.flags import (
 )
 from qrt.cli.generate_flags import GenerateFlags
 from qrt.cli.loading import loaded, recommended_line
+from qrt.cli.output import Shown
 from qrt.cli.single import print_answer
 from qrt.errors import InputError
 
@@ -27,7 +28,7 @@ def complete(
     prompt: PromptFlag = None,
     file: FileFlag = None,
     escape: EscapeFlag = False,
-    timings: TimingsFlag = None,
+    timings: TimingsFlag = False,
     yes: PullFlag = False,
 ) -> None:
     """Continue a text.
@@ -42,4 +43,5 @@ def complete(
         keywords = generate.keywords()
         stream = ready.stream(text, **keywords)
         recommended = recommended_line(ready, keywords)
-        print_answer(stream, ready.info.n_ctx, timings, recommended, closing_line=False)
+        shown = Shown(plain=True, timings=timings)
+        print_answer(stream, ready.info.n_ctx, shown, recommended, closing_line=False)

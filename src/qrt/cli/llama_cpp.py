@@ -186,6 +186,12 @@ _FORMAT = "put it into the prompt, or the whole form into --chat-template TEXT"
 CHAT: Rows = {
     "--jinja --no-jinja --skip-chat-parsing --no-skip-chat-parsing": _NOTHING,
     "--reasoning-format": _NOTHING_WITH_VALUE,
+    "--reasoning-budget": Row(
+        value=_ANY,
+        good="0",
+        ours=("--no-think",),
+        instead="qrt does not count thoughts; give 0 for none, or leave it out",
+    ),
     "--reasoning-preserve --no-reasoning-preserve": _NOTHING,
     "-i --interactive -if --interactive-first": _is("--conversation"),
     "-mli --multiline-input": _NOTHING,

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Mapping
-from typing import TextIO
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import NamedTuple, TextIO
 
 from qrt.cli.arguments import is_terminal
 from qrt.cli.render.lines import Lines
+from qrt.cli.render.reply import Reply
 from qrt.cli.render.screen import Screen, window_of
+from qrt.cli.render.thoughts import lines_of_thoughts
+from qrt.cli.thinking import Part, Thoughts
 
 _BETWEEN_S = 0.03
 """A terminal that is drawn more often only slows the model down."""
@@ -21,27 +25,54 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _DIM, _RESET = "\x1b[2m", "\x1b[0m"
 
 
+class Shown(NamedTuple):
+    """What of an answer is shown, and how."""
+
+    plain: bool = False
+    """As it is, but for control characters that a terminal would obey."""
+    hide_think: bool = False
+    """Thoughts are a single line in a terminal, and nothing elsewhere."""
+    timings: bool = False
+    """The line of timings behind it."""
+
+
+ALL = Shown()
+
+
 class AnswerWriter:
     """Writes one answer, piece by piece; `end` closes it."""
 
-    def __init__(self, out: TextIO, *, plain: bool = False, closing_line: bool = True) -> None:
-        """plain: the text as it is, but for control characters where a terminal would obey them.
+    def __init__(
+        self,
+        out: TextIO,
+        thoughts: Thoughts | None = None,
+        shown: Shown = ALL,
+        *,
+        closing_line: bool = True,
+    ) -> None:
+        """thoughts: what tells the thoughts from the answer.
 
         closing_line: the answer ends its last line, also where it is piped.
         """
         self._out = out
         self._is_terminal = is_terminal(out)
-        self._shown = None if plain or not can_draw(out) else _Rendered(out)
+        self._thoughts = thoughts or Thoughts({}, are_open=False)
+        self._hides_thoughts = shown.hide_think
+        self._drawn = None if shown.plain or not can_draw(out) else _Drawn(out, shown)
         self._closing_line = closing_line or self._is_terminal
-        self._waiting: list[str] = []
+        self._answer: list[str] = []
+        self._waiting: list[Part] = []
         self._last = ""
         self._next = 0.0
 
-    def write(self, text: str) -> None:
-        """Adds text; it is seen at once, or a moment later if much comes."""
-        if not text:
-            return
-        self._waiting.append(printable(text) if self._is_terminal else text)
+    @property
+    def answer(self) -> str:
+        """What was said so far, without thoughts."""
+        return "".join(self._answer)
+
+    def write(self, text: str, token: int | None = None) -> None:
+        """Adds the text of a token; it is seen at once, or a moment later if much comes."""
+        self._add(text, self._thoughts.push(text, token))
         start = time.monotonic()
         if start >= self._next:
             self._flush()
@@ -50,46 +81,57 @@ class AnswerWriter:
 
     def end(self) -> None:
         """Writes what is left; in a terminal, the cursor is at the start of a line afterwards."""
+        self._add("", self._thoughts.flush())
         self._flush()
-        if self._shown:
-            self._shown.end()
+        if self._drawn:
+            self._drawn.draw(is_end=True)
         elif self._closing_line and self._last not in ("", "\n"):
             self._out.write("\n")
         self._out.flush()
 
+    def _add(self, text: str, parts: list[Part]) -> None:
+        self._answer += [part.text for part in parts if not part.is_thought]
+        if self._drawn:
+            self._waiting += [Part(printable(text), is_thought) for text, is_thought in parts]
+        elif self._hides_thoughts:
+            self._waiting += [part for part in parts if not part.is_thought]
+        else:
+            self._waiting.append(Part(text, False))
+
     def _flush(self) -> None:
-        text = "".join(self._waiting)
-        self._waiting.clear()
-        if self._shown:
-            self._shown.add(text)
+        parts, self._waiting = self._waiting, []
+        if self._drawn:
+            self._drawn.draw(parts)
             return
+        text = "".join(part.text for part in parts)
+        text = printable(text) if self._is_terminal else text
         self._last = text[-1:] or self._last
         self._out.write(text)
         self._out.flush()
 
 
-class _Rendered:
+class _Drawn:
     """An answer in a terminal that can draw: Markdown, or wrapped text where no style shows."""
 
-    def __init__(self, out: TextIO) -> None:
+    def __init__(self, out: TextIO, shown: Shown) -> None:
         has_styles = has_colour(out)
         self._out = out
-        self._lines = _markdown() if has_styles else Lines()
-        self._screen = Screen(out, has_escapes=has_styles)
         self._window = window_of(out)
+        self._screen = Screen(out, has_escapes=has_styles)
+        self._reply = Reply(
+            partial(lines_of_thoughts, has_styles=has_styles, is_folded=shown.hide_think),
+            _markdown if has_styles else Lines,
+        )
 
-    def add(self, text: str) -> None:
-        window = window_of(self._out)
-        if window.width != self._window.width and not self._screen.fits(
-            min(window.width, self._window.width)
-        ):
-            self._screen.leave(new_row=self._lines.cut())
-        self._window = window
-        self._lines.push(text)
-        self._screen.show(*self._lines.rows(window), window)
-
-    def end(self) -> None:
-        self._screen.show(*self._lines.rows(self._window, is_end=True), self._window)
+    def draw(self, parts: Iterable[Part] = (), *, is_end: bool = False) -> None:
+        before, window = self._window, window_of(self._out)
+        if window.width != before.width:
+            self._window = window
+            if not self._screen.fits(min(window.width, before.width)):
+                self._screen.leave(new_row=self._reply.cut())
+        for part in parts:
+            self._reply.push(part.text, is_thought=part.is_thought)
+        self._screen.show(*self._reply.rows(window, is_end=is_end), window)
 
 
 def _markdown() -> Lines:

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument
 
-from qrt.cli.arguments import is_terminal, model_and_text, prompt_from, read_text
+from qrt.cli.arguments import is_terminal, model_and_text, prompt_from
 from qrt.cli.flags import (
-    ChatFlags,
+    AnswerFlags,
     ContinueFlag,
     EscapeFlag,
     FileFlag,
+    LoadFlags,
     ModelArgument,
     ModelFlag,
     PromptFlag,
     PullFlag,
     SessionFlag,
-    TimingsFlag,
-    in_chat,
+    in_prompt,
 )
 from qrt.cli.generate_flags import GenerateFlags
 from qrt.cli.loading import recommended_line
@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 
 
 def run(
-    load: ChatFlags,
+    load: LoadFlags,
     generate: GenerateFlags,
+    answer: AnswerFlags,
     model: ModelArgument = None,
     words: Annotated[
         list[str] | None, Argument(metavar="PROMPT", help="What to answer; without it, a chat.")
@@ -46,18 +47,10 @@ def run(
     escape: EscapeFlag = False,
     system: Annotated[
         str | None,
-        in_chat("-sys", "--system-prompt", metavar="TEXT", help="The system prompt."),
+        in_prompt("-sys", "--system-prompt", metavar="TEXT", help="The system prompt."),
     ] = None,
-    system_file: Annotated[
-        str | None,
-        in_chat("-sysf", "--system-prompt-file", metavar="FILE", help="The same, from a file."),
-    ] = None,
-    single_turn: Annotated[
-        bool, in_chat("-st", "--single-turn", metavar=None, help="Leave after one answer.")
-    ] = False,
     continued: ContinueFlag = False,
     session: SessionFlag = None,
-    timings: TimingsFlag = None,
     yes: PullFlag = False,
 ) -> None:
     """Answer a prompt, or chat.
@@ -71,72 +64,51 @@ def run(
 
     path, argument = model_and_text(model, words, model_flag, yes=yes)
     question = prompt_from(text=argument, flag=prompt_flag, file=file, escape=escape, joined=True)
-    is_seen = is_terminal(sys.stdin) and is_terminal(sys.stdout)
-    if question is None and not is_seen:
+    if question is None and not is_terminal(sys.stdout):
         raise InputError("there is no prompt, and no terminal to chat in; give PROMPT")
-    if question is None and single_turn:
-        question = _typed()
-    chats = question is None or (load.conversation is True and is_seen and not single_turn)
-    system = _given_once(system, system_file)
     settings = Settings(generate.keywords())
-    keeper = _keeper(session, continued) if session or continued or chats else None
+    keeper = _keeper(session, continued) if session or continued or question is None else None
     conversation = Conversation()
     if keeper is not None and keeper.kept is not None:
         conversation = keeper.kept.conversation
         path = path or _there(keeper.kept.model, keeper.name)
     conversation.system = system or conversation.system
     start_early()
-    if chats:
+    if question is None:
         from qrt.cli.chat.start import run_chat
 
         assert keeper is not None
-        shows = timings is True
-        code = run_chat(path, load, settings, conversation, keeper, first=question, timings=shows)
+        code = run_chat(path, load, answer, settings, conversation, keeper)
         if code:
             raise SystemExit(code)
         return
-    assert question is not None
     conversation.ask(question)
-    _answer(path, load, settings, conversation, timings)
+    _answer(path, load, answer, settings, conversation)
     if keeper is not None:
         keeper.write(conversation, path)
 
 
-def _typed() -> str:
-    """What a person types as the only prompt."""
-    from qrt.cli.chat.keyboard import Keyboard
-
-    try:
-        return Keyboard(())("")
-    except EOFError:
-        raise InputError("there is no prompt") from None
-
-
-def _given_once(system: str | None, file: str | None) -> str | None:
-    """The system prompt, from a flag or a file."""
-    if system is not None and file is not None:
-        raise InputError("the system prompt is given twice; give -sys or -sysf")
-    return system if file is None else read_text(file)
-
-
 def _answer(
     path: str | None,
-    load: ChatFlags,
+    load: LoadFlags,
+    answer: AnswerFlags,
     settings: Settings,
     conversation: Conversation,
-    timings: bool | None,
 ) -> None:
     """Writes the answer to the last question, and puts it into the conversation."""
     from qrt.cli.chat.eviction import fitted
     from qrt.cli.chat.respondent import Respondent
 
-    respondent = Respondent(path, load)
+    respondent = Respondent(path, load, answer.think)
     try:
         n_ctx, given = respondent.n_ctx, settings.given
         prompt, _ = fitted(conversation, respondent.tokens, n_ctx, settings.max_tokens)
         recommended = recommended_line(respondent.model, given)
         stream = respondent.stream(prompt, given)
-        conversation.answer(print_answer(stream, n_ctx, timings, recommended))
+        thoughts = respondent.thoughts(prompt)
+        conversation.answer(
+            print_answer(stream, n_ctx, answer.shown, recommended, thoughts=thoughts)
+        )
     finally:
         respondent.close()
 

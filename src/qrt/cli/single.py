@@ -5,37 +5,40 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from qrt.cli.arguments import is_terminal
-from qrt.cli.output import AnswerWriter, note
+from qrt.cli.output import AnswerWriter, Shown, note
 from qrt.cli.timings import timings_line
 
 if TYPE_CHECKING:
     from qrt.api import Stream
+    from qrt.cli.thinking import Thoughts
 
 
 def print_answer(
-    stream: Stream, n_ctx: int, timings: bool | None, recommended: str, *, closing_line: bool = True
+    stream: Stream,
+    n_ctx: int,
+    shown: Shown,
+    recommended: str,
+    *,
+    thoughts: Thoughts | None = None,
+    closing_line: bool = True,
 ) -> str:
-    """Streams an answer, which it returns; then its timings on standard error, by default between
-    terminals, with the sampling that the model recommended for it."""
-    writer = AnswerWriter(sys.stdout, closing_line=closing_line)
-    parts, finish = [], None
+    """Streams an answer, which it returns; with its timings, if they are shown, comes the sampling
+    that the model recommended for it."""
+    writer = AnswerWriter(sys.stdout, thoughts, shown, closing_line=closing_line)
+    n_tokens, finish = 0, None
     try:
         with stream:
             for record in stream:
-                parts.append(record.text)
-                finish = record.finish_reason
-                writer.write(record.text)
+                n_tokens, finish = n_tokens + 1, record.finish_reason
+                writer.write(record.text, record.token)
     finally:
         writer.end()
-    if finish == "length" and stream.n_prompt_tokens + len(parts) >= n_ctx:
+    if finish == "length" and stream.n_prompt_tokens + n_tokens >= n_ctx:
         note(
             sys.stderr, f"(cut short: the context of {n_ctx} tokens is full; -c N makes it larger)"
         )
-    if timings is None:
-        timings = is_terminal(sys.stdout) and is_terminal(sys.stderr)
-    if timings and recommended:
-        note(sys.stderr, f"sampling, as the model recommends: {recommended}")
-    if timings:
+    if shown.timings:
+        if recommended:
+            note(sys.stderr, f"sampling, as the model recommends: {recommended}")
         note(sys.stderr, timings_line(stream.timings))
-    return "".join(parts)
+    return writer.answer

@@ -115,8 +115,8 @@ def system(chat: Chat, rest: str) -> None:
 
 def timings(chat: Chat, rest: str) -> None:  # noqa: ARG001
     """The line of timings, on or off."""
-    chat.shows_timings = not chat.shows_timings
-    note(sys.stdout, f"timings are {'on' if chat.shows_timings else 'off'}")
+    chat.shown = chat.shown._replace(timings=not chat.shown.timings)
+    note(sys.stdout, f"timings are {'on' if chat.shown.timings else 'off'}")
 
 
 def leave(chat: Chat, rest: str) -> None:  # noqa: ARG001

@@ -37,11 +37,8 @@ class Answering:
         self._max_tokens = settings.max_tokens
         self._prompt: list[int] = []
         self._make_room([])
-
-    @property
-    def text(self) -> str:
-        """What it says so far."""
-        return "".join(record.text for record in self.records)
+        self.thoughts = respondent.thoughts(self._prompt)
+        """What tells its thoughts from the answer."""
 
     def __iter__(self) -> Iterator[TokenRecord]:
         goes_on = True

@@ -14,15 +14,15 @@ from qrt.cli.chat.keyboard import Read
 from qrt.cli.chat.settings import Settings
 from qrt.cli.guard import print_error
 from qrt.cli.loading import recommended_line
-from qrt.cli.output import AnswerWriter, note
+from qrt.cli.output import ALL, AnswerWriter, Shown, note
 from qrt.cli.timings import timings_line
 from qrt.errors import ContextFullError, InputError, QrtError
 
 if TYPE_CHECKING:
     from qrt.cli.chat.respondent import Respondent
-    from qrt.cli.flags import ChatFlags
+    from qrt.cli.flags import LoadFlags
 
-Open = Callable[[str | None, "ChatFlags"], "Respondent"]
+Open = Callable[[str | None, "LoadFlags"], "Respondent"]
 """open(path, how to load it): a model to talk to."""
 
 Keep = Callable[["Chat"], None]
@@ -45,12 +45,12 @@ class Chat:
         keep: Keep,
         conversation: Conversation,
         settings: Settings,
-        timings: bool = False,
+        shown: Shown = ALL,
     ) -> None:
         self.respondent = respondent
         self.conversation = conversation
         self.settings = settings
-        self.shows_timings = timings
+        self.shown = shown
         self.attached: list[str] = []
         self.is_over = False
         self._read = read
@@ -61,12 +61,12 @@ class Chat:
         self._n_others = 0
         self._interrupted = False
 
-    def run(self, first: str = "") -> int:
-        """Until /exit, the end of input (0), or Ctrl-C twice (130); `first` is not typed."""
+    def run(self) -> int:
+        """Until /exit, the end of input (0), or Ctrl-C twice (130)."""
         while not self.is_over:
             try:
                 typed, self._typed = self._typed, ""
-                text, first = first or self._read(typed), ""
+                text = self._read(typed)
                 if text:
                     self._interrupted = False
                     self._handle(text)
@@ -90,7 +90,7 @@ class Chat:
         if self.respondent.path is None:
             note(sys.stdout, embedded.ABOUT)
 
-    def replace_model(self, path: str | None, load: ChatFlags) -> None:
+    def replace_model(self, path: str | None, load: LoadFlags) -> None:
         """Goes on with another model, or the same one loaded differently.
 
         Memory may hold only one of them, so the old one goes first; it comes back if that fails.
@@ -147,27 +147,27 @@ class Chat:
         except BaseException:
             self.conversation.take_back()
             raise
+        writer = AnswerWriter(sys.stdout, answering.thoughts, self.shown)
         try:
-            self._stream(answering)
+            self._stream(answering, writer)
         except KeyboardInterrupt:
             self._interrupted = True
             note(sys.stdout, "(stopped)")
         except QrtError as error:
             print_error(str(error))
-        if answering.text.strip():
-            self.conversation.answer(answering.text)
+        if writer.answer.strip():
+            self.conversation.answer(writer.answer)
             return True
         self.conversation.take_back()
         return False
 
-    def _stream(self, answering: Answering) -> None:
+    def _stream(self, answering: Answering, writer: AnswerWriter) -> None:
         """Writes an answer as it comes, and notes on it."""
         n_gone = answering.n_gone
         _tell_gone(n_gone)
-        writer = AnswerWriter(sys.stdout)
         try:
             for record in answering:
-                writer.write(record.text)
+                writer.write(record.text, record.token)
         finally:
             writer.end()
         _tell_gone(answering.n_gone - n_gone)
@@ -176,11 +176,11 @@ class Chat:
             name = "context" if answering.is_full else "n"
             why = "the context is full" if answering.is_full else "that was the limit of -n"
             note(sys.stdout, f"(cut short: {why}; /set {name} N allows more)")
-        elif not answering.text.strip():
+        elif not writer.answer.strip():
             note(sys.stdout, "(the model has nothing to say to this)")
         elif self.respondent.path is None and embedded.is_unsure(records):
             note(sys.stdout, embedded.UNSURE)
-        if self.shows_timings and answering.timings is not None:
+        if self.shown.timings and answering.timings is not None:
             note(sys.stderr, timings_line(answering.timings))
 
 

@@ -6,26 +6,27 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from qrt.cli.loading import has_chat_format, loaded
+from qrt.cli.thinking import Thoughts, template_vars, thoughts_of
 
 if TYPE_CHECKING:
     from qrt.api import Stream
     from qrt.cli.chat.conversation import Message
-    from qrt.cli.flags import ChatFlags
+    from qrt.cli.flags import LoadFlags
 
 
 class Respondent:
     """The model at `path`, None for the embedded one, loaded as `load` says; raises as `qrt.load`.
 
-    One without a chat format, or told to have no conversation, continues the last message.
+    One without a chat format continues the last message. `think` says whether it thinks before an
+    answer; None leaves it to its chat template.
     """
 
-    def __init__(self, path: str | None, load: ChatFlags) -> None:
+    def __init__(self, path: str | None, load: LoadFlags, think: bool | None = None) -> None:
         self.path = path
         self.load = load
         self.model = loaded(path, load)
-        self.has_chat_format = load.conversation is not False and (
-            load.keywords()["chat_template"] is not None or has_chat_format(self.model)
-        )
+        self.has_chat_format = has_chat_format(self.model)
+        self._template_vars = template_vars(self.model, think)
         self._session = self.model.session()
 
     @property
@@ -43,8 +44,12 @@ class Respondent:
     def tokens(self, messages: Sequence[Message]) -> list[int]:
         """The prompt for `messages`."""
         if self.has_chat_format:
-            return self.model.tokenize_chat(messages)
+            return self.model.tokenize_chat(messages, template_vars=self._template_vars)
         return self.model.tokenize(messages[-1]["content"])
+
+    def thoughts(self, prompt: Sequence[int]) -> Thoughts:
+        """What tells the thoughts in a reply to a prompt."""
+        return thoughts_of(self.model, prompt)
 
     def count(self, text: str) -> int:
         """The tokens of a text alone."""

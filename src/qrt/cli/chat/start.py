@@ -18,36 +18,33 @@ if TYPE_CHECKING:
     from qrt.cli.chat.conversation import Conversation
     from qrt.cli.chat.kept import Keeper
     from qrt.cli.chat.settings import Settings
-    from qrt.cli.flags import ChatFlags
+    from qrt.cli.flags import AnswerFlags, LoadFlags
 
 
 def run_chat(
     path: str | None,
-    load: ChatFlags,
+    load: LoadFlags,
+    answer: AnswerFlags,
     settings: Settings,
     conversation: Conversation,
     keeper: Keeper,
-    *,
-    first: str | None,
-    timings: bool,
 ) -> int:
-    """A chat with the model at `path`, which goes on from `conversation`, with the question `first`
-    if there is one; its exit code."""
+    """A chat with the model at `path`, which goes on from `conversation`; its exit code."""
     with keys_wait():
         chat = Chat(
-            Respondent(path, load),
+            Respondent(path, load, answer.think),
             Keyboard(NAMES),
             open_model=Respondent,
             keep=_Keeping(keeper),
             conversation=conversation,
             settings=settings,
-            timings=timings,
+            shown=answer.shown,
         )
         chat.introduce()
         if question := conversation.last_question:
             note(sys.stdout, f"session {keeper.name} goes on after: {short(question)}")
         try:
-            return chat.run(first or "")
+            return chat.run()
         finally:
             chat.respondent.close()
 

@@ -17,6 +17,11 @@ class Lines:
         self._needs_gap = False
         """A blank row is due before the next."""
 
+    @property
+    def has_shown(self) -> bool:
+        """Whether a row has become final."""
+        return self._has_shown
+
     def push(self, text: str) -> None:
         """Adds text."""
         self._line += text
