@@ -22,8 +22,9 @@ def test_a_processor_sees_what_the_model_said_and_decides(model):
         logits[logits.argmax()] = -np.inf
         return logits
 
-    answer = model.generate(PROMPT, logits_processors=[forbid], **GREEDY)
+    answer = model.generate(PROMPT, logits_processors=[forbid], logprobs=1, **GREEDY)
     rows = model.logits([*PROMPT, *answer.tokens])[2:-1]
+    assert [top[0][0] for top in answer.top_logprobs] == rows.argmax(axis=1).tolist()
     assert [ids for ids, _ in seen] == [[*PROMPT, *answer.tokens[:i]] for i in range(6)]
     for (_, logits), row, token, logprob in zip(
         seen, rows, answer.tokens, answer.logprobs, strict=True

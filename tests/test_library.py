@@ -13,6 +13,7 @@ import pytest
 
 import qrt
 from qrt.api.generates import Generates
+from qrt.compat.llama_cpp import Llama
 from qrt.runtime import foreign
 from qrt.runtime.options import GenerateKeywords, GenerateOptions
 from qrt.runtime.sampler import SamplingParams
@@ -39,6 +40,12 @@ def test_help_lists_every_option_with_its_default(method):
     assert "    top_k: int = 40\n" in text
     assert "top_k: keep the k largest" in text
     assert "stopping: functions (ids, text) -> bool" in text
+
+
+def test_help_shows_the_defaults_of_llama_cpp_python():
+    for method, temperature in ((Llama.__call__, 0.8), (Llama.create_chat_completion, 0.2)):
+        assert inspect.signature(method).parameters["temperature"].default == temperature
+        assert "    top_p: float = 0.95\n" in pydoc.plain(pydoc.render_doc(method))
 
 
 def test_the_names_of_other_libraries_are_told_ours(model):

@@ -8,6 +8,7 @@ import pickle
 
 import numpy as np
 import pytest
+from fakes import together
 
 import qrt
 from qrt.compat.llama_cpp import (
@@ -185,6 +186,16 @@ def test_streams_run_beside_each_other(llm):
     begun = next(first)
     assert llm("`os.path", max_tokens=9, temperature=0)["choices"][0]["text"] == alone
     assert text_of([begun, *first]) == alone
+
+
+def test_threads_share_it(llm):
+    prompts = ["`os.path", "What does", "import", "def f("]
+
+    def told(prompt):
+        return llm(prompt, max_tokens=12, temperature=0)["choices"][0]["text"]
+
+    alone = [told(prompt) for prompt in prompts]
+    assert together([lambda p=p: told(p) for p in prompts * 2]) == alone * 2
 
 
 def test_a_suffix_goes_behind_where_nothing_can_be_filled_in(llm):

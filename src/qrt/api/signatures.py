@@ -1,14 +1,14 @@
-"""Signatures and documentation that show every option of a generation with its default.
+"""Signatures and documentation that show what `**options` of a method may be, with defaults.
 
 Type checkers read `**options: Unpack[GenerateKeywords]`; `help` and `inspect.signature` read what
-is made here from the same fields.
+is made here of the fields of dataclasses.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from dataclasses import MISSING, Field, fields
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, fields
 from typing import Any, TypeVar
 
 from qrt.runtime.options import GenerateOptions
@@ -17,36 +17,42 @@ from qrt.runtime.sampler import SamplingParams
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
-def _option(field: Field[Any]) -> inspect.Parameter:
-    default = field.default
-    if default is MISSING:
-        assert field.default_factory is not MISSING
-        default = field.default_factory()
-    kind = inspect.Parameter.KEYWORD_ONLY
-    return inspect.Parameter(field.name, kind, default=default, annotation=field.type)
+def shows(heading: str, *records: type) -> Callable[[_Method], _Method]:
+    """Makes a method show the fields of dataclasses, which have defaults, as its `**options`.
+
+    `heading` stands in its documentation over their list; what the dataclasses say follows it.
+    """
+    options = list(_options(records))
+    lines = [f"    {option.name}: {option.annotation} = {option.default!r}" for option in options]
+    docs = [inspect.getdoc(record) or "" for record in records]
+    meanings = "\n\n".join([heading, "\n".join(lines), *docs])
+
+    def shown(method: _Method) -> _Method:
+        signature = inspect.signature(method)
+        *own, _ = signature.parameters.values()
+        method.__signature__ = signature.replace(  # type: ignore[attr-defined]
+            parameters=[*own, *options]
+        )
+        if method.__doc__:
+            method.__doc__ = f"{inspect.cleandoc(method.__doc__)}\n\n{meanings}"
+        return method
+
+    return shown
 
 
-_OPTIONS = [
-    _option(field)
-    for record in (GenerateOptions, SamplingParams)
-    for field in fields(record)
-    if field.name != "sampling"
-]
-_MEANINGS = "\n\n".join(
-    [
-        "Options and their defaults (of sampling: where the file recommends nothing else):",
-        "\n".join(f"    {p.name}: {p.annotation} = {p.default!r}" for p in _OPTIONS),
-        *(inspect.getdoc(record) or "" for record in (GenerateOptions, SamplingParams)),
-    ]
+def _options(records: tuple[type, ...]) -> Iterator[inspect.Parameter]:
+    names = {record.__name__ for record in records}
+    for field in (field for record in records for field in fields(record)):
+        if field.type not in names:  # its own fields stand for it
+            factory = field.default_factory
+            default = field.default if factory is MISSING else factory()
+            kind = inspect.Parameter.KEYWORD_ONLY
+            yield inspect.Parameter(field.name, kind, default=default, annotation=field.type)
+
+
+with_options = shows(
+    "Options and their defaults (of sampling: where the file recommends nothing else):",
+    GenerateOptions,
+    SamplingParams,
 )
-
-
-def with_options(method: _Method) -> _Method:
-    """`method`, whose `**options` are `GenerateKeywords`, showing each of them."""
-    signature = inspect.signature(method)
-    *own, _ = signature.parameters.values()
-    shown = signature.replace(parameters=[*own, *_OPTIONS])
-    method.__signature__ = shown  # type: ignore[attr-defined]
-    if method.__doc__:
-        method.__doc__ = f"{inspect.cleandoc(method.__doc__)}\n\n{_MEANINGS}"
-    return method
+"""Of a method whose `**options` are `GenerateKeywords`."""

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from qrt.api.generates import Generates
 from qrt.api.loading import load
+from qrt.api.signatures import shows
 from qrt.compat.llama_cpp.echo import prompt_pieces
 from qrt.compat.llama_cpp.loading import check_others, context, fetched, kv_type
 from qrt.compat.llama_cpp.requests import RANDOM_SEED, ChatRequest, CompletionRequest, Request
@@ -112,15 +113,16 @@ class Llama:
         """
         return cls(fetched(repo_id, filename), **arguments)
 
+    @shows("Options and their defaults:", CompletionRequest)
     def create_completion(
         self, prompt: str | Sequence[int], suffix: str | None = None, **options: Any
     ) -> Any:
         """Continues a prompt: a response, or with `stream=True` an iterator of its chunks.
 
-        `options` are the fields of `CompletionRequest`. Special tokens written in a prompt are
-        parsed. With a `suffix`, a model that has the tokens for it fills in what is between, else
-        the suffix is put behind the answer. Raises ValueError for a prompt longer than the
-        context, TypeError for an unknown option, InputError for a value.
+        Special tokens written in a prompt are parsed. With a `suffix`, a model that has the tokens
+        for it fills in what is between, else the suffix is put behind the answer. Raises
+        ValueError for a prompt longer than the context, TypeError for an unknown option,
+        InputError for a value.
         """
         asked = CompletionRequest(**options)
         settings = self._settings(asked)
@@ -142,12 +144,12 @@ class Llama:
 
     __call__ = create_completion
 
+    @shows("Options and their defaults:", ChatRequest)
     def create_chat_completion(self, messages: Sequence[Any], **options: Any) -> Any:
         """Answers messages: a response, or with `stream=True` an iterator of its chunks.
 
-        `options` are the fields of `ChatRequest`. The file's own chat template is used, which
-        sees tools; what the model says about them stays text. Raises what `create_completion`
-        raises, and TemplateError.
+        The file's own chat template is used, which sees tools; what the model says about them
+        stays text. Raises what `create_completion` raises, and TemplateError.
         """
         asked = ChatRequest(**options)
         settings = self._settings(asked)
