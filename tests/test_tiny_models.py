@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from kernels import nmse
 from oracles import TESTS
 from steps import Logits, Model, logits_of
-from tiny_models import MODELS, arch_of, metadata_of, tensors_of
+from tiny_models import MODELS, arch_of, metadata_of, tensor, tensors_of
 from tiny_parts import N_CTX, TOKENS
 
 from qrt.arch import architecture_names, build_graph
@@ -76,6 +76,21 @@ def test_every_tensor_and_every_key_matters(name: str) -> None:
             assert model[0].ops == whole.ops, gone
         else:
             assert nmse(logits(model), expected) > 1e-6, gone
+
+
+@pytest.mark.parametrize("name", ["gemma3n@25", "gemma4", "qwen2moe"])
+def test_queries_keys_and_values_may_be_one_matrix(name: str) -> None:
+    """Also in layers that make queries alone; biases are one then, too."""
+    metadata, tensors = metadata_of(name), tensors_of(name)
+    expected, joined = logits(build(metadata, tensors)), dict(tensors)
+    for i in range(metadata[f"{arch_of(name)}.block_count"]):
+        for kind in ("weight", "bias"):
+            parts = [f"blk.{i}.attn_{part}.{kind}" for part in "qkv"]
+            if tensors.keys() >= set(parts):
+                whole = np.concatenate([joined.pop(part).dequantize() for part in parts])
+                joined[f"blk.{i}.attn_qkv.{kind}"] = tensor(f"blk.{i}.attn_qkv.{kind}", whole)
+    assert joined != tensors
+    assert nmse(logits(build(metadata, joined)), expected) < 1e-12
 
 
 @pytest.mark.parametrize("name", ["qwen2moe", "deepseek2@head"])

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from qrt.arch.decoder import Decoder
 from qrt.arch.hparams import Layer
 from qrt.arch.source import Source, place
+from qrt.graph.ops.slice import Slice
 
 KEYS_AND_VALUES = {f"attn_{part}.weight" for part in ("k", "v", "k_norm")}
 
@@ -39,9 +40,17 @@ class SharedKV(Decoder):
         """The last layers only make queries."""
         if layer.number < self.n_own:
             return super().attention(layer, x)
-        q = self.linear(f"{layer.at}attn_q", x, layer.n_heads * layer.head_dim)
-        q = self.rotated(layer, "attn_q", self.head_norm(layer, "attn_q", q))
+        q = self.rotated(layer, "attn_q", self.head_norm(layer, "attn_q", self.query(layer, x)))
         return self.attend(layer, q, None, None, self.cache_of(layer))
+
+    def query(self, layer: Layer, x: str) -> str:
+        """Queries before norm and rope; of `attn_qkv`, where the file has it, the first values."""
+        at, width = layer.at, layer.n_heads * layer.head_dim
+        if f"{at}attn_qkv.weight" not in self.source.tensors:
+            return self.linear(f"{at}attn_q", x, width)
+        whole = width + layer.n_kv_heads * (layer.head_dim + layer.value_dim)
+        joined = self.linear(f"{at}attn_qkv", x, whole)
+        return self.graph.append(Slice(f"{at}attn_q", joined, whole, 0, width))
 
     def unused(self) -> Iterator[str]:
         """The keys and values of layers that attend to those of others, too."""
