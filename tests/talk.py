@@ -8,7 +8,7 @@ from qrt.api import Timings
 from qrt.cli.chat.conversation import Conversation
 from qrt.cli.chat.loop import Chat
 from qrt.cli.chat.settings import Settings
-from qrt.cli.flags import LoadFlags
+from qrt.cli.flags import ChatFlags
 from qrt.cli.thinking import Thoughts
 from qrt.errors import InputError
 
@@ -38,7 +38,7 @@ class Fake:
     """A model that says `answers`, and remembers what it was asked."""
 
     def __init__(self, answers=(), path="fake.gguf", n_ctx=1000):
-        self.path, self.load, self.n_ctx, self.title = path, LoadFlags(), n_ctx, f"fake {path}"
+        self.path, self.load, self.n_ctx, self.title = path, ChatFlags(), n_ctx, f"fake {path}"
         self.model = SimpleNamespace(
             info=SimpleNamespace(
                 **dict.fromkeys(("name", "arch"), "fake"),

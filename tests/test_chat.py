@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from qrt.errors import InputError, TemplateError
 from qrt.text import ChatTemplate, choose_template
-from qrt.text.templates import CHATML, LLAMA_2, LLAMA_3
+from qrt.text.templates import CHATML, LLAMA_2, LLAMA_3, template_source
 
 
 def test_chatml() -> None:
@@ -267,3 +267,47 @@ def test_messages_cannot_forge_control_tokens(
     if text.isascii():
         ids = vocabulary(*MARKS).tokenize_spans(spans)
         assert sum(token >= 256 for token in ids) == N_MARKS
+
+
+@pytest.mark.parametrize(
+    ("name", "turns", "end"),
+    [
+        (
+            "gemma",
+            "<start_of_turn>user\nBe brief.\n\nHi<end_of_turn>\n"
+            "<start_of_turn>model\nHello!<end_of_turn>\n",
+            "<start_of_turn>user\nBye<end_of_turn>\n<start_of_turn>model\n",
+        ),
+        (
+            "phi3",
+            "<|system|>\nBe brief.<|end|>\n<|user|>\nHi<|end|>\n<|assistant|>\nHello!<|end|>\n",
+            "<|user|>\nBye<|end|>\n<|assistant|>\n",
+        ),
+        (
+            "zephyr",
+            "<|system|>\nBe brief.</s>\n<|user|>\nHi</s>\n<|assistant|>\nHello!</s>\n",
+            "<|user|>\nBye</s>\n<|assistant|>\n",
+        ),
+        ("vicuna", "Be brief.\n\nUSER: Hi\nASSISTANT: Hello!</s>\n", "USER: Bye\nASSISTANT:"),
+        ("{{ messages|length }}", "", "3"),
+    ],
+)
+def test_a_template_by_its_name_or_text_goes_before_that_of_the_file(
+    name: str, turns: str, end: str
+) -> None:
+    metadata = {"tokenizer.chat_template": "never"}
+    template = choose_template(metadata, vocabulary("<s>", "</s>"), template_source(name))
+    assert rendered(template, CONVERSATION) == turns + end
+
+
+@pytest.mark.parametrize(
+    ("name", "source"), [("chatml", CHATML), ("Llama-2", LLAMA_2), ("llama3", LLAMA_3)]
+)
+def test_names_of_templates(name: str, source: str) -> None:
+    assert template_source(name) == source
+
+
+@pytest.mark.parametrize("name", ["chatlm", "", 3])
+def test_a_template_without_a_name_is_refused(name: object) -> None:
+    with pytest.raises(InputError, match="chat_template must be"):
+        template_source(name)  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from qrt.cli.chat.eviction import answer_room, fitted
 from qrt.cli.chat.loop import Chat
 from qrt.cli.chat.respondent import Respondent
 from qrt.cli.chat.settings import Settings
-from qrt.cli.flags import LoadFlags
+from qrt.cli.flags import ChatFlags
 from qrt.errors import ContextFullError
 
 NAMES = ("os.path.join", "json.dumps", "itertools.chain", "math.sqrt", "re.sub", "shutil.copy")
@@ -24,7 +24,7 @@ class Recorded(Respondent):
     """The embedded model; what it was asked, and what it said."""
 
     def __init__(self, n_ctx):
-        super().__init__(None, LoadFlags(n_ctx=n_ctx, n_threads=1))
+        super().__init__(None, ChatFlags(n_ctx=n_ctx, n_threads=1))
         self.asked, self.prompts = [], []
 
     def tokens(self, messages):

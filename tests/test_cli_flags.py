@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import typer
+from screen import Screen
 from typer.testing import CliRunner
 
+import qrt
 from qrt.cli.app import app
 from qrt.cli.arguments import model_file
+from qrt.text.templates import CHATML
 
 COMMANDS = typer.main.get_command(app).commands
 EMBEDDED = model_file(None)
@@ -52,6 +57,14 @@ SAME = {
         "--cache-type-v q8_0": "-ctv q8_0",
         "--perf": "--timings",
         "--show-timings": "--timings",
+        "--conversation": "-cnv",
+        "--interactive": "-cnv",
+        "-i": "-cnv",
+        "-if": "-cnv",
+        "--interactive-first": "-cnv",
+        "--no-conversation": "-no-cnv",
+        "--single-turn": "-st",
+        "--system-prompt-file x": "-sysf x",
         "--no-perf": "--no-timings",
         "--reasoning-budget 0": "--no-think",
         "--no-show-timings": "--no-timings",
@@ -320,6 +333,77 @@ def test_a_pipe_or_a_file_follows_the_prompt(tmp_path):
     assert invoke("complete", "-p", "a", "-f", notes).exit_code == 2
 
 
+GREEDY = ("-n", "6", "--temp", "0", "--ignore-eos")
+
+
+@pytest.mark.parametrize("flags", [["--chat-template", "chatml"], ["--chat-template-file", "{}"]])
+def test_a_chat_template_goes_before_that_of_the_file(flags, tmp_path):
+    template = tmp_path / "chatml.jinja"
+    template.write_text(CHATML)
+    question = [{"role": "user", "content": "What does os.getcwd do?"}]
+    with qrt.load(chat_template="chatml") as model, qrt.load() as usual:
+        expected = model.chat(question, max_tokens=6, ignore_eos=True).text
+        assert usual.chat(question, max_tokens=6, ignore_eos=True).text != expected
+    given = [flag.format(template) for flag in flags]
+    result = invoke("run", question[0]["content"], "--jinja", *given, *GREEDY)
+    assert (result.exit_code, result.stdout) == (0, expected + "\n")
+
+
+def test_no_conversation_continues_the_text():
+    text = invoke("complete", "-p", "import os", *GREEDY).stdout
+    assert invoke("run", "-no-cnv", "-p", "import os", *GREEDY).stdout == text + "\n"
+    assert invoke("run", "-p", "import os", *GREEDY).stdout != text + "\n"
+
+
+def test_the_system_prompt_may_be_a_file(tmp_path):
+    system = tmp_path / "system.txt"
+    system.write_text("socket.create_connection(")
+    answers = [
+        invoke("run", "import os", *flags, *GREEDY).stdout
+        for flags in (["-sysf", system], ["-sys", "socket.create_connection("], [])
+    ]
+    assert answers[0] == answers[1] != answers[2]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--chat-template", "chatlm"], "chat_template must be Jinja, or one of chatml"),
+        (["--chat-template", "chatml", "--chat-template-file", "x"], "given twice"),
+        (["--chat-template-file", "none.jinja"], "none.jinja: cannot be read"),
+        (["-sys", "a", "-sysf", "b"], "given twice"),
+        (["-sysf", "none.txt"], "none.txt: cannot be read"),
+    ],
+)
+def test_a_bad_template_or_system_prompt_is_told(flags, message):
+    result = invoke("run", "hi", *flags)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert message in result.stderr
+
+
+needs_pty = pytest.mark.skipif(sys.platform == "win32", reason="there is no pty")
+
+
+@needs_pty
+def test_a_conversation_may_begin_with_the_prompt(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    screen = Screen(sys.executable, "-m", "qrt", "run", "What is os?", "-cnv", "-n", "4")
+    screen.wait_for("/help for help")
+    screen.wait_for("cut short")
+    screen.wait_for(r"\?2004h")
+    screen.type("/exit\r")
+    assert screen.exit_code() == 0
+
+
+@needs_pty
+def test_a_single_turn_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    screen = Screen(sys.executable, "-m", "qrt", "run", "-st", "-n", "4")
+    screen.wait_for(r"\?2004h")
+    screen.type("What is os?\r")
+    assert screen.exit_code() == 0
+
+
 @pytest.mark.parametrize("args", [[], ["help"]])
 def test_qrt_alone_says_how_to_begin(args):
     result = invoke(*args)
@@ -345,6 +429,6 @@ def test_help_is_in_groups():
     text = invoke("run", "-h").stdout
     titles = [line for line in text.splitlines() if line.endswith(":") and line[0] != " "]
     assert titles == [
-        *("Arguments:", "Model:", "Prompt:", "Context:", "Output:", "Speed:", "Sampling:"),
-        *("Options:", "Examples:"),
+        *("Arguments:", "Model:", "Prompt:", "Chat:", "Context:", "Output:", "Speed:"),
+        *("Sampling:", "Options:", "Examples:"),
     ]

@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from kernels import nmse
+from steps import logits_of
 from tiny_models import arch_of, metadata_of, tensors_of
+from tiny_parts import TOKENS
 
 from qrt.arch import build_graph
 from qrt.arch.architectures.deepseek2 import GLM_N_VOCAB, Architecture
 from qrt.arch.source import Source
+from qrt.backends import cpu, reference
 from qrt.errors import ArchError
 from qrt.graph.ops.route import Route
 from qrt.graph.state import KV
@@ -27,6 +31,8 @@ def changed(name: str, changes: dict[str, object]) -> dict[str, object]:
         ("qwen3moe", {"expert_count": 0}, "expert_count': expected the number of experts, got 0"),
         ("qwen3moe", {"expert_count": None}, "expert_count': expected the number of experts"),
         ("qwen3moe", {"expert_used_count": 9}, "at most the number of experts, 8, got 9"),
+        ("qwen3moe", {"expert_used_count": [3, 0]}, "at least 1 for layer 1, which has experts"),
+        ("qwen3moe", {"expert_used_count": [3]}, "or one for each of 2 layers, got (3,)"),
         ("minimax-m2", {"expert_gating_func": None}, "a number from 1 to 4, got 0"),
         ("minimax-m2", {"expert_gating_func": 5}, "a whole number from 0 to 4, got 5"),
         ("dots1", {"expert_group_count": 3}, "a divisor of the 8 experts"),
@@ -44,6 +50,20 @@ def test_relations_are_explained(name: str, changes: dict[str, object], expected
         build_graph(changed(name, changes), tensors_of(name), "m.gguf")
     assert expected in str(error.value)
     assert str(error.value).startswith("m.gguf: ")
+
+
+def test_layers_may_choose_different_numbers_of_experts() -> None:
+    """Of a dense layer nothing is heeded."""
+    tensors = tensors_of("dots1")
+    graph = build_graph(changed("dots1", {"expert_used_count": [0, 4, 2]}), tensors, "m.gguf")
+    assert [op.n_used for op in graph.ops if isinstance(op, Route)] == [4, 2]
+    got = [
+        logits_of(backend, (graph, tensors), TOKENS, kv_type="f32") for backend in (reference, cpu)
+    ]
+    assert nmse(got[1], got[0]) < 1e-9
+    for chunk in (1, 7):
+        again = logits_of(cpu, (graph, tensors), TOKENS, chunk, kv_type="f32")
+        assert again.tobytes() == got[1].tobytes()
 
 
 def test_a_position_of_latent_attention_is_one_compressed_vector() -> None:

@@ -177,7 +177,7 @@ def test_one_table_and_a_trace(tmp_path: Path) -> None:
     result = invoke("-p", 8, "-n", 2, "-t", 2, "--trace", path)
     assert (result.exit_code, result.stderr) == (0, "")
     _, size, ceilings, empty, *table = result.stdout.splitlines()
-    assert re.fullmatch(r"(\S+) parameters in .+; a token needs (\S+) of them, .+", size)
+    assert re.fullmatch(r"[1-9]\S+ parameters in [1-9].+; a token needs (\S+) of them, .+", size)
     assert ceilings.endswith("read 10.00 GB/s, 400 GFLOP/s int8, 100 GFLOP/s f32")
     assert empty == ""
     assert len({len(line) for line in table}) == 1

@@ -32,11 +32,13 @@ Message = Mapping[str, object]
 class Core:
     """A loaded model with its engine. `close` frees it; later use raises ClosedError."""
 
-    def __init__(self, loaded: Loaded, seed: int | None) -> None:
+    def __init__(self, loaded: Loaded, seed: int | None, chat_template: str | None = None) -> None:
+        """chat_template: its source; None: the file's own."""
         self.loaded = loaded
         self.engine = Engine(loaded.executor, loaded.graph.states, loaded.n_ctx)
         self.recommended = recommended_sampling(loaded.file.metadata, str(loaded.file.path))
         self._seed = seed
+        self._template_source = chat_template
         self._template: ChatTemplate | None = None
         self._breakers: tuple[tuple[str, ...], Breakers] | None = None
         self._tokenizer: Tokenizer | None = None
@@ -83,7 +85,8 @@ class Core:
             raise InputError(f"template_vars must map names to values, got {shown(template_vars)}")
         tokenizer = self.tokenizer
         if self._template is None:
-            self._template = choose_template(self.loaded.file.metadata, tokenizer)
+            metadata = self.loaded.file.metadata
+            self._template = choose_template(metadata, tokenizer, self._template_source)
         return self._template.tokens(messages, template_vars)
 
     def options(self, keywords: GenerateKeywords) -> GenerateOptions:

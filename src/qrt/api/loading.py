@@ -19,6 +19,7 @@ from qrt.runtime import loader
 from qrt.runtime.checks import check_int, shown
 from qrt.runtime.foreign import INSTEAD_LOADING, OF_LOADING, unknown_option
 from qrt.runtime.rng import MAX_SEED
+from qrt.text.templates import template_source
 
 if TYPE_CHECKING:
     from qrt.text import Tokenizer
@@ -34,6 +35,7 @@ def load(
     backend: str = "auto",
     layers: Mapping[str, str] | None = None,
     pack: bool | None = None,
+    chat_template: str | None = None,
     progress: Progress | None = None,
     **foreign: Never,
 ) -> Model:
@@ -50,6 +52,7 @@ def load(
     layers: the backend of some layers, as {"0-3": "reference"}; the others run on `backend`.
     pack: whether packed weights are kept on disk, as `qrt pack` does, and read from there: True
     for a model larger than memory. None: as QRT_PACK_CACHE says, else if they are kept already.
+    chat_template: Jinja, or a name as "chatml" or "llama3", in place of the file's own template.
     progress: called as progress(what, done, total) while kernels compile and weights are packed;
     None: nothing is called.
 
@@ -66,6 +69,7 @@ def load(
         progress = no_progress
     elif not callable(progress):
         raise InputError(f"progress must be a function or None, got {shown(progress)}")
+    source = None if chat_template is None else template_source(chat_template)
     options = loader.LoadOptions(
         n_ctx=n_ctx,
         n_threads=n_threads,
@@ -75,7 +79,7 @@ def load(
         pack=pack,
     )
     if path is not None:
-        return Model(Core(loader.load(_checked(path), options, progress), seed))
+        return Model(Core(loader.load(_checked(path), options, progress), seed, source))
     embedded = embedded_model()
     if not embedded.is_file():
         raise ModelError(
@@ -83,7 +87,7 @@ def load(
             "give the path of a GGUF file"
         )
     with resources.as_file(embedded) as unpacked:
-        return Model(Core(loader.load(unpacked, options, progress), seed))
+        return Model(Core(loader.load(unpacked, options, progress), seed, source))
 
 
 def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:

@@ -63,7 +63,8 @@ class Experts:
     """
 
     n_experts: int
-    n_used: int
+    n_used: tuple[int, ...]
+    """Of each layer; 0 in layers without experts."""
     ffn_dim: int
     shared_dim: int
     gating: Gating
@@ -89,21 +90,22 @@ def read_experts(source: Source, hp: Hparams, rules: ExpertRules) -> Experts | N
         return None
     if n_experts == 0:
         raise source.wrong(source.key("expert_count"), "the number of experts", n_experts)
-    n_used = source.count("expert_used_count")
-    if n_used > n_experts:
+    n_used = source.counts("expert_used_count", hp.n_blocks)
+    most = max(n_used)
+    if most > n_experts:
         key = source.key("expert_used_count")
-        raise source.wrong(key, f"at most the number of experts, {n_experts}", n_used)
+        raise source.wrong(key, f"at most the number of experts, {n_experts}", most)
 
     def heeded(read: Callable[[str, T], T], key: str, default: T) -> T:
         return read(key, default) if key in rules.keys else default
 
     dense_dim = hp.layers[0].ffn_dim
-    by_default = max(1, dense_dim // n_used) if EXPERT_DIM in rules.keys else dense_dim
+    by_default = max(1, dense_dim // max(1, most)) if EXPERT_DIM in rules.keys else dense_dim
     ffn_dim = heeded(source.count, EXPERT_DIM, by_default)
     shared_dim = {"none": 0, "dense": dense_dim, "expert": ffn_dim}[rules.shared_dim]
     n_groups = heeded(source.count, GROUPS, 1)
-    n_groups_used = _n_groups_used(source, n_groups, n_experts, n_used) if n_groups > 1 else 1
-    return Experts(
+    n_groups_used = _n_groups_used(source, n_groups, n_experts, most) if n_groups > 1 else 1
+    experts = Experts(
         n_experts=n_experts,
         n_used=n_used,
         ffn_dim=ffn_dim,
@@ -116,6 +118,11 @@ def read_experts(source: Source, hp: Hparams, rules: ExpertRules) -> Experts | N
         first=heeded(source.count, FIRST, 0),
         step=heeded(source.count, STEP, 1),
     )
+    for layer in filter(experts.are_in, hp.layers):
+        if n_used[layer.number] == 0:
+            expected = f"at least 1 for layer {layer.number}, which has experts"
+            raise source.wrong(source.key("expert_used_count"), expected, 0)
+    return experts
 
 
 def _n_shared(source: Source, rules: ExpertRules) -> int:

@@ -48,7 +48,7 @@ class Mixture(Decoder):
         """Each row of x through the experts that its `logits` choose, their results added up."""
         experts, graph, at = self.experts, self.graph, layer.at
         assert experts is not None
-        sizes = (experts.n_experts, experts.n_used)
+        sizes = (experts.n_experts, experts.n_used[layer.number])
         has_bias = self.rules.needs_bias or "exp_probs_b.bias" in self.source.stems
         route = graph.append(
             Route(

@@ -48,7 +48,7 @@ COUNTS: dict[str, tuple[int, int]] = {
     "expert_group_used_count": (0, 1024),
     "expert_shared_count": (0, 64),
     "expert_shared_feed_forward_length": (0, 1 << 20),
-    "expert_used_count": (1, 1024),
+    "expert_used_count": (0, 1024),
     "feed_forward_length": (0, 1 << 20),
     "interleave_moe_layer_step": (1, 512),
     "leading_dense_block_count": (0, 512),

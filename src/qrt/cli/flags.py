@@ -10,8 +10,10 @@ from typing import Annotated, Any, get_type_hints
 
 from typer import Argument, Option
 
+from qrt.cli.arguments import read_text
 from qrt.cli.completion import all_names
 from qrt.cli.output import Shown
+from qrt.errors import InputError
 
 _DEFAULT_THREADS = -1
 _TRAINED = 0
@@ -33,6 +35,7 @@ def _flag(
 
 in_model = partial(_flag, "Model")
 in_prompt = partial(_flag, "Prompt")
+in_chat = partial(_flag, "Chat")
 in_context = partial(_flag, "Context")
 in_speed = partial(_flag, "Speed")
 in_output = partial(_flag, "Output")
@@ -80,11 +83,11 @@ PullFlag = Annotated[
     ),
 ]
 ContinueFlag = Annotated[
-    bool, in_prompt("--continue", help="Go on with the last chat.", metavar=None)
+    bool, in_chat("--continue", help="Go on with the last chat.", metavar=None)
 ]
 SessionFlag = Annotated[
     str | None,
-    in_prompt("--session", metavar="NAME", help="Keep the chat by this name, and go on with it."),
+    in_chat("--session", metavar="NAME", help="Keep the chat by this name, and go on with it."),
 ]
 TimingsFlag = Annotated[
     bool, in_output("--timings/--no-timings", help="Speed on stderr.", metavar=None)
@@ -180,6 +183,46 @@ class LoadFlags(KvFlags):
         if self.n_threads == _DEFAULT_THREADS:
             given["n_threads"] = None
         return given | KvFlags.keywords(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatFlags(LoadFlags):
+    """How a model that answers is loaded, and whether in a conversation.
+
+    None: in one, where the model has a chat format, which ends with an answer to a PROMPT.
+    """
+
+    chat_template: Annotated[
+        str | None,
+        in_chat(
+            "--chat-template",
+            metavar="NAME",
+            help="In place of the file's: chatml, gemma, llama2, llama3, phi3, vicuna, zephyr, or "
+            "a text in Jinja.",
+        ),
+    ] = None
+    chat_template_file: Annotated[
+        str | None,
+        in_chat("--chat-template-file", metavar="FILE", help="The same, from a file."),
+    ] = None
+    conversation: Annotated[
+        bool | None,
+        in_chat(
+            *("-cnv/-no-cnv", "--conversation/--no-conversation"),
+            metavar=None,
+            help="Chat on after the answer to PROMPT, or continue it as a text without a chat "
+            "template.",
+        ),
+    ] = None
+
+    def keywords(self) -> dict[str, Any]:
+        """The keywords for `qrt.load`. Raises InputError."""
+        template = self.chat_template
+        if self.chat_template_file is not None:
+            if template is not None:
+                raise InputError("the template is given twice; --chat-template or its -file")
+            template = read_text(self.chat_template_file)
+        return LoadFlags.keywords(self) | {"chat_template": template}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

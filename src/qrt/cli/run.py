@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument
 
-from qrt.cli.arguments import is_terminal, model_and_text, prompt_from
+from qrt.cli.arguments import is_terminal, model_and_text, prompt_from, read_text
 from qrt.cli.flags import (
     AnswerFlags,
+    ChatFlags,
     ContinueFlag,
     EscapeFlag,
     FileFlag,
-    LoadFlags,
     ModelArgument,
     ModelFlag,
     PromptFlag,
     PullFlag,
     SessionFlag,
-    in_prompt,
+    in_chat,
 )
 from qrt.cli.generate_flags import GenerateFlags
 from qrt.cli.loading import recommended_line
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def run(
-    load: LoadFlags,
+    load: ChatFlags,
     generate: GenerateFlags,
     answer: AnswerFlags,
     model: ModelArgument = None,
@@ -47,8 +47,15 @@ def run(
     escape: EscapeFlag = False,
     system: Annotated[
         str | None,
-        in_prompt("-sys", "--system-prompt", metavar="TEXT", help="The system prompt."),
+        in_chat("-sys", "--system-prompt", metavar="TEXT", help="The system prompt."),
     ] = None,
+    system_file: Annotated[
+        str | None,
+        in_chat("-sysf", "--system-prompt-file", metavar="FILE", help="The same, from a file."),
+    ] = None,
+    single_turn: Annotated[
+        bool, in_chat("-st", "--single-turn", metavar=None, help="Leave after one answer.")
+    ] = False,
     continued: ContinueFlag = False,
     session: SessionFlag = None,
     yes: PullFlag = False,
@@ -64,33 +71,56 @@ def run(
 
     path, argument = model_and_text(model, words, model_flag, yes=yes)
     question = prompt_from(text=argument, flag=prompt_flag, file=file, escape=escape, joined=True)
-    if question is None and not is_terminal(sys.stdout):
+    is_seen = is_terminal(sys.stdin) and is_terminal(sys.stdout)
+    if question is None and not is_seen:
         raise InputError("there is no prompt, and no terminal to chat in; give PROMPT")
+    if question is None and single_turn:
+        question = _typed()
+    chats = question is None or (load.conversation is True and is_seen and not single_turn)
+    system = _given_once(system, system_file)
     settings = Settings(generate.keywords())
-    keeper = _keeper(session, continued) if session or continued or question is None else None
+    keeper = _keeper(session, continued) if session or continued or chats else None
     conversation = Conversation()
     if keeper is not None and keeper.kept is not None:
         conversation = keeper.kept.conversation
         path = path or _there(keeper.kept.model, keeper.name)
     conversation.system = system or conversation.system
     start_early()
-    if question is None:
+    if chats:
         from qrt.cli.chat.start import run_chat
 
         assert keeper is not None
-        code = run_chat(path, load, answer, settings, conversation, keeper)
+        code = run_chat(path, load, answer, settings, conversation, keeper, question)
         if code:
             raise SystemExit(code)
         return
+    assert question is not None
     conversation.ask(question)
     _answer(path, load, answer, settings, conversation)
     if keeper is not None:
         keeper.write(conversation, path)
 
 
+def _typed() -> str:
+    """What a person types as the only prompt."""
+    from qrt.cli.chat.keyboard import Keyboard
+
+    try:
+        return Keyboard(())("")
+    except EOFError:
+        raise InputError("there is no prompt") from None
+
+
+def _given_once(system: str | None, file: str | None) -> str | None:
+    """The system prompt, from a flag or a file."""
+    if system is not None and file is not None:
+        raise InputError("the system prompt is given twice; give -sys or -sysf")
+    return system if file is None else read_text(file)
+
+
 def _answer(
     path: str | None,
-    load: LoadFlags,
+    load: ChatFlags,
     answer: AnswerFlags,
     settings: Settings,
     conversation: Conversation,

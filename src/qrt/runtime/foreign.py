@@ -60,6 +60,7 @@ OF_LOADING: Mapping[str, str] = {
         ("type_k", "type_v", "cache_type", "kv_cache_dtype", "cache_type_k"), "kv_type"
     ),
     "random_seed": "seed",
+    "chat_format": "chat_template",
 }
 """Parameters of `load` by what they are called elsewhere."""
 
@@ -70,7 +71,6 @@ INSTEAD_LOADING: Mapping[str, str] = {
     **dict.fromkeys(("n_batch", "n_ubatch", "batch_size", "flash_attn"), _OWN_CHOICE),
     **dict.fromkeys(("use_mmap", "use_mlock"), "leave it out; pack=True keeps packed weights"),
     **dict.fromkeys(("logits_all", "verbose"), "leave it out: nothing has to be asked for"),
-    "chat_format": "leave it out: the file's own chat template is used",
     **dict.fromkeys(("embedding", "embeddings"), "qrt has no embeddings"),
     **dict.fromkeys(("lora_path", "draft_model"), "qrt has neither adapters nor draft models"),
 }

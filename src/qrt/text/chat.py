@@ -27,12 +27,14 @@ _RESERVED = frozenset(
 Spans = list[tuple[str, bool]]
 
 
-def choose_template(metadata: Mapping[str, object], tokenizer: Tokenizer) -> ChatTemplate:
-    """The template in `metadata`, or the one that the vocabulary's special tokens suggest.
+def choose_template(
+    metadata: Mapping[str, object], tokenizer: Tokenizer, given: str | None = None
+) -> ChatTemplate:
+    """The template `given`, that in `metadata`, or what the vocabulary's special tokens suggest.
 
     Raises TemplateError if the file's own template is not text.
     """
-    source = metadata.get(_TEMPLATE_KEY)
+    source = metadata.get(_TEMPLATE_KEY) if given is None else given
     if source is None or source == "":
         for tokens, fallback in BY_TOKENS.items():
             if all(tokenizer.find(token) is not None for token in tokens):

@@ -1,8 +1,12 @@
-"""Chat templates for files that bring none, chosen by the special tokens of the vocabulary."""
+"""Chat templates by name, and for files that bring none by the special tokens of the vocabulary."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from reprlib import repr as shown
+
+from qrt.errors import InputError
 
 CHATML = """\
 {%- for message in messages -%}
@@ -41,9 +45,63 @@ LLAMA_3 = """\
 {%- endif -%}
 """
 
+GEMMA = """\
+{{- bos_token -}}
+{%- for message in messages -%}
+{%- if message.role == 'system' -%}{{ raise_exception('there is no system role') }}{%- endif -%}
+{%- set role = 'model' if message.role == 'assistant' else message.role -%}
+{{ '<start_of_turn>' + role + '\\n' + message.content.strip() + '<end_of_turn>\\n' }}
+{%- endfor -%}
+{%- if add_generation_prompt %}{{ '<start_of_turn>model\\n' }}{% endif -%}
+"""
+
+_TAGGED = """\
+{%- for message in messages -%}
+{{ '<|' + message.role + '|>\\n' + message.content + END + '\\n' }}
+{%- endfor -%}
+{%- if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif -%}
+"""
+
+VICUNA = """\
+{%- for message in messages -%}
+{%- if message.role == 'system' -%}
+{{ message.content + '\\n\\n' }}
+{%- elif message.role == 'user' -%}
+{{ 'USER: ' + message.content + '\\n' }}
+{%- else -%}
+{{ 'ASSISTANT: ' + message.content + eos_token + '\\n' }}
+{%- endif -%}
+{%- endfor -%}
+{%- if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif -%}
+"""
+
+NAMED: Mapping[str, str] = {
+    "chatml": CHATML,
+    "gemma": GEMMA,
+    "llama2": LLAMA_2,
+    "llama3": LLAMA_3,
+    "phi3": _TAGGED.replace("END", "'<|end|>'"),
+    "vicuna": VICUNA,
+    "zephyr": _TAGGED.replace("END", "eos_token"),
+}
+"""By the names that llama.cpp gives them."""
+
 BY_TOKENS: Mapping[tuple[str, ...], str] = {
     ("<|im_start|>", "<|im_end|>"): CHATML,
     ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"): LLAMA_3,
     ("<s>", "</s>"): LLAMA_2,
 }
 """Template by tokens that the vocabulary has, the surest sign first."""
+
+
+def template_source(text: str) -> str:
+    """The template that a caller asks for by its name or as Jinja. Raises InputError."""
+    if not isinstance(text, str):
+        raise InputError(f"chat_template must be a name or a text, got {shown(text)}")
+    if re.search(r"\{[{%]", text):
+        return text
+    name = text.lower().replace("-", "")
+    if name not in NAMED:
+        known = ", ".join(NAMED)
+        raise InputError(f"chat_template must be Jinja, or one of {known}; got {shown(text)}")
+    return NAMED[name]

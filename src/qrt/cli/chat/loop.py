@@ -20,9 +20,9 @@ from qrt.errors import ContextFullError, InputError, QrtError
 
 if TYPE_CHECKING:
     from qrt.cli.chat.respondent import Respondent
-    from qrt.cli.flags import LoadFlags
+    from qrt.cli.flags import ChatFlags
 
-Open = Callable[[str | None, "LoadFlags"], "Respondent"]
+Open = Callable[[str | None, "ChatFlags"], "Respondent"]
 """open(path, how to load it): a model to talk to."""
 
 Keep = Callable[["Chat"], None]
@@ -61,12 +61,12 @@ class Chat:
         self._n_others = 0
         self._interrupted = False
 
-    def run(self) -> int:
-        """Until /exit, the end of input (0), or Ctrl-C twice (130)."""
+    def run(self, first: str = "") -> int:
+        """Until /exit, the end of input (0), or Ctrl-C twice (130); `first` is not typed."""
         while not self.is_over:
             try:
                 typed, self._typed = self._typed, ""
-                text = self._read(typed)
+                text, first = first or self._read(typed), ""
                 if text:
                     self._interrupted = False
                     self._handle(text)
@@ -90,7 +90,7 @@ class Chat:
         if self.respondent.path is None:
             note(sys.stdout, embedded.ABOUT)
 
-    def replace_model(self, path: str | None, load: LoadFlags) -> None:
+    def replace_model(self, path: str | None, load: ChatFlags) -> None:
         """Goes on with another model, or the same one loaded differently.
 
         Memory may hold only one of them, so the old one goes first; it comes back if that fails.

@@ -11,21 +11,23 @@ from qrt.cli.thinking import Thoughts, template_vars, thoughts_of
 if TYPE_CHECKING:
     from qrt.api import Stream
     from qrt.cli.chat.conversation import Message
-    from qrt.cli.flags import LoadFlags
+    from qrt.cli.flags import ChatFlags
 
 
 class Respondent:
     """The model at `path`, None for the embedded one, loaded as `load` says; raises as `qrt.load`.
 
-    One without a chat format continues the last message. `think` says whether it thinks before an
-    answer; None leaves it to its chat template.
+    One without a chat format, or told to have no conversation, continues the last message. `think`
+    says whether it thinks before an answer; None leaves it to its chat template.
     """
 
-    def __init__(self, path: str | None, load: LoadFlags, think: bool | None = None) -> None:
+    def __init__(self, path: str | None, load: ChatFlags, think: bool | None = None) -> None:
         self.path = path
         self.load = load
         self.model = loaded(path, load)
-        self.has_chat_format = has_chat_format(self.model)
+        self.has_chat_format = load.conversation is not False and (
+            load.keywords()["chat_template"] is not None or has_chat_format(self.model)
+        )
         self._template_vars = template_vars(self.model, think)
         self._session = self.model.session()
 

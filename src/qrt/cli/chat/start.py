@@ -18,18 +18,20 @@ if TYPE_CHECKING:
     from qrt.cli.chat.conversation import Conversation
     from qrt.cli.chat.kept import Keeper
     from qrt.cli.chat.settings import Settings
-    from qrt.cli.flags import AnswerFlags, LoadFlags
+    from qrt.cli.flags import AnswerFlags, ChatFlags
 
 
 def run_chat(
     path: str | None,
-    load: LoadFlags,
+    load: ChatFlags,
     answer: AnswerFlags,
     settings: Settings,
     conversation: Conversation,
     keeper: Keeper,
+    first: str | None,
 ) -> int:
-    """A chat with the model at `path`, which goes on from `conversation`; its exit code."""
+    """A chat with the model at `path`, which goes on from `conversation`, with the question `first`
+    if there is one; its exit code."""
     with keys_wait():
         chat = Chat(
             Respondent(path, load, answer.think),
@@ -44,7 +46,7 @@ def run_chat(
         if question := conversation.last_question:
             note(sys.stdout, f"session {keeper.name} goes on after: {short(question)}")
         try:
-            return chat.run()
+            return chat.run(first or "")
         finally:
             chat.respondent.close()
 
