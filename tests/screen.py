@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import select
+import signal
 import struct
 import time
 
@@ -40,11 +41,12 @@ class Screen:
     def type(self, text):
         os.write(self.fd, text.encode())
 
-    def exit_code(self):
+    def exit_code(self, timeout_s=60.0):
         """Waits for the end; what was not waited for stays in `text`."""
         try:
-            while new := os.read(self.fd, 65536):
-                self.text += new.decode("utf-8", "replace")
+            while select.select([self.fd], [], [], timeout_s)[0]:
+                self.text += os.read(self.fd, 65536).decode("utf-8", "replace")
+            os.kill(self.pid, signal.SIGKILL)  # it waits for something
         except OSError:  # the other end is closed
             pass
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])

@@ -145,7 +145,7 @@ def busy_hub(hub):
     hub.files["model-MXFP4_MOE.gguf"] = b"x" * 10**6
     hub.files["odd.gguf"] = b"x"
     hub.others = [
-        Hub("other/Model-B-GGUF", {"b-Q8_0.gguf": b"x" * 2000}, arch="abacus", n_downloads=1234567),
+        Hub("zoo/Model-B-GGUF", {"b-Q8_0.gguf": b"x" * 2000}, arch="abacus", n_downloads=1234567),
         Hub("some/model-closed", n_downloads=3, page=b"<html>"),
         Hub("some/thing", n_downloads=99),
     ]
@@ -156,17 +156,17 @@ def test_search_shows_the_most_downloaded_first_with_sizes(busy_hub):
     result = invoke("search", "Model")
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout.splitlines() == [
-        "other/Model-B-GGUF, 1,234,567 downloads, abacus: qrt cannot run abacus yet",
+        "zoo/Model-B-GGUF, 1,234,567 downloads, abacus: qrt cannot run abacus yet",
         "  Q8_0 0.00 GB",
         "owner/model-GGUF, 7 downloads, llama: runs",
         "  odd.gguf 0.00, Q8_0 0.00, Q4_K_M 0.00, MXFP4_MOE 0.00 GB",
         "some/model-closed, 3 downloads",
         "  its files are not shown to everyone",
-        "fetch one: qrt pull other/Model-B-GGUF:QUANT",
+        "fetch one: qrt pull zoo/Model-B-GGUF:QUANT",
     ]
     found = json.loads(invoke("search", "model", "gguf", "--limit", "2", "--json").stdout)
     assert [(hit["repo"], hit["runs"]) for hit in found] == [
-        ("other/Model-B-GGUF", False),
+        ("zoo/Model-B-GGUF", False),
         (REPO, True),
     ]
     assert found[1]["models"][-1] == {

@@ -72,8 +72,8 @@ def pulled(model: str, missing: MissingModelError, yes: bool) -> str:
         raise missing
     from qrt.hub.offer import ask
 
+    print(f"{printable(model)} is not on this machine", file=sys.stderr, flush=True)
     offer = ask(model)
-    print(f"{printable(model)} is not on this machine", file=sys.stderr)
     _tell(offer, sys.stderr)
     if not offer.runs:
         raise ArchError(f"{model}: {_cannot_run(offer)}; `qrt pull` fetches it all the same")

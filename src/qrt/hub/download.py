@@ -175,7 +175,7 @@ def _explained(error: Exception, what: str, endpoint: str) -> QrtError:
             "then set HF_TOKEN to a token of your account"
         )
     if isinstance(error, errors.OfflineModeIsEnabled):
-        return ModelError(f"{what}: is not on this machine, and HF_HUB_OFFLINE forbids to ask")
+        return ModelError(f"{what}: HF_HUB_OFFLINE forbids to ask {endpoint}")
     if isinstance(error, errors.HfHubHTTPError):
         status = error.response.status_code
         if status in (401, 403, 404):
