@@ -61,6 +61,13 @@ def test_regen_answers_the_last_question_again():
     assert [keywords["seed"] for _, keywords in talk.fakes[0].asked] == [5, 6, 7]
 
 
+def test_another_answer_is_drawn_where_the_first_is_the_likeliest():
+    talk = Talk(["hi", "/regen"], [["One"], ["Two"]])
+    talk.fakes[0].model.info.sampling["temperature"] = 0.0
+    talk.chat.run()
+    assert [keywords for _, keywords in talk.fakes[0].asked] == [{}, {"temperature": 0.8}]
+
+
 def test_regen_that_fails_keeps_the_answer_before(capsys):
     talk = Talk(["/regen", "hi", "/regen"], [["One"], [KeyboardInterrupt()]])
     talk.chat.run()

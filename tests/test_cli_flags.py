@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 
 import pytest
@@ -256,6 +258,8 @@ def test_what_qrt_does_not_do_is_refused_by_name(command, line):
         (["rnu"], "Did you mean 'run'?"),
         (["model.gguf"], "model.gguf: is a model, not a command; qrt run model.gguf"),
         (["help", "rnu"], "Did you mean 'run'?"),
+        (["-m", "x.gguf", "-p", "hi"], "flags stand behind a command, as in qrt run -m"),
+        (["--bogus", "run"], "No such option: --bogus"),
     ],
 )
 def test_a_mistake_is_one_line_that_helps(args, message):
@@ -402,6 +406,25 @@ def test_a_single_turn_is_asked_for(tmp_path, monkeypatch):
     screen.wait_for(r"\?2004h")
     screen.type("What is os?\r")
     assert screen.exit_code() == 0
+
+
+@needs_pty
+def test_who_waits_for_a_pipe_is_told():
+    import pty
+
+    reader, terminal = pty.openpty()
+    awaited = subprocess.Popen(
+        [sys.executable, "-m", "qrt", "run", "hi", "-n", "1"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=terminal,
+    )
+    assert b"reading standard input to its end" in os.read(reader, 1000)
+    assert awaited.poll() is None
+    awaited.stdin.close()
+    assert awaited.wait(timeout=60) == 0
+    os.close(reader)
+    os.close(terminal)
 
 
 @pytest.mark.parametrize("args", [[], ["help"]])

@@ -75,6 +75,21 @@ class Command(TyperCommand):
 class Group(TyperGroup):
     """`qrt` itself, whose mistakes are one line each too."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Reads what stands before a command; leaves with exit code 2 where it is wrong."""
+        if ctx.resilient_parsing:
+            return super().parse_args(ctx, args)
+        return guarded(self._parsed)(ctx, args)
+
+    def _parsed(self, ctx: Any, args: list[str]) -> list[str]:
+        first = args[:1]
+        try:
+            return super().parse_args(ctx, args)
+        except _UsageError as error:
+            raise InputError(
+                f"{_line(error)}; flags stand behind a command, as in qrt run {first[0]}"
+            ) from None
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that is named; leaves with exit code 2 if there is none."""
         if ctx.resilient_parsing:

@@ -33,7 +33,7 @@ class Answering:
         """Whether the context ended it."""
         self._respondent = respondent
         self._conversation = conversation
-        self._keywords = settings.for_answer(n_others)
+        self._keywords = settings.for_answer(n_others, respondent.model.info.sampling)
         self._max_tokens = settings.max_tokens
         self._prompt: list[int] = []
         self._make_room([])

@@ -12,6 +12,8 @@ from qrt.errors import InputError
 DEFAULT: Final = "default"
 """The value that takes a setting back."""
 
+_TEMPERATURE: Final = 0.8
+"""Of a model that recommends none: the sampler's own."""
 _SWITCH = {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}
 
 
@@ -53,10 +55,17 @@ class Settings:
         n: int | None = self.given.get("max_tokens")
         return n
 
-    def for_answer(self, n_others: int) -> dict[str, Any]:
-        """The keywords of an answer to a question that had so many other ones."""
-        seed = self.given.get("seed")
-        return self.given if seed is None else {**self.given, "seed": seed + n_others}
+    def for_answer(self, n_others: int, recommended: Mapping[str, Any]) -> dict[str, Any]:
+        """The keywords of an answer to a question that had so many other ones.
+
+        Another one is drawn, where a model recommends that its answers are not.
+        """
+        keywords = dict(self.given)
+        if n_others and recommended.get("temperature") == 0:
+            keywords.setdefault("temperature", _TEMPERATURE)
+        if "seed" in keywords:
+            keywords["seed"] += n_others
+        return keywords
 
     def set(self, name: str, text: str) -> None:
         """Sets an option to what `text` says, or takes it back.
