@@ -251,6 +251,15 @@ def test_a_context_is_at_most_what_the_model_was_trained_for(caplog):
         assert llm.n_ctx() == 512
 
 
+def test_chat_formats(llm, caplog):
+    n_own = llm.create_chat_completion(MESSAGES, max_tokens=1)["usage"]["prompt_tokens"]
+    for name, differs in (("chatml", True), ("llama-2", True), ("functionary", False)):
+        with Llama(PATH, chat_format=name) as other:
+            usage = other.create_chat_completion(MESSAGES, max_tokens=1)["usage"]
+        assert (usage["prompt_tokens"] != n_own) == differs
+    assert "chat_format 'functionary' is not known, the file's own" in caplog.text
+
+
 def test_from_pretrained(hub, hub_cache):
     hub.files = {"model-Q8_0.gguf": embedded_model().read_bytes(), "model-Q4_0.gguf": b"GGUF"}
     with pytest.raises(ValueError, match=r"several files match '\*' of .*Q4_0.gguf, model-Q8_0"):

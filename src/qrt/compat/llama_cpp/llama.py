@@ -15,7 +15,7 @@ from qrt.api.generates import Generates
 from qrt.api.loading import load
 from qrt.api.signatures import shows
 from qrt.compat.llama_cpp.echo import prompt_pieces
-from qrt.compat.llama_cpp.loading import check_others, context, fetched, kv_type
+from qrt.compat.llama_cpp.loading import chat_template, check_others, context, fetched, kv_type
 from qrt.compat.llama_cpp.requests import RANDOM_SEED, ChatRequest, CompletionRequest, Request
 from qrt.compat.llama_cpp.responses import Answer, ChatAnswer, Response, TextAnswer
 from qrt.errors import ContextFullError, InputError, ModelError
@@ -40,9 +40,10 @@ class Llama:
     model_path: of a GGUF file. n_ctx: tokens of prompt and answer; 0, or more than the model was
     trained for: what it was trained for. seed: of a chain of seeds for the calls that name none;
     by default each gets a fresh one. last_n_tokens_size: tokens that penalties look at. type_k,
-    type_v: the type of stored keys and values by GGML's number. chat_format: the file's own
-    template is used whatever it says. Other arguments of llama-cpp-python's are taken where they
-    mean nothing here. Threads may share a `Llama`, and log probabilities need no `logits_all`.
+    type_v: the type of stored keys and values by GGML's number. chat_format: the name of a
+    template; None, or one that is not known: the file's own. Other arguments of llama-cpp-python's
+    are taken where they mean nothing here. Threads may share a `Llama`, and log probabilities need
+    no `logits_all`.
 
     Raises ValueError for a path without a file or a file that cannot be loaded, InputError for an
     argument that asks for what qrt lacks.
@@ -75,6 +76,7 @@ class Llama:
                 n_ctx=context(self.model_path, n_ctx),
                 n_threads=n_threads or None,
                 kv_type=kv_type(type_k, type_v),
+                chat_template=chat_template(chat_format),
             )
         except ModelError as error:
             raise ValueError(str(error)) from error
@@ -148,8 +150,8 @@ class Llama:
     def create_chat_completion(self, messages: Sequence[Any], **options: Any) -> Any:
         """Answers messages: a response, or with `stream=True` an iterator of its chunks.
 
-        The file's own chat template is used, which sees tools; what the model says about them
-        stays text. Raises what `create_completion` raises, and TemplateError.
+        The chat template sees tools; what the model says about them stays text. Raises what
+        `create_completion` raises, and TemplateError.
         """
         asked = ChatRequest(**options)
         settings = self._settings(asked)

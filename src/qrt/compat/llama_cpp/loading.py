@@ -10,6 +10,7 @@ from pathlib import Path
 from qrt.errors import InputError
 from qrt.formats.gguf import open_gguf
 from qrt.runtime.foreign import unknown_option
+from qrt.text.templates import template_source
 
 HARMLESS = frozenset(
     (
@@ -61,6 +62,18 @@ def kv_type(type_k: int | None, type_v: int | None) -> str:
         if number not in _CACHE_TYPES:
             raise InputError(f"{name} must be 0 (F32), 1 (F16), 2 (Q4_0) or 8 (Q8_0), got {number}")
     return f"{_CACHE_TYPES[type_k]},{_CACHE_TYPES[type_v]}"
+
+
+def chat_template(chat_format: str | None) -> str | None:
+    """The template that a name of llama-cpp-python's means; None: the file's own."""
+    if chat_format is None or chat_format.startswith("chat_template"):
+        return None
+    try:
+        return template_source(chat_format)
+    except InputError:
+        message = "chat_format %r is not known, the file's own template is used"
+        logging.getLogger("qrt").warning(message, chat_format)
+        return None
 
 
 def context(path: str, n_ctx: int) -> int:
