@@ -24,6 +24,7 @@ from qrt.graph.ops.expert_linear import ExpertLinear
 from qrt.graph.ops.gather import Gather
 from qrt.graph.ops.glu import Glu
 from qrt.graph.ops.linear import Linear
+from qrt.graph.ops.mix import Mix
 from qrt.graph.ops.norm import Norm
 from qrt.graph.ops.receive import Receive
 from qrt.graph.ops.rope import Rope, RopeSpec
@@ -63,7 +64,7 @@ def graphs(draw: st.DrawFn) -> Graph:
     selected = False
     n_layers = 0
     for i in range(1, draw(st.integers(2, 24))):
-        out, kind = f"v{i}", draw(st.integers(0, 11))
+        out, kind = f"v{i}", draw(st.integers(0, 12))
         known = list(width_of)[-6:]
         x = known[draw(pick) % len(known)]
         peers = [v for v in known if width_of[v] == width_of[x]]
@@ -88,6 +89,9 @@ def graphs(draw: st.DrawFn) -> Graph:
             builder.append(Elementwise(out, x, "silu"))
         elif kind == 11 and not selected:
             builder.append(Temper(out, x, 3, 0.1))
+        elif kind == 12:
+            n_in, width = width // 16, 16
+            builder.append(Mix(out, x, n_in, (0.5,) * n_in))
         elif kind == 8 and not selected and i > 3:
             builder.append(Select(out, x))
             selected, width_of = True, {}

@@ -75,7 +75,7 @@ def lower(graph: Graph, form_of: FormOf, form_bytes: dict[str, float], routed: i
 
 def _with_residuals(graph: Graph) -> list[Task]:
     """An op that can takes on the Add behind it."""
-    uses: dict[str, int] = {}
+    uses: dict[str, int] = {graph.output: 1}  # by whoever takes the step's output
     for op in graph.ops:
         for value in op.reads:
             uses[value] = uses.get(value, 0) + 1
