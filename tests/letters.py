@@ -49,6 +49,7 @@ class Watched:
     def __init__(self, executor):
         self.executor, self.settings, self.closed = executor, executor.settings, threading.Event()
         self.copy_page, self.placement = executor.copy_page, executor.placement
+        self.page, self.page_digest = executor.page, executor.page_digest
 
     def step(self, batch):
         assert not self.closed.is_set()

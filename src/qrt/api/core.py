@@ -7,8 +7,10 @@ import os
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Sequence as Items
+from pathlib import Path
 from typing import Any
 
+from qrt.config import replacing
 from qrt.errors import ContextFullError, InputError
 from qrt.runtime.checks import check_tokens, shown
 from qrt.runtime.engine import Engine
@@ -122,6 +124,21 @@ class Core:
         if is_stopped is not None:
             generation.stop_when(is_stopped)
         return Stream(self.engine, generation, seq)
+
+    def save_state(self, seq: Sequence, path: Path) -> None:
+        """Writes what is stored of an idle sequence to a file of ours alone."""
+        with replacing(path) as file:
+            self.engine.write_state(seq, file, self._state_key())
+
+    def load_state(self, seq: Sequence, path: Path) -> int:
+        """Puts what such a file has into an idle sequence; the number of its tokens."""
+        with open(path, "rb") as file:
+            return self.engine.read_state(seq, file, self._state_key(), self.n_vocab)
+
+    def _state_key(self) -> bytes:
+        """What the stored bytes of a sequence depend on, beside the backend."""
+        layers = f"{self.loaded.backend} {self.loaded.executor.settings.kv_type}"
+        return self.loaded.file.fingerprint() + layers.encode()
 
     def close(self) -> None:
         """Frees weights, pages, the file and the template; a second time does nothing."""

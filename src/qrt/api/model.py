@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack
 
@@ -162,6 +164,22 @@ class Session(Generates):
     def fork(self) -> Session:
         """A second session that goes on from here; what is stored so far is shared, not copied."""
         return Session(self._core, self._core.engine.fork(self._stored))
+
+    def save_state(self, path: str | os.PathLike[str]) -> None:
+        """Writes what is stored, tokens with their keys and values, to a file.
+
+        Raises OSError, BusyError, and BackendError for a model with recurrent layers.
+        """
+        self._core.save_state(self._stored, Path(path))
+
+    def load_state(self, path: str | os.PathLike[str]) -> int:
+        """Puts what `save_state` wrote in place of what is stored, so that it need not be computed
+        again; how many tokens it has.
+
+        Raises InputError for a file that is damaged, or not of this model, type of KV cache and
+        machine, and OSError.
+        """
+        return self._core.load_state(self._stored, Path(path))
 
     def __repr__(self) -> str:
         return f"<qrt.Session, {len(self._stored)} tokens stored>"

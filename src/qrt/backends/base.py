@@ -118,6 +118,12 @@ class Executor(Protocol):
     def copy_page(self, group: int, source: int, target: int) -> None:
         """Copies a page of a KV group, of all its layers, over another. Not during a step."""
 
+    def page(self, group: int, number: int) -> list[NDArray[np.uint8]]:
+        """The memory of a page of a KV group, to be read or written whole. Not during a step."""
+
+    def page_digest(self) -> bytes:
+        """Of what makes the bytes of pages, beside the file and the settings."""
+
     def cancel(self) -> None:
         """Stops the step under way, and every later one, from any thread."""
 

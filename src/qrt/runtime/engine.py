@@ -12,11 +12,12 @@ from collections import deque
 from collections.abc import Callable
 from collections.abc import Sequence as Items
 from functools import partial
+from typing import BinaryIO
 
 import numpy as np
 
 from qrt.backends.base import Cancelled, Executor
-from qrt.errors import ClosedError, ContextFullError
+from qrt.errors import BusyError, ClosedError, ContextFullError
 from qrt.graph.state import StateGroup
 from qrt.runtime.policy import Limits
 from qrt.runtime.request import Request
@@ -24,6 +25,7 @@ from qrt.runtime.scheduler import Scheduler
 from qrt.runtime.sequence import Sequence
 from qrt.runtime.steps import Logits, Rows, last_rows, run_step
 from qrt.runtime.store import Store
+from qrt.runtime.stored import StateFile
 from qrt.runtime.turns import Alone, Caller, Turns
 
 _HELD = object()
@@ -155,6 +157,23 @@ class Engine:
             self._store.check(seq)
             return self._store.cut(seq, n_tokens)
 
+    def write_state(self, seq: Sequence, file: BinaryIO, key: bytes) -> None:
+        """Writes what is stored of an idle sequence; see `StateFile`, which raises."""
+        with Alone(self._turns):
+            self._tidy()
+            self._check_idle(seq)
+            if seq.tokens:
+                StateFile(file, self._executor, key).write(seq)
+
+    def read_state(self, seq: Sequence, file: BinaryIO, key: bytes, n_vocab: int) -> int:
+        """Puts what was written into an idle sequence, in place of what it has; its tokens."""
+        with Alone(self._turns):
+            self._tidy()
+            self._check_idle(seq)
+            self._store.cut(seq, 0)
+            StateFile(file, self._executor, key).read(seq, n_vocab, self.n_ctx)
+            return len(seq)
+
     def release(self, seq: Sequence) -> None:
         """Ends `seq`, and a generation on it, and frees its pages; a second time does nothing."""
         self._when_alone(partial(self._scheduler.release, seq))
@@ -218,6 +237,12 @@ class Engine:
         """Raises ClosedError if the engine is closed."""
         if self._closed:
             raise ClosedError(_CLOSED)
+
+    def _check_idle(self, seq: Sequence) -> None:
+        self.check_open()
+        self._store.check(seq)
+        if seq.owner is not None:
+            raise BusyError("the session is generating; finish or close its stream first")
 
     def _round(self) -> None:
         self._tidy()

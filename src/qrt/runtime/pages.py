@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from qrt.errors import InputError
 from qrt.graph.batch import NO_PAGE, PAGE_LEN
 from qrt.runtime.pool import Pool, pages_for
 
@@ -65,6 +66,21 @@ class Pages:
             self._table[self._n : n] = self._pool.alloc(n - self._n)
             self._n = n
         return self._table[:n]
+
+    def refill(self, n_tokens: int, n_held: int) -> None:
+        """From empty: takes `n_held` pages, the last ones of so many positions, to be written.
+
+        Raises InputError where those are not what so many positions need, BackendError where too
+        few pages are free.
+        """
+        n = pages_for(n_tokens)
+        first = n - n_held
+        needed = 0 if self._window is None else max(n_tokens + 1 - self._window, 0) // PAGE_LEN
+        if not 0 <= first <= needed:
+            raise InputError(f"{n_held} pages are not those of {n_tokens} positions")
+        table = np.full(max(n, len(self._table)), NO_PAGE, np.int32)
+        table[first:n] = self._pool.alloc(n_held)
+        self._table, self._first, self._n = table, first, n
 
     def finish(self, n_tokens: int) -> None:
         """Lets go of what `n_tokens` positions do not need, after a step that failed or did not."""

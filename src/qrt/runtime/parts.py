@@ -70,6 +70,14 @@ class PartsExecutor:
         for part in self._parts:
             part.copy_page(group, source, target)
 
+    def page(self, group: int, number: int) -> list[NDArray[np.uint8]]:
+        """The memory of a page of a KV group in every part."""
+        return [memory for part in self._parts for memory in part.page(group, number)]
+
+    def page_digest(self) -> bytes:
+        """Of all parts."""
+        return b"".join(part.page_digest() for part in self._parts)
+
     def cancel(self) -> None:
         """Stops the step under way, and every later one, from any thread."""
         for part in self._parts:

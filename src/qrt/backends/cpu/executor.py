@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,6 +19,7 @@ from qrt.backends.cpu.step import StepMemory
 from qrt.backends.cpu.tiling import Tiling, few, tiling_for
 from qrt.graph.batch import FEW_ROWS, Batch, Phase, phase_of
 from qrt.kernels.isa import Tier
+from qrt.kernels.objects import source_digest
 from qrt.kernels.team import Team
 
 
@@ -101,6 +103,14 @@ class CpuExecutor:
         """Copies a page of a KV group, of all its layers, over another."""
         pages = self.recorder.states.memory[group]
         pages[target] = pages[source]
+
+    def page(self, group: int, number: int) -> list[NDArray[np.uint8]]:
+        """The memory of a page of a KV group."""
+        return [self.recorder.states.memory[group][number]]
+
+    def page_digest(self) -> bytes:
+        """Of the kernels."""
+        return hashlib.sha256(self.tier.name.encode() + source_digest()).digest()
 
     def cancel(self) -> None:
         """Stops the step under way, and every later one, from any thread."""

@@ -76,6 +76,20 @@ class ReferenceExecutor:
             pages = self._pages[layer]
             pages.k[target], pages.v[target] = pages.k[source], pages.v[source]
 
+    def page(self, group: int, number: int) -> list[NDArray[np.uint8]]:
+        """The memory of a page of a KV group: K and V of each layer."""
+        state = self._graph.states[group]
+        assert isinstance(state, KV)
+        arrays = []
+        for layer in state.layers:
+            pages = self._pages[layer]
+            arrays += [pages.k] if state.v_in_k else [pages.k, pages.v]
+        return [array[number].reshape(-1).view(np.uint8) for array in arrays]
+
+    def page_digest(self) -> bytes:
+        """There is one way to compute them here."""
+        return b"reference"
+
     def cancel(self) -> None:
         """Stops the step under way before its next op, and every later one."""
         self._cancelled.set()
