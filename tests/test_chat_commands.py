@@ -6,10 +6,13 @@ import base64
 import os
 
 import pytest
+from prompt_toolkit.completion import CompleteEvent
+from prompt_toolkit.document import Document
 from talk import Talk
 
 from qrt.cli.chat import clipboard
 from qrt.cli.chat.commands import COMMANDS, NAMES, command_in
+from qrt.cli.chat.completer import ChatCompleter
 from qrt.errors import InputError
 
 
@@ -227,3 +230,24 @@ def test_copying(tmp_path, monkeypatch, capsys):
     out, err = capsys.readouterr()
     assert "5 characters taken: Hello" in out
     assert "no answer yet" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("/sa", ["/save"]),
+        ("/set temp", ["temperature"]),
+        ("/set con", ["context_shift", "context"]),
+        ("/file note", ["s.txt"]),
+        ("/load note", ["notes.gguf", "s.txt"]),
+        ("hello /sa", []),
+        ("/undo x", []),
+        ("text\n/sa", []),
+    ],
+)
+def test_tab_completes_commands_and_what_follows_them(text, found, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.txt").touch()
+    monkeypatch.setattr("qrt.cli.models.shown_names", lambda: {1: "notes.gguf", 2: "other"})
+    completions = ChatCompleter(NAMES).get_completions(Document(text), CompleteEvent())
+    assert [completion.text for completion in completions] == found

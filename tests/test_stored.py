@@ -1,4 +1,4 @@
-"""What a session writes to a file and reads back: the same bits, or an error and nothing changed."""
+"""What a session writes to a file and reads back: the same bits, or an error and no change."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TOKENS = [5 + i * 37 % 100 for i in range(3 * PAGE_LEN + 9)]
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_state_goes_on_in_another_process_with_the_same_bits(name, data, tmp_path):
+def test_a_state_goes_on_in_a_model_loaded_anew_with_the_same_bits(name, data, tmp_path):
     path, options = MODELS[name]
     path = path and data / "arch" / path
     with qrt.load(path, n_ctx=256, n_threads=1, **options) as model:

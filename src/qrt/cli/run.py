@@ -96,9 +96,7 @@ def run(
         return
     assert question is not None
     conversation.ask(question)
-    _answer(path, load, answer, settings, conversation)
-    if keeper is not None:
-        keeper.write(conversation, path)
+    _answer(path, load, answer, settings, conversation, keeper)
 
 
 def _typed() -> str:
@@ -124,13 +122,16 @@ def _answer(
     answer: AnswerFlags,
     settings: Settings,
     conversation: Conversation,
+    keeper: Keeper | None,
 ) -> None:
-    """Writes the answer to the last question, and puts it into the conversation."""
+    """Writes the answer to the last question, and keeps it with `keeper`, if there is one."""
     from qrt.cli.chat.eviction import fitted
     from qrt.cli.chat.respondent import Respondent
 
     respondent = Respondent(path, load, answer.think)
     try:
+        if keeper is not None and keeper.is_kept:
+            respondent.recall(keeper.state)
         n_ctx, given = respondent.n_ctx, settings.given
         prompt, _ = fitted(conversation, respondent.tokens, n_ctx, settings.max_tokens)
         recommended = recommended_line(respondent.model, given)
@@ -139,6 +140,9 @@ def _answer(
         conversation.answer(
             print_answer(stream, n_ctx, answer.shown, recommended, thoughts=thoughts)
         )
+        if keeper is not None:
+            keeper.write(conversation, path)
+            respondent.remember(keeper.state)
     finally:
         respondent.close()
 

@@ -52,8 +52,14 @@ class Keeper:
             self.kept, self._written = _kept(text, str(self._path)), text
 
     @property
-    def _path(self) -> Path:
-        return _folder() / f"{self.name}.json"
+    def state(self) -> Path:
+        """Where the keys and values of the chat may be stored."""
+        return self._path.with_suffix(".state")
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether there is a file of it."""
+        return bool(self._written)
 
     def write(self, conversation: Conversation, model: str | None) -> None:
         """Keeps a chat as it is now.
@@ -75,6 +81,17 @@ class Keeper:
             file.write(text.encode())
         self._written = text
 
+    def tidy(self) -> None:
+        """Lets states go: all of chats without a name but this one."""
+        with suppress(OSError):
+            for path in _folder().glob("*.state"):
+                if _UNNAMED.fullmatch(path.stem) and path != self.state:
+                    path.unlink()
+
+    @property
+    def _path(self) -> Path:
+        return _folder() / f"{self.name}.json"
+
 
 def newest() -> str:
     """The name of the chat that was last written. Raises InputError if none is kept."""
@@ -87,7 +104,9 @@ def newest() -> str:
 def _by_the_time() -> str:
     name = f"chat-{datetime.now():%Y%m%d-%H%M%S}"
     names = itertools.chain([name], (f"{name}-{n}" for n in itertools.count(2)))
-    return next(name for name in names if not os.path.lexists(_folder() / f"{name}.json"))
+    with suppress(InputError):  # no home: `write` will tell
+        name = next(name for name in names if not os.path.lexists(_folder() / f"{name}.json"))
+    return name
 
 
 def _folder() -> Path:

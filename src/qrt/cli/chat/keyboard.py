@@ -28,12 +28,13 @@ class Keyboard:
 
     def __init__(self, commands: tuple[str, ...]) -> None:
         from prompt_toolkit import PromptSession
-        from prompt_toolkit.completion import WordCompleter
+
+        from qrt.cli.chat.completer import ChatCompleter
 
         self._session: PromptSession[str] = PromptSession(
             history=_history(),
             key_bindings=self._bindings(),
-            completer=WordCompleter(list(commands), sentence=True),
+            completer=ChatCompleter(commands),
             complete_while_typing=False,
             multiline=True,
             prompt_continuation="… ",

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qrt.cli.loading import has_chat_format, loaded
 from qrt.cli.thinking import Thoughts, template_vars, thoughts_of
+from qrt.errors import QrtError
 
 if TYPE_CHECKING:
     from qrt.api import Stream
     from qrt.cli.chat.conversation import Message
     from qrt.cli.flags import ChatFlags
+
+
+_WORTH_S = 1.0
+"""What takes less to compute again is not worth a file."""
 
 
 class Respondent:
@@ -30,6 +37,8 @@ class Respondent:
         )
         self._template_vars = template_vars(self.model, think)
         self._session = self.model.session()
+        self._last: Stream | None = None
+        self._prefill_tok_s = 0.0
 
     @property
     def n_ctx(self) -> int:
@@ -59,9 +68,32 @@ class Respondent:
 
     def stream(self, prompt: list[int], keywords: Mapping[str, Any]) -> Stream:
         """The answer to a prompt."""
-        return self._session.stream(prompt, **keywords)
+        if self._last is not None:
+            self._prefill_tok_s = max(self._prefill_tok_s, self._last.timings.prefill_tok_s)
+        self._last = self._session.stream(prompt, **keywords)
+        return self._last
+
+    def recall(self, path: Path) -> None:
+        """Takes what is stored in a file, if it is there and of this model."""
+        with suppress(OSError, QrtError):
+            self._session.load_state(path)
+
+    def remember(self, path: Path) -> None:
+        """Stores in a file what would take long to compute again, if that can be.
+
+        A file is read in a hundredth of that time and less: of a 1B model, 34 MB for 1000 tokens.
+        """
+        if self._last is not None and self._seconds_to_compute(self._last) >= _WORTH_S:
+            with suppress(OSError, QrtError):
+                self._session.save_state(path)
 
     def close(self) -> None:
         """Frees the model."""
         self._session.close()
         self.model.close()
+
+    def _seconds_to_compute(self, last: Stream) -> float:
+        """The time that all of the last prompt and its answer would take."""
+        timings = last.timings
+        speed = max(self._prefill_tok_s, timings.prefill_tok_s)
+        return (timings.n_prompt_tokens + timings.n_tokens) / speed if speed else 0.0

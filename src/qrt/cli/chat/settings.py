@@ -14,6 +14,9 @@ DEFAULT: Final = "default"
 
 _TEMPERATURE: Final = 0.8
 """Of a model that recommends none: the sampler's own."""
+_OTHERS = ("system", "context")
+"""What `/set` takes beside options of answers."""
+
 _SWITCH = {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}
 
 
@@ -88,6 +91,11 @@ class Settings:
         self.given = changed
 
 
+def settable() -> list[str]:
+    """The names of all that `/set` takes."""
+    return [*_kinds(), *_OTHERS]
+
+
 def option_named(name: str) -> str:
     """The option that is meant: top_k by top_k, top-k or --top-k, temperature by temp too.
 
@@ -98,7 +106,7 @@ def option_named(name: str) -> str:
     options = {name: option for name, option in _flag_names().items() if option in kinds}
     options |= {option: option for option in kinds}
     if plain not in options:
-        near = difflib.get_close_matches(plain, [*options, "system", "context"], n=1)
+        near = difflib.get_close_matches(plain, [*options, *_OTHERS], n=1)
         hint = f"; did you mean {near[0]}?" if near else "; /set alone lists them"
         raise InputError(f"there is no option {name}{hint}")
     return options[plain]

@@ -33,8 +33,11 @@ def run_chat(
     """A chat with the model at `path`, which goes on from `conversation`, with the question `first`
     if there is one; its exit code."""
     with keys_wait():
+        respondent = Respondent(path, load, answer.think)
+        if keeper.is_kept:
+            respondent.recall(keeper.state)
         chat = Chat(
-            Respondent(path, load, answer.think),
+            respondent,
             Keyboard(NAMES),
             open_model=Respondent,
             keep=_Keeping(keeper),
@@ -46,7 +49,11 @@ def run_chat(
         if question := conversation.last_question:
             note(sys.stdout, f"session {keeper.name} goes on after: {short(question)}")
         try:
-            return chat.run(first or "")
+            code = chat.run(first or "")
+            if keeper.is_kept:
+                chat.respondent.remember(keeper.state)
+                keeper.tidy()
+            return code
         finally:
             chat.respondent.close()
 
