@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 
 import pytest
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 import qrt
 from qrt.cli.app import app
 from qrt.cli.arguments import model_file
-from qrt.cli.chat import kept
+from qrt.cli.chat import kept, respondent
 from qrt.cli.chat.conversation import Conversation
 from qrt.cli.chat.kept import Keeper, newest
 from qrt.errors import InputError
@@ -134,3 +135,36 @@ def test_a_question_goes_on_with_a_session():
         fresh = model.chat(told.conversation.everything[:3], temperature=0, max_tokens=8)
     assert told.conversation.last_answer == fresh.text == result.stdout.rstrip("\n")
     assert "give one" in run("hi", "--continue", "--session", "py").stderr
+
+
+@pytest.mark.parametrize("damage", [None, b"", b"qrt state 1 and so on"])
+def test_what_takes_long_to_compute_again_is_stored(damage, folder, monkeypatch):
+    monkeypatch.setattr(respondent, "_WORTH_S", 0.0)
+    assert run("What does os.path.join do?", "--session", "py", *GREEDY).exit_code == 0
+    state = folder / "py.state"
+    assert os.name != "posix" or stat.S_IMODE(state.stat().st_mode) == 0o600
+    if damage is not None:
+        state.write_bytes(damage)
+    second = run("And math.sqrt?", "--continue", "--timings", *GREEDY)
+    messages = Keeper("py").kept.conversation.everything
+    with qrt.load() as model:
+        fresh = model.chat(messages[:3], temperature=0, max_tokens=8)
+    assert second.stdout == fresh.text.rstrip("\n") + "\n"
+    n_computed = int(re.search(r"prompt (\d+) tokens", second.stderr)[1])
+    assert (n_computed < fresh.n_prompt_tokens / 2) is (damage is None)
+
+
+def test_what_takes_a_moment_to_compute_again_is_not_stored(folder):
+    assert run("What does os.path.join do?", "--session", "py", *GREEDY).exit_code == 0
+    assert [path.name for path in folder.iterdir()] == ["py.json"]
+
+
+def test_of_chats_without_a_name_one_state_is_kept(folder):
+    keepers = []
+    for _ in range(3):
+        keepers.append(Keeper())
+        keepers[-1].write(Conversation(None, TURNS), None)
+        keepers[-1].state.touch()
+    (folder / "mine.state").touch()
+    keepers[0].tidy()
+    assert {path.name for path in folder.glob("*.state")} == {"mine.state", keepers[0].state.name}

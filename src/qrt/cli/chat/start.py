@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 from qrt.cli.chat.actions import short
@@ -39,7 +40,7 @@ def run_chat(
         chat = Chat(
             respondent,
             Keyboard(NAMES),
-            open_model=Respondent,
+            open_model=partial(Respondent, think=answer.think),
             keep=_Keeping(keeper),
             conversation=conversation,
             settings=settings,
