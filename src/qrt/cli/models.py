@@ -90,7 +90,7 @@ def show(model: NameArgument) -> None:
         facts.append(("architecture", f"{arch}: {runs_or_not(arch)}"))
     print_table(f"{model}: not on this machine", facts)
     rows = [("", "GB", "memory", "here")]
-    for m in listing.models:
+    for m in sorted(listing.models, key=lambda m: m.n_bytes):
         needs = estimate(m.n_bytes, entry)
         sizes = _gigabytes(m.n_bytes), _gigabytes(needs.n_bytes)
         rows.append((m.quant or m.name, *sizes, _FITS[needs.fits]))

@@ -14,6 +14,7 @@ from qrt.cli.arguments import is_terminal
 from qrt.cli.completion import short_names
 from qrt.cli.confirm import can_ask, confirm
 from qrt.cli.output import byte_size, printable
+from qrt.cli.tables import terminal_width
 from qrt.errors import ArchError, MissingModelError
 from qrt.progress import Progress
 
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from qrt.hub.offer import Estimate, Offer
+
+_BAR_WIDTH = 50
+"""Columns of a bar with its figures, beside the name of the file."""
+
+_LEAST_NAME = 12
 
 YesFlag = Annotated[bool, Option("-y", "--yes", help="Do not ask.")]
 
@@ -136,11 +142,21 @@ def _shown_download() -> Iterator[Progress]:
         *(BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()),
     )
     tasks: dict[str, TaskID] = {}
-    with Progress(*columns, console=Console(file=sys.stderr)) as shown:
+    width = terminal_width(sys.stderr)
+    room = max((width or 0) - _BAR_WIDTH, _LEAST_NAME)
+    with Progress(*columns, console=Console(file=sys.stderr, width=width)) as shown:
 
         def progress(what: str, done: int, total: int) -> None:
             if what not in tasks:
-                tasks[what] = shown.add_task(printable(what), total=total)
+                tasks[what] = shown.add_task(_shortened(printable(what), room), total=total)
             shown.update(tasks[what], completed=done)
 
         yield progress
+
+
+def _shortened(what: str, room: int) -> str:
+    """A file that is fetched, or "checking" and a file, with the end of its name if need be."""
+    if len(what) <= room:
+        return what
+    doing, space, name = what.rpartition(" ")
+    return f"{doing}{space}...{name[-max(room - len(doing) - 4, 8) :]}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,7 +26,11 @@ def terminal_width(out: TextIO) -> int | None:
     """Columns of the terminal that shows a stream, or as COLUMNS says; None for what is none."""
     if not is_terminal(out):
         return None
-    return max(shutil.get_terminal_size().columns, _LEAST_WIDTH)
+    from qrt.cli.render.screen import window_of
+
+    asked = os.environ.get("COLUMNS", "")
+    width = int(asked) if asked.isdecimal() else 0
+    return max(width or window_of(out).width, _LEAST_WIDTH)
 
 
 def wrapped(text: str, out: TextIO, indents: tuple[str, str] = ("", "")) -> str:
