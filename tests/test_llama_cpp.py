@@ -14,6 +14,7 @@ import qrt
 from qrt.compat.llama_cpp import (
     ChatCompletionMessage,
     Llama,
+    LlamaCache,
     LogitsProcessorList,
     StoppingCriteriaList,
 )
@@ -184,6 +185,8 @@ def test_streams_run_beside_each_other(llm):
     alone = llm("`os.path", max_tokens=9, temperature=0)["choices"][0]["text"]
     first = llm("`os.path", max_tokens=9, temperature=0, stream=True)
     begun = next(first)
+    llm.set_cache(LlamaCache())
+    llm.reset()
     assert llm("`os.path", max_tokens=9, temperature=0)["choices"][0]["text"] == alone
     assert text_of([begun, *first]) == alone
 

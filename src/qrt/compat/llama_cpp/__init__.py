@@ -9,9 +9,10 @@ grammars, adapters, images) raises InputError when it is asked for.
 from typing import Any
 
 from qrt.compat.llama_cpp.hooks import LogitsProcessorList, StoppingCriteriaList
-from qrt.compat.llama_cpp.llama import Llama
+from qrt.compat.llama_cpp.llama import Llama, LlamaRAMCache
 
 ChatCompletionMessage = ChatCompletionRequestMessage = dict[str, Any]
+LlamaCache = LlamaRAMCache
 CreateCompletionResponse = CreateChatCompletionResponse = dict[str, Any]
 
 __all__ = [
@@ -20,6 +21,8 @@ __all__ = [
     "CreateChatCompletionResponse",
     "CreateCompletionResponse",
     "Llama",
+    "LlamaCache",
+    "LlamaRAMCache",
     "LogitsProcessorList",
     "StoppingCriteriaList",
 ]

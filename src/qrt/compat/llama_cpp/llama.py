@@ -6,6 +6,7 @@ import os
 import random
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from types import TracebackType
@@ -32,6 +33,13 @@ _SPELLED: Mapping[type, Callable[[Any], str]] = {
     str: str,
 }
 """How values of the metadata are spelled, by type."""
+
+
+@dataclass(frozen=True)
+class LlamaRAMCache:
+    """What `Llama.set_cache` takes; a `Llama` keeps what prompts share without it."""
+
+    capacity_bytes: int = 2 << 30
 
 
 class Llama:
@@ -242,7 +250,7 @@ class Llama:
         """Begins the chain of seeds for the calls that name none."""
         self._seeds = None if _is_random(seed) else random.Random(seed)
 
-    def set_cache(self, cache: object) -> None:
+    def set_cache(self, cache: LlamaRAMCache | None) -> None:
         """Means nothing: what prompts share is kept without."""
 
     def reset(self) -> None:
