@@ -224,6 +224,7 @@ def test_bad_arguments_raise_at_once(model, call, error, message):
     ("option", "message"),
     [
         *(({"n_threads": n}, "n_threads must be between 1") for n in (0, -2)),
+        ({"n_threads_batch": 0}, "n_threads_batch must be between 1"),
         ({"n_ctx": 0}, "n_ctx must be between 1"),
         ({"n_ctx": 257}, "n_ctx is 257, the model was trained for 256"),
         ({"n_ctx": True}, "n_ctx must be an integer"),
@@ -237,6 +238,13 @@ def test_bad_arguments_raise_at_once(model, call, error, message):
 def test_load_checks_its_arguments(data, option, message):
     with pytest.raises(qrt.InputError, match=message):
         qrt.load(data / "arch" / "llama-dense.gguf", **{"backend": "reference", **option})
+
+
+def test_prompts_may_be_read_by_threads_of_their_own():
+    with qrt.load(n_threads=1, n_threads_batch=2) as model:
+        settings = model._core.loaded.executor.settings
+        assert [settings.threads_of(phase) for phase in ("prefill", "decode")] == [2, 1]
+        assert model.info.n_threads == 1
 
 
 def test_load_reports_progress_and_what_is_wrong_with_a_path(data, tmp_path):

@@ -69,6 +69,10 @@ SAME = {
         "--system-prompt-file x": "-sysf x",
         "--no-perf": "--no-timings",
         "--reasoning-budget 0": "--no-think",
+        "--reasoning off": "--no-think",
+        "-rea on": "--think",
+        "--simple-io": "--plain",
+        "--threads-batch 2": "-tb 2",
         "--no-show-timings": "--no-timings",
     },
     "complete": {"-hf o/n": "-m hf:o/n", "--perf": "--timings", "--keep 2": "--keep 2"},
@@ -93,15 +97,16 @@ SPEED = """
 SHOWN = """
 --log-disable | --log-prefix | --no-log-prefix | --log-timestamps | --no-log-timestamps | -v
 --verbose | --log-verbose | -lv 3 | --verbosity 3 | --log-verbosity 3 | --log-colors off
---log-colors | --no-display-prompt | --simple-io | -co | --color | --color on | -co auto
+--log-colors | --no-display-prompt | -co | --color | --color on | -co auto
 --no-escape | -bs | --backend-sampling | --no-context-shift | --jinja | --no-jinja
 """
 CHAT = """
+-rea auto | --reasoning auto | --reasoning-budget -1
 --skip-chat-parsing | --no-skip-chat-parsing | --reasoning-format none | -mli | --multiline-input
 --reasoning-preserve | --no-reasoning-preserve | --no-mmproj | --mmproj-auto | --no-mmproj-auto
 --mmproj-offload | --no-mmproj-offload
 """
-TEXT = "-no-cnv | --no-conversation | -st | --single-turn"
+TEXT = "-no-cnv | --no-conversation | -st | --single-turn | --simple-io"
 BENCH = """
 -b 512,1024 | -ub 64 | -fa 0,1 | -fa on | -mmp 0 | --mmap 0 | -dio 0 | -lm mmap | -nkvo 0,1
 --no-kv-offload 0 | -nopo 0 | --no-op-offload 1 | --no-host 0 | --repack 1 | -sm none | -mg 0
@@ -127,8 +132,6 @@ NOT_THEIR_OWN = {
         "--control-vector x": "leave it out",
         "--control-vector-layer-range 1 2": "leave it out",
         "--override-kv a=int:1": "gguf-set-metadata",
-        "-tb 4": "qrt tune",
-        "--threads-batch 4": "qrt tune",
         "-lm mlock": "give auto, none, mmap or dio",
         "--mlock": "does not lock memory",
         "-dev CUDA0": "CPU alone",
@@ -316,7 +319,7 @@ def test_flags_of_sampling_reach_the_model(monkeypatch, flags, keywords):
 
 
 def test_zero_and_minus_one_are_the_defaults_of_loading():
-    result = invoke("run", "hi", "-c", "0", "-t", "-1", "-n", "1")
+    result = invoke("run", "hi", "-c", "0", "-t", "-1", "-tb", "-1", "-n", "1")
     assert (result.exit_code, result.stderr) == (0, "")
 
 
@@ -353,6 +356,17 @@ def test_a_chat_template_goes_before_that_of_the_file(flags, tmp_path):
     assert (result.exit_code, result.stdout) == (0, expected + "\n")
 
 
+def test_variables_reach_the_template():
+    template = ["--chat-template", "{{ messages[0].content }}{{ reasoning_effort }}"]
+    plain = invoke("run", "import os.low", "--chat-template", "{{ messages[0].content }}", *GREEDY)
+    for flags in (
+        ["--chat-template-kwargs", '{"reasoning_effort": "low"}'],
+        ["--reasoning-effort", "low"],
+    ):
+        given = invoke("run", "import os.", *template, *flags, *GREEDY)
+        assert (given.exit_code, given.stdout) == (0, plain.stdout)
+
+
 def test_no_conversation_continues_the_text():
     text = invoke("complete", "-p", "import os", *GREEDY).stdout
     assert invoke("run", "-no-cnv", "-p", "import os", *GREEDY).stdout == text + "\n"
@@ -375,6 +389,9 @@ def test_the_system_prompt_may_be_a_file(tmp_path):
         (["--chat-template", "chatlm"], "chat_template must be Jinja, or one of chatml"),
         (["--chat-template", "chatml", "--chat-template-file", "x"], "given twice"),
         (["--chat-template-file", "none.jinja"], "none.jinja: cannot be read"),
+        (["--chat-template-kwargs", "[]"], "expected a JSON object"),
+        (["--chat-template-kwargs", "{"], "expected a JSON object"),
+        (["--chat-template-kwargs", '{"messages": 1}'], "qrt sets itself"),
         (["-sys", "a", "-sysf", "b"], "given twice"),
         (["-sysf", "none.txt"], "none.txt: cannot be read"),
     ],

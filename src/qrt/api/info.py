@@ -35,6 +35,7 @@ class ModelInfo(Plain):
     n_ctx_train: int
     backend: str
     n_threads: int
+    """Those that compute an answer."""
     kv_type: str
     sampling: Mapping[str, Any]
     """Sampling options that the file recommends, which hold where a call names none."""
@@ -59,7 +60,7 @@ def model_info(loaded: Loaded, sampling: Mapping[str, Any]) -> ModelInfo:
         n_ctx=loaded.n_ctx,
         n_ctx_train=graph.n_ctx_train,
         backend=loaded.backend,
-        n_threads=settings.n_threads,
+        n_threads=settings.threads_of("decode"),
         kv_type=settings.kv_type,
         sampling=sampling,
     )

@@ -30,6 +30,7 @@ def load(
     *,
     n_ctx: int | None = None,
     n_threads: int | None = None,
+    n_threads_batch: int | None = None,
     seed: int | None = None,
     kv_type: str = "f16",
     backend: str = "auto",
@@ -45,6 +46,7 @@ def load(
     "hf:REPO/FILE"; nothing is downloaded.
     n_ctx: tokens of prompt and answer together; None: what the model was trained for, at most 4096.
     n_threads: None: QRT_THREADS, what `qrt tune` measured, or one per CPU this process may use.
+    n_threads_batch: those that read prompts, where they are to be others; None: the same.
     seed: the seed of every generation that names none; None: a fresh one each.
     kv_type: the type of stored keys and values: "f16", "f32", "q8_0" or "q4_0"; two of them, as
     in "q8_0,q4_0", for keys and values apart.
@@ -73,6 +75,7 @@ def load(
     options = loader.LoadOptions(
         n_ctx=n_ctx,
         n_threads=n_threads,
+        n_threads_batch=n_threads_batch,
         kv_type=kv_type,
         backend=backend,
         layers=layers,

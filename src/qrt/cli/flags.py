@@ -15,9 +15,8 @@ from qrt.cli.completion import all_names
 from qrt.cli.output import Shown
 from qrt.errors import InputError
 
-_DEFAULT_THREADS = -1
-_TRAINED = 0
-"""What llama.cpp takes for a context of the size that the model was trained for."""
+_SAME_AS_NONE = {"n_ctx": 0, "n_threads": -1, "n_threads_batch": -1}
+"""What llama.cpp takes for the defaults."""
 
 
 def _flag(
@@ -161,6 +160,9 @@ class LoadFlags(KvFlags):
     n_threads: Annotated[
         int | None, in_speed("-t", "--threads", help="Threads. Default: as tuned, or one per CPU.")
     ] = None
+    n_threads_batch: Annotated[
+        int | None, in_speed("-tb", "--threads-batch", help="Those that read prompts. Default: -t.")
+    ] = None
     backend: Annotated[
         str, in_speed("--backend", metavar="NAME", help="auto (default), cpu or reference.")
     ] = "auto"
@@ -176,12 +178,11 @@ class LoadFlags(KvFlags):
 
     def keywords(self) -> dict[str, Any]:
         """The keywords for `qrt.load`."""
-        names = ("n_ctx", "n_threads", "backend", "pack")
+        names = ("n_ctx", "n_threads", "n_threads_batch", "backend", "pack")
         given = {name: getattr(self, name) for name in names}
-        if self.n_ctx == _TRAINED:
-            given["n_ctx"] = None
-        if self.n_threads == _DEFAULT_THREADS:
-            given["n_threads"] = None
+        for name, default in _SAME_AS_NONE.items():
+            if given[name] == default:
+                given[name] = None
         return given | KvFlags.keywords(self)
 
 
@@ -205,6 +206,14 @@ class ChatFlags(LoadFlags):
         str | None,
         in_chat("--chat-template-file", metavar="FILE", help="The same, from a file."),
     ] = None
+    template_kwargs: Annotated[
+        str | None,
+        in_chat(
+            "--chat-template-kwargs",
+            metavar="JSON",
+            help='Variables for the template, as {"name": "value"}.',
+        ),
+    ] = None
     conversation: Annotated[
         bool | None,
         in_chat(
@@ -214,6 +223,22 @@ class ChatFlags(LoadFlags):
             "template.",
         ),
     ] = None
+
+    @property
+    def template_vars(self) -> dict[str, Any]:
+        """The variables for the chat template. Raises InputError."""
+        import json
+
+        try:
+            given = json.loads(self.template_kwargs or "{}")
+        except (ValueError, RecursionError):
+            given = None
+        if not isinstance(given, dict):
+            raise InputError(
+                '--chat-template-kwargs: expected a JSON object, as {"name": "value"}; '
+                f"got {self.template_kwargs!r}"
+            )
+        return given
 
     def keywords(self) -> dict[str, Any]:
         """The keywords for `qrt.load`. Raises InputError."""

@@ -6,7 +6,7 @@ A flag of ours that has llama.cpp's name and meaning does not stand here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 _ANY: Final = r".*"
@@ -20,7 +20,6 @@ _ROPE: Final = "qrt scales positions as the file says; leave it out"
 _AFFINITY: Final = "qrt leaves the choice of CPUs to the system; start it with taskset, or give -t"
 _PRIORITY: Final = "qrt keeps the priority it was started with; start it with nice"
 _CACHE: Final = "qrt keeps no prompt in a file of your own"
-_THREADS: Final = "qrt takes one number of threads, -t; qrt tune measures those of either phase"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +30,7 @@ class Row:
     may_be_alone: the value may be missing: what follows and does not match is none.
     good: a pattern of the values that are taken; None: the flag is always refused.
     ours: what stands for it on our command line, `{}` being its value; empty: nothing does.
+    by_value: the same, where it depends on the value.
     instead: where it is refused, why, and what to do instead.
     """
 
@@ -38,6 +38,7 @@ class Row:
     may_be_alone: bool = False
     good: str | None = _ANY
     ours: tuple[str, ...] = ()
+    by_value: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     instead: str = ""
 
 
@@ -80,7 +81,6 @@ MODEL: Rows = {
 
 SPEED: Rows = {
     "-b --batch-size -ub --ubatch-size": _NOTHING_WITH_VALUE,
-    "-tb --threads-batch": _refused(_THREADS),
     "--swa-full --no-host --op-offload --no-op-offload": _NOTHING,
     "--repack -nr --no-repack": _NOTHING,
     "-kvo --kv-offload -nkvo --no-kv-offload": _NOTHING,
@@ -136,7 +136,7 @@ OUTPUT: Rows = {
     "-lv --verbosity --log-verbosity": _NOTHING_WITH_VALUE,
     "--log-colors": Row(value=_SWITCH, may_be_alone=True),
     "--log-file --log-prompts-dir": _refused("qrt writes no log; 2> FILE keeps what it says"),
-    "--no-display-prompt --simple-io": _NOTHING,
+    "--no-display-prompt": _NOTHING,
     "-co --color": Row(
         value=_SWITCH,
         may_be_alone=True,
@@ -188,13 +188,19 @@ CHAT: Rows = {
     "--reasoning-format": _NOTHING_WITH_VALUE,
     "--reasoning-budget": Row(
         value=_ANY,
-        good="0",
-        ours=("--no-think",),
+        good="0|-1",
+        by_value={"0": ("--no-think",)},
         instead="qrt does not count thoughts; give 0 for none, or leave it out",
     ),
+    "--reasoning-budget-message": _refused("qrt does not count thoughts; leave it out"),
+    "-rea --reasoning": Row(
+        value="on|off|auto", by_value={"on": ("--think",), "off": ("--no-think",)}
+    ),
+    "--reasoning-effort": _is("--chat-template-kwargs", '{{"reasoning_effort": "{}"}}'),
     "--reasoning-preserve --no-reasoning-preserve": _NOTHING,
     "-i --interactive -if --interactive-first": _is("--conversation"),
     "-mli --multiline-input": _NOTHING,
+    "--simple-io": _is("--plain"),
     "--in-prefix --in-suffix --in-prefix-bos": _refused(_FORMAT),
     "-mm --mmproj -mmu --mmproj-url -mmdev --mmproj-device --image* --audio --video*": _refused(
         _NO_MEDIA
@@ -206,7 +212,7 @@ CHAT: Rows = {
 _AS_IT_STANDS = "qrt complete sends the text as it stands; qrt run has this"
 
 TEXT: Rows = {
-    "-no-cnv --no-conversation -st --single-turn --jinja --no-jinja": _NOTHING,
+    "-no-cnv --no-conversation -st --single-turn --jinja --no-jinja --simple-io": _NOTHING,
     "-cnv --conversation -i --interactive -if --interactive-first": _refused(_AS_IT_STANDS),
     "-sys --system-prompt -sysf --system-prompt-file": _refused(_AS_IT_STANDS),
     "--chat-template*": _refused(_AS_IT_STANDS),

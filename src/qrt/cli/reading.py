@@ -70,7 +70,8 @@ def _foreign(name: str, words: list[str], command: str, ours: Mapping[str, int])
     if row.good is None or (value is not None and not re.fullmatch(row.good, value)):
         shown = name if value is None else f"{name} {value}"
         raise InputError(f"{shown}: {row.instead}")
-    return (word.format(value) for word in row.ours)
+    ours_here = row.ours if value is None else row.by_value.get(value, row.ours)
+    return (word.format(value) for word in ours_here)
 
 
 def _value_of(row: Row, name: str, words: list[str]) -> str | None:

@@ -53,9 +53,7 @@ OF_LOADING: Mapping[str, str] = {
     **dict.fromkeys(
         ("num_ctx", "context_length", "max_seq_len", "max_model_len", "ctx_size"), "n_ctx"
     ),
-    **dict.fromkeys(
-        ("threads", "num_threads", "num_thread", "n_threads_batch", "nthreads"), "n_threads"
-    ),
+    **dict.fromkeys(("threads", "num_threads", "num_thread", "nthreads"), "n_threads"),
     **dict.fromkeys(
         ("type_k", "type_v", "cache_type", "kv_cache_dtype", "cache_type_k"), "kv_type"
     ),

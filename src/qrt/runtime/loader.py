@@ -42,6 +42,7 @@ class LoadOptions:
 
     n_ctx: positions of one sequence; None: what the model was trained for, at most 4096.
     n_threads: None: QRT_THREADS, what `qrt tune` measured, or one per CPU this process may use.
+    n_threads_batch: those that read a prompt; None: as many.
     kv_type: "f16", "f32", "q8_0" or "q4_0"; "q8_0,q4_0" for keys and values apart.
     backend: "auto", "cpu" or "reference".
     layers: the backend of some layers, as {"0-3": "reference"}; None: `backend` runs all.
@@ -50,6 +51,7 @@ class LoadOptions:
 
     n_ctx: int | None = None
     n_threads: int | None = None
+    n_threads_batch: int | None = None
     kv_type: str = "f16"
     backend: str = "auto"
     layers: Mapping[str, str] | None = None
@@ -58,8 +60,9 @@ class LoadOptions:
     def __post_init__(self) -> None:
         if self.n_ctx is not None:
             check_int("n_ctx", self.n_ctx, 1, INT_MAX)
-        if self.n_threads is not None:
-            check_int("n_threads", self.n_threads, 1, MAX_THREADS)
+        for name in ("n_threads", "n_threads_batch"):
+            if getattr(self, name) is not None:
+                check_int(name, getattr(self, name), 1, MAX_THREADS)
         if self.pack is not None:
             check_bool("pack", self.pack)
         kv_types(self.kv_type)
@@ -140,7 +143,7 @@ def _prepare(
     max_rows = min(n_ctx, *(choice.prefill_rows for choice in choices))
     every = [
         Settings(
-            n_threads=choice.prefill_threads or default_threads(env),
+            n_threads=options.n_threads_batch or choice.prefill_threads or default_threads(env),
             capacities=(),
             max_rows=max_rows,
             kv_type=options.kv_type,

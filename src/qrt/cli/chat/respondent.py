@@ -31,11 +31,12 @@ class Respondent:
     def __init__(self, path: str | None, load: ChatFlags, think: bool | None = None) -> None:
         self.path = path
         self.load = load
+        given = load.template_vars
         self.model = loaded(path, load)
         self.has_chat_format = load.conversation is not False and (
             load.keywords()["chat_template"] is not None or has_chat_format(self.model)
         )
-        self._template_vars = template_vars(self.model, think)
+        self._template_vars = template_vars(self.model, think) | given
         self._session = self.model.session()
         self._last: Stream | None = None
         self._prefill_tok_s = 0.0
