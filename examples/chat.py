@@ -10,7 +10,7 @@ import qrt
 QUESTIONS = ("What does os.path.join do?", "What does str.split do?")
 
 with qrt.load(*sys.argv[1:]) as model, model.session() as session:
-    messages = []
+    messages: list[dict[str, str]] = []
     for question in QUESTIONS:
         messages.append({"role": "user", "content": question})
         answer = session.chat(messages, max_tokens=100, temperature=0)

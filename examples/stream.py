@@ -11,10 +11,11 @@ import qrt
 MESSAGES = [{"role": "user", "content": "What does json.dumps do?"}]
 
 with qrt.load(*sys.argv[1:]) as model:
-    unsure = []
-    for record in model.stream_chat(MESSAGES, max_tokens=100, temperature=0, logprobs=3):
+    close: list[list[str]] = []
+    stream = model.stream_chat(MESSAGES, max_tokens=100, temperature=0, logprobs=3)
+    for record in stream:
         print(record.text, end="", flush=True)
         if math.exp(record.logprob) < 0.95:
-            unsure.append([model.detokenize([token]) for token, _ in record.top_logprobs])
-    print(f"\nThese were close: {unsure}")
-    print(f"{record.timings.decode_tok_s:.0f} tokens a second" if record.timings else "stopped")
+            close.append([model.detokenize([token]) for token, _ in record.top_logprobs])
+    print(f"\nThese were close: {close}")
+    print(f"{stream.timings.decode_tok_s:.0f} tokens a second")
