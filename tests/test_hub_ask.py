@@ -131,12 +131,25 @@ def test_what_is_no_model_names_what_is_near(tmp_path, monkeypatch):
         ("models/none", "no such file\n"),
         ("https://example.com/m.gguf", "no such file\n"),
         ("https://hf.co/o", "expected OWNER/NAME"),
+        ("foo", "`qrt search foo` asks the hub"),
     ):
-        for command in (["run", text], ["info", text]):
+        for command in (["show", text], ["info", text], ["run", text, "a prompt"]):
             result = invoke(*command)
             assert (result.exit_code, result.stdout) == (2 if "hf.co" in text else 3, "")
             assert said in result.stderr
             assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.usefixtures("hub_cache")
+def test_a_pull_of_what_is_no_name_says_what_is_near():
+    for text, said in (
+        ("lama3.2:1b", "`qrt pull llama3.2:1b`"),
+        ("foo", "`qrt search foo`"),
+        ("Llama3.2", "size too: llama3.2:1b, llama3.2:3b"),
+    ):
+        result = invoke("pull", text)
+        assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+        assert said in result.stderr
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from qrt.cli.completion import local_names
 from qrt.cli.confirm import confirm
 from qrt.cli.output import byte_size, printable
 from qrt.cli.pull import YesFlag
-from qrt.errors import InputError, ModelError
+from qrt.errors import InputError, MissingModelError, ModelError
 
 if TYPE_CHECKING:
     from qrt.hub.places import LocalModel
@@ -67,23 +67,26 @@ def show(model: NameArgument) -> None:
     """
     from qrt.cli.arguments import located
     from qrt.cli.tables import print_table
+    from qrt.hub.locate import no_such_file
 
-    missing = ModelError(f"{model}: no such model; qrt list shows those of this machine")
     try:
         path = located(model)
-    except ModelError as error:
-        path, missing = model, error
-    if os.path.exists(path):
-        print_table(model, _local_facts(Path(path)))
+    except MissingModelError:
+        _show_offered(model)
         return
-    from qrt.hub.catalogue import asked_of_hub
+    if not os.path.exists(path):
+        raise no_such_file(model)
+    print_table(model, _local_facts(Path(path)))
+
+
+def _show_offered(model: str) -> None:
+    """What the hub has of a model that is not on this machine."""
+    from qrt.cli.tables import print_table
     from qrt.hub.download import list_models
+    from qrt.hub.nearest import asked_of_hub
     from qrt.hub.offer import estimate
 
-    try:
-        entry, name = asked_of_hub(model)
-    except InputError:
-        raise missing from None
+    entry, name = asked_of_hub(model)
     listing = list_models(name.repo)
     facts = [("repository", listing.repo)]
     if arch := listing.arch or (entry.arch if entry else None):

@@ -50,9 +50,9 @@ def pull(
     Q4_K_M, or what is nearest to it. A download that was interrupted goes on where it ended.
     HF_ENDPOINT, HF_HOME, HF_TOKEN and HF_HUB_OFFLINE are respected.
     """
-    from qrt.hub.catalogue import asked_of_hub
     from qrt.hub.download import is_offline
     from qrt.hub.locate import cached
+    from qrt.hub.nearest import asked_of_hub
     from qrt.hub.offer import ask
     from qrt.hub.places import cached_models
 

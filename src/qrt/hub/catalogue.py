@@ -10,7 +10,7 @@ from typing import Any
 
 from qrt.errors import InputError
 from qrt.graph.state import KV, PAGE_LEN
-from qrt.hub.names import HubName, parse_hub_name
+from qrt.hub.names import HubName
 from qrt.hub.quants import BITS, DEFAULT_QUANT, is_quant
 from qrt.runtime.capacity import needs
 
@@ -98,20 +98,6 @@ def _entry(name: str) -> Entry | None:
     if len(sizes) > 1:
         raise InputError(f"{name}: give its size too: {', '.join(sizes)}")
     return entries[sizes[0]] if sizes else None
-
-
-def asked_of_hub(text: str) -> tuple[Entry | None, HubName]:
-    """What a short name, a repository, hf:... or a link asks of the hub, with the entry it is
-    known by.
-
-    Raises InputError for anything else.
-    """
-    known = find(text)
-    if known is not None:
-        return known
-    name = parse_hub_name(text)
-    lower = name.repo.lower()
-    return next((e for e in catalogue().values() if e.repo.lower() == lower), None), name
 
 
 def short_name(repo: str, quant: str | None) -> str | None:

@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from qrt.errors import InputError, MissingModelError, ModelError
-from qrt.hub.catalogue import Entry, asked_of_hub, find
+from qrt.hub.catalogue import Entry, find
 from qrt.hub.names import SUFFIX, HubName, is_hub_link
-from qrt.hub.nearest import hint, near_names
+from qrt.hub.nearest import asked_of_hub, hint, near_names
 from qrt.hub.places import HUB, PLACES, LocalModel, cached_models, cached_repo
 from qrt.hub.quants import DEFAULT_QUANT, choose
 

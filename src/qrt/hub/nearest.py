@@ -1,12 +1,14 @@
-"""What may be meant by a text that names no model."""
+"""What a text asks of the hub, and what may be meant by one that names no model."""
 
 from __future__ import annotations
 
 import os
+import re
 from difflib import get_close_matches
 
-from qrt.hub.catalogue import catalogue, short_name
-from qrt.hub.names import SUFFIX
+from qrt.errors import InputError
+from qrt.hub.catalogue import Entry, catalogue, find, short_name
+from qrt.hub.names import SUFFIX, HubName, parse_hub_name
 from qrt.hub.quants import HubFile, HubModel
 
 _ENDING = "-gguf"
@@ -14,6 +16,25 @@ _ENDING = "-gguf"
 _ALIKE = 0.8
 """The least similarity of names, from 0 to 1."""
 _MOST = 3
+_WORD = re.compile(r"[\w.-]+")
+
+
+def asked_of_hub(text: str) -> tuple[Entry | None, HubName]:
+    """What a short name, a repository, hf:... or a link asks of the hub, with the entry it is
+    known by.
+
+    Raises InputError for anything else.
+    """
+    known = find(text)
+    if known is not None:
+        return known
+    try:
+        name = parse_hub_name(text)
+    except InputError as error:
+        meant = hint(text)
+        raise InputError(f"{error}; {meant}" if meant else f"{error}") from None
+    lower = name.repo.lower()
+    return next((e for e in catalogue().values() if e.repo.lower() == lower), None), name
 
 
 def near_names(text: str) -> list[str]:
@@ -24,7 +45,8 @@ def near_names(text: str) -> list[str]:
 def hint(text: str) -> str:
     """What may be meant by the path or name of a model that is not there; empty if nothing is near.
 
-    A file of the same folder, what `qrt pull` fetches under the name of the file, or short names.
+    A file of the same folder, what `qrt pull` fetches under the name of the file, short names, or
+    what to search for.
     """
     folder, name = os.path.split(text)
     if name.lower().endswith(SUFFIX):
@@ -33,8 +55,9 @@ def hint(text: str) -> str:
             return f"the nearest is {os.path.join(folder, beside[0])}"
         fetched = _published(name)
         return f"`qrt pull {fetched}` fetches a model of this name" if fetched else ""
-    near = near_names(text)
-    return f"the nearest names are {', '.join(near)}; `qrt pull {near[0]}`" if near else ""
+    if near := near_names(text):
+        return f"the nearest names are {', '.join(near)}; `qrt pull {near[0]}`"
+    return f"`qrt search {text}` asks the hub" if _WORD.fullmatch(text) else ""
 
 
 def _files(folder: str) -> list[str]:

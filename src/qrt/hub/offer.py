@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qrt.free_memory import free_memory
-from qrt.hub.catalogue import Entry, asked_of_hub, runs
+from qrt.hub.catalogue import Entry, runs
+from qrt.hub.nearest import asked_of_hub
 from qrt.hub.quants import DEFAULT_QUANT, HubModel, choose
 from qrt.progress import Progress
 from qrt.runtime.fitting import OVERHEAD
