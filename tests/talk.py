@@ -8,7 +8,7 @@ from qrt.api import Timings
 from qrt.cli.chat.conversation import Conversation
 from qrt.cli.chat.loop import Chat
 from qrt.cli.chat.settings import Settings
-from qrt.cli.flags import ChatFlags
+from qrt.cli.chat_flags import ChatFlags
 from qrt.cli.thinking import Thoughts
 from qrt.errors import InputError
 

@@ -14,7 +14,7 @@ from qrt.cli.chat.eviction import answer_room, fitted
 from qrt.cli.chat.loop import Chat
 from qrt.cli.chat.respondent import Respondent
 from qrt.cli.chat.settings import Settings
-from qrt.cli.flags import ChatFlags
+from qrt.cli.chat_flags import ChatFlags
 from qrt.errors import ContextFullError
 
 NAMES = ("os.path.join", "json.dumps", "itertools.chain", "math.sqrt", "re.sub", "shutil.copy")

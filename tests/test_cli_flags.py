@@ -72,6 +72,8 @@ SAME = {
         "--reasoning off": "--no-think",
         "-rea on": "--think",
         "--simple-io": "--plain",
+        "-lm mlock": "--mlock",
+        "--load-mode mmap+mlock": "--mlock",
         "--threads-batch 2": "-tb 2",
         "--no-show-timings": "--no-timings",
     },
@@ -114,7 +116,13 @@ BENCH = """
 --cpu-strict 0 | -ot exps=CPU | --numa numactl | -embd 0 | -nr | --no-repack | --progress
 --no-warmup | -v | --verbose | --offline
 """
-IGNORED = {"run": SPEED + SHOWN + CHAT, "complete": SPEED + SHOWN + TEXT, "bench": BENCH}
+MEASURES = "--mlock | -lm mlock | -lm none | -ngl 0 | -b 512 | -fa on | --log-disable | -v"
+IGNORED = {
+    "run": SPEED + SHOWN + CHAT,
+    "complete": SPEED + SHOWN + TEXT,
+    "bench": BENCH,
+    "perplexity": MEASURES,
+}
 
 NOT_THEIR_OWN = {
     "run": {
@@ -132,8 +140,6 @@ NOT_THEIR_OWN = {
         "--control-vector x": "leave it out",
         "--control-vector-layer-range 1 2": "leave it out",
         "--override-kv a=int:1": "gguf-set-metadata",
-        "-lm mlock": "give auto, none, mmap or dio",
-        "--mlock": "does not lock memory",
         "-dev CUDA0": "CPU alone",
         "--list-devices": "qrt doctor",
         "-ot exps=CUDA0": "CPU alone",
@@ -181,8 +187,7 @@ NOT_THEIR_OWN = {
         "--port 8080": "no server",
         "--api-key x": "no server",
         "--server-base x": "no server",
-        "--in-prefix x": "--chat-template",
-        "--in-suffix x": "--chat-template",
+        "--in-prefix-bos": "--chat-template",
         "-mm x": "text alone",
         "--mmproj x": "text alone",
         "--image x": "text alone",
@@ -229,7 +234,8 @@ def test_a_flag_of_llama_cpps_is_what_ours_is(command, line):
 def test_what_changes_no_answer_is_taken_silently(command, line):
     """And takes its own value, not what follows it."""
     model = "" if command == "complete" else " model.gguf"
-    assert read(command, f"{line}{model} -n 3") == read(command, f"-n 3{model}")
+    rest = f"{model} -f text.txt" if command == "perplexity" else f"{model} -n 3"
+    assert read(command, f"{line}{rest}") == read(command, rest)
 
 
 @pytest.mark.parametrize(("command", "line"), cases(NOT_THEIR_OWN))
@@ -367,6 +373,22 @@ def test_variables_reach_the_template():
         assert (given.exit_code, given.stdout) == (0, plain.stdout)
 
 
+def test_marks_stand_around_what_a_user_says():
+    template = "{{ messages[0].content }}<\nBEHIND é😀 {{ messages[1].content }}>\n#"
+    flags = ["-sys", "import os", "--in-prefix", r"<\nBEHIND é😀 ", "--in-suffix", r">\n#"]
+    expected = invoke("run", "os.path", "-sys", "import os", "--chat-template", template, *GREEDY)
+    given = invoke("run", "os.path", *flags, *GREEDY)
+    assert (given.exit_code, given.stdout) == (0, expected.stdout)
+
+
+def test_locked_memory(monkeypatch):
+    assert invoke("run", "hi", "-n", "1", "--mlock").exit_code == 0
+    monkeypatch.setattr("qrt.cli.loading.lock_memory", lambda: "no; `ulimit -l` allows 8.00 MB")
+    result = invoke("complete", "-p", "hi", "-n", "1", "--mlock")
+    assert result.exit_code == 0
+    assert result.stderr == "--mlock: memory is not locked: no; `ulimit -l` allows 8.00 MB\n"
+
+
 def test_no_conversation_continues_the_text():
     text = invoke("complete", "-p", "import os", *GREEDY).stdout
     assert invoke("run", "-no-cnv", "-p", "import os", *GREEDY).stdout == text + "\n"
@@ -388,6 +410,7 @@ def test_the_system_prompt_may_be_a_file(tmp_path):
     [
         (["--chat-template", "chatlm"], "chat_template must be Jinja, or one of chatml"),
         (["--chat-template", "chatml", "--chat-template-file", "x"], "given twice"),
+        (["--chat-template", "chatml", "--in-prefix", "x"], "given twice"),
         (["--chat-template-file", "none.jinja"], "none.jinja: cannot be read"),
         (["--chat-template-kwargs", "[]"], "expected a JSON object"),
         (["--chat-template-kwargs", "{"], "expected a JSON object"),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from qrt.cli.arguments import only_model, prompt_from
 from qrt.cli.flags import (
+    AnswerLoadFlags,
     EscapeFlag,
     FileFlag,
-    LoadFlags,
     ModelArgument,
     ModelFlag,
     PromptFlag,
@@ -21,7 +21,7 @@ from qrt.errors import InputError
 
 
 def complete(
-    load: LoadFlags,
+    load: AnswerLoadFlags,
     generate: GenerateFlags,
     model: ModelArgument = None,
     model_flag: ModelFlag = None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
-from qrt.cli.flags import LoadFlags
+from qrt.cli.flags import AnswerLoadFlags
 from qrt.cli.loading import loaded
 from qrt.cli.output import byte_size
 from qrt.cli.progress import shown_progress
@@ -56,7 +56,7 @@ def _memory(machine: Machine) -> str:
 
 
 def _embedded_model(_: Machine) -> str:
-    with loaded(None, LoadFlags()) as model:
+    with loaded(None, AnswerLoadFlags()) as model:
         done = model.generate("def ", max_tokens=_CHECK_TOKENS, temperature=0, ignore_eos=True)
     return f"{len(done.tokens)} tokens at {done.timings.decode_tok_s:.0f} tok/s"
 

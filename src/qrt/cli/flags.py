@@ -10,10 +10,8 @@ from typing import Annotated, Any, get_type_hints
 
 from typer import Argument, Option
 
-from qrt.cli.arguments import read_text
 from qrt.cli.completion import all_names
 from qrt.cli.output import Shown
-from qrt.errors import InputError
 
 _SAME_AS_NONE = {"n_ctx": 0, "n_threads": -1, "n_threads_batch": -1}
 """What llama.cpp takes for the defaults."""
@@ -187,67 +185,12 @@ class LoadFlags(KvFlags):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChatFlags(LoadFlags):
-    """How a model that answers is loaded, and whether in a conversation.
+class AnswerLoadFlags(LoadFlags):
+    """How a model that answers is loaded."""
 
-    None: in one, where the model has a chat format, which ends with an answer to a PROMPT.
-    """
-
-    chat_template: Annotated[
-        str | None,
-        in_chat(
-            "--chat-template",
-            metavar="NAME",
-            help="In place of the file's: chatml, gemma, llama2, llama3, phi3, vicuna, zephyr, or "
-            "a text in Jinja.",
-        ),
-    ] = None
-    chat_template_file: Annotated[
-        str | None,
-        in_chat("--chat-template-file", metavar="FILE", help="The same, from a file."),
-    ] = None
-    template_kwargs: Annotated[
-        str | None,
-        in_chat(
-            "--chat-template-kwargs",
-            metavar="JSON",
-            help='Variables for the template, as {"name": "value"}.',
-        ),
-    ] = None
-    conversation: Annotated[
-        bool | None,
-        in_chat(
-            *("-cnv/-no-cnv", "--conversation/--no-conversation"),
-            metavar=None,
-            help="Chat on after the answer to PROMPT, or continue it as a text without a chat "
-            "template.",
-        ),
-    ] = None
-
-    @property
-    def template_vars(self) -> dict[str, Any]:
-        """The variables for the chat template. Raises InputError."""
-        import json
-
-        try:
-            given = json.loads(self.template_kwargs or "{}")
-        except (ValueError, RecursionError):
-            given = None
-        if not isinstance(given, dict):
-            raise InputError(
-                '--chat-template-kwargs: expected a JSON object, as {"name": "value"}; '
-                f"got {self.template_kwargs!r}"
-            )
-        return given
-
-    def keywords(self) -> dict[str, Any]:
-        """The keywords for `qrt.load`. Raises InputError."""
-        template = self.chat_template
-        if self.chat_template_file is not None:
-            if template is not None:
-                raise InputError("the template is given twice; --chat-template or its -file")
-            template = read_text(self.chat_template_file)
-        return LoadFlags.keywords(self) | {"chat_template": template}
+    mlock: Annotated[
+        bool, in_speed("--mlock", metavar=None, help="Keep the model from being swapped out.")
+    ] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

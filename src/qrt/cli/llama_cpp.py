@@ -85,10 +85,10 @@ SPEED: Rows = {
     "--repack -nr --no-repack": _NOTHING,
     "-kvo --kv-offload -nkvo --no-kv-offload": _NOTHING,
     "--mmap --no-mmap -dio --direct-io -ndio --no-direct-io": _NOTHING,
-    "-lm --load-mode": _only(
-        "auto|none|mmap|dio", "qrt does not lock memory; give auto, none, mmap or dio"
+    "-lm --load-mode": Row(
+        value=r"auto|none|mmap|mlock|mmap\+mlock|dio",
+        by_value={"mlock": ("--mlock",), "mmap+mlock": ("--mlock",)},
     ),
-    "--mlock": _refused("qrt does not lock memory; its weights are read into memory at the start"),
     "-fa --flash-attn": Row(value=_SWITCH, may_be_alone=True),
     "-ngl --gpu-layers --n-gpu-layers --ngl": _only(
         "0|-1|auto", "qrt computes on the CPU alone; leave it out, or give 0"
@@ -181,8 +181,6 @@ SERVER: Rows = {
 }
 """Flags of llama-server alone."""
 
-_FORMAT = "put it into the prompt, or the whole form into --chat-template TEXT"
-
 CHAT: Rows = {
     "--jinja --no-jinja --skip-chat-parsing --no-skip-chat-parsing": _NOTHING,
     "--reasoning-format": _NOTHING_WITH_VALUE,
@@ -201,7 +199,7 @@ CHAT: Rows = {
     "-i --interactive -if --interactive-first": _is("--conversation"),
     "-mli --multiline-input": _NOTHING,
     "--simple-io": _is("--plain"),
-    "--in-prefix --in-suffix --in-prefix-bos": _refused(_FORMAT),
+    "--in-prefix-bos": _refused("put {{ bos_token }} into a --chat-template TEXT"),
     "-mm --mmproj -mmu --mmproj-url -mmdev --mmproj-device --image* --audio --video*": _refused(
         _NO_MEDIA
     ),
@@ -219,6 +217,9 @@ TEXT: Rows = {
     "--in-prefix --in-suffix --in-prefix-bos": _refused("put it into the text"),
 }
 """Texts that are continued without a conversation."""
+
+MEASURES: Rows = {"--mlock": _NOTHING, "-lm --load-mode": _NOTHING_WITH_VALUE}
+"""What is nothing to a command that measures quality."""
 
 _NOTHING_WITH_LIST = Row(value=r"[\w,.+*/-]+")
 
@@ -247,8 +248,8 @@ BENCH: Rows = {
 LLAMA_CPP: Mapping[str, tuple[Rows, ...]] = {
     "run": (CHAT, PROMPT, MODEL, SPEED, OUTPUT, SAMPLING, SERVER),
     "complete": (TEXT, CHAT, PROMPT, MODEL, SPEED, OUTPUT, SAMPLING, SERVER),
-    "perplexity": (MODEL, SPEED, OUTPUT),
-    "kl": (MODEL, SPEED, OUTPUT),
+    "perplexity": (MEASURES, MODEL, SPEED, OUTPUT),
+    "kl": (MEASURES, MODEL, SPEED, OUTPUT),
     "bench": (BENCH, MODEL),
 }
 """The rows of each command that takes the flags of a program of llama.cpp's; the first one counts.

@@ -64,14 +64,16 @@ def _value(name: str, words: list[str]) -> str:
 def _foreign(name: str, words: list[str], command: str, ours: Mapping[str, int]) -> Iterator[str]:
     """What stands for a flag of llama.cpp's, whose value is taken from `words`."""
     row = _row(name, command)
-    if row is None or (row.ours and row.ours[0] not in ours):
+    if row is None:
         raise InputError(_unknown(name, command, ours))
     value = _value_of(row, name, words)
     if row.good is None or (value is not None and not re.fullmatch(row.good, value)):
         shown = name if value is None else f"{name} {value}"
         raise InputError(f"{shown}: {row.instead}")
-    ours_here = row.ours if value is None else row.by_value.get(value, row.ours)
-    return (word.format(value) for word in ours_here)
+    stands = row.ours if value is None else row.by_value.get(value, row.ours)
+    if stands and stands[0] not in ours:
+        raise InputError(_unknown(name, command, ours))
+    return (word.format(value) for word in stands)
 
 
 def _value_of(row: Row, name: str, words: list[str]) -> str | None:

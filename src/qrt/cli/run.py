@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument
 
 from qrt.cli.arguments import is_terminal, model_and_text, prompt_from, read_text
+from qrt.cli.chat_flags import ChatFlags
 from qrt.cli.flags import (
     AnswerFlags,
-    ChatFlags,
     ContinueFlag,
     EscapeFlag,
     FileFlag,

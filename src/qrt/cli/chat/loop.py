@@ -20,7 +20,7 @@ from qrt.errors import ContextFullError, InputError, QrtError
 
 if TYPE_CHECKING:
     from qrt.cli.chat.respondent import Respondent
-    from qrt.cli.flags import ChatFlags
+    from qrt.cli.chat_flags import ChatFlags
 
 Open = Callable[[str | None, "ChatFlags"], "Respondent"]
 """open(path, how to load it): a model to talk to."""

@@ -14,7 +14,7 @@ from qrt.errors import QrtError
 if TYPE_CHECKING:
     from qrt.api import Stream
     from qrt.cli.chat.conversation import Message
-    from qrt.cli.flags import ChatFlags
+    from qrt.cli.chat_flags import ChatFlags
 
 
 _WORTH_S = 1.0
@@ -34,7 +34,7 @@ class Respondent:
         given = load.template_vars
         self.model = loaded(path, load)
         self.has_chat_format = load.conversation is not False and (
-            load.keywords()["chat_template"] is not None or has_chat_format(self.model)
+            load.template is not None or has_chat_format(self.model)
         )
         self._template_vars = template_vars(self.model, think) | given
         self._session = self.model.session()

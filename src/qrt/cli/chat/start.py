@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from qrt.cli.chat.conversation import Conversation
     from qrt.cli.chat.kept import Keeper
     from qrt.cli.chat.settings import Settings
-    from qrt.cli.flags import AnswerFlags, ChatFlags
+    from qrt.cli.chat_flags import ChatFlags
+    from qrt.cli.flags import AnswerFlags
 
 
 def run_chat(
