@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DELETE_ON_ERROR:
-.PHONY: run test lint format docs
+.PHONY: run test lint format docs wheel
 
 run: $(VENV)/run.installed
 	$(BIN)/qrt run "$(PROMPT)" --temp 0
@@ -24,6 +24,10 @@ format: $(VENV)/dev.installed
 
 docs: $(VENV)/docs.installed
 	$(BIN)/python -m mkdocs build --strict
+
+wheel: $(VENV)/run.installed
+	$(BIN)/python release/objects.py build/objects
+	$(BIN)/python -m pip wheel --no-deps -w dist .
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -15,7 +15,7 @@ import pytest
 from kernels import BEST
 
 from qrt.errors import BackendError
-from qrt.kernels import objects
+from qrt.kernels import entries, objects
 from qrt.kernels.isa import TIERS, choose
 from qrt.kernels.objects import ObjectCache, cache_key, load_kernels
 
@@ -124,8 +124,8 @@ def test_the_key_follows_sources_tier_and_versions(
     keys = {cache_key(tier) for tier in TIERS.values()}
     assert len(keys) == len(TIERS)
     before = cache_key(TIER)
-    shutil.copytree(Path(objects.__file__).parent, tmp_path / "kernels")
-    monkeypatch.setattr(objects, "__file__", str(tmp_path / "kernels" / "objects.py"))
+    shutil.copytree(Path(entries.__file__).parent, tmp_path / "kernels")
+    monkeypatch.setattr(entries, "__file__", str(tmp_path / "kernels" / "entries.py"))
     assert cache_key(TIER) == before
     source = tmp_path / "kernels" / "blocks" / "q4_0.py"
     source.write_text(source.read_text() + "\n")

@@ -34,7 +34,8 @@ class Tier:
     triple: str = ""
 
 
-_AVX2 = frozenset({"avx2", "fma", "f16c", "bmi2"})
+_AVX2 = frozenset({"avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe", "popcnt"})
+"""What x86-64-v3 has and LLVM uses unasked."""
 _AVX512 = _AVX2 | {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"}
 _AMX = ("avx512vnni", "avx512bf16", "amx-tile", "amx-bf16")
 _DOTPROD = frozenset({"lse", "dotprod"})

@@ -1,7 +1,8 @@
 """Machine code of kernels: compiled once per machine in child processes, kept as files, loaded.
 
 The key of the cache is a hash of everything the code depends on: the source of this package, numba,
-llvmlite, the CPU with its features, and the tier. A damaged entry is compiled anew.
+llvmlite, the CPU with its features, and the tier. A damaged entry is compiled anew. What came with
+the package (`shipped`) is not compiled at all.
 """
 
 from __future__ import annotations
@@ -21,19 +22,15 @@ from typing import Any
 
 from qrt.config import check_private, private_dir, replacing
 from qrt.errors import BackendError
-from qrt.formats.quants.grids import grids_file
+from qrt.kernels.entries import packed, source_digest, unpacked
 from qrt.kernels.isa import Tier, host_features
+from qrt.kernels.shipped import shipped_entries
 from qrt.progress import Progress
 
 MAX_COMPILERS = 4
 
-
-def source_digest() -> bytes:
-    """A digest of the source of this package, and of the grids that stand in its kernels."""
-    digest = hashlib.sha256(grids_file().read_bytes())
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.digest()
+Entries = dict[str, tuple[str, bytes]]
+"""(symbol, code) by the name of the kernel."""
 
 
 def version(package: str) -> str:
@@ -61,7 +58,7 @@ def cache_key(tier: Tier) -> str:
 
 
 class ObjectCache:
-    """Object files in one directory: a checksum, the symbol's name, the code."""
+    """Object files in one directory, an entry each."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -70,14 +67,12 @@ class ObjectCache:
         """(symbol, code), or None when absent; a damaged entry is deleted."""
         path = self.directory / f"{name}.o"
         try:
-            checksum, _, rest = path.read_bytes().partition(b"\n")
+            entry = unpacked(path.read_bytes())
         except OSError:
             return None
-        symbol, _, code = rest.partition(b"\n")
-        if hashlib.sha256(rest).hexdigest().encode() != checksum or not symbol.isascii():
+        if entry is None:
             self.forget(name)
-            return None
-        return symbol.decode(), code
+        return entry
 
     def forget(self, name: str) -> None:
         """Deletes an entry."""
@@ -86,9 +81,8 @@ class ObjectCache:
     def write(self, name: str, symbol: str, code: bytes) -> None:
         """Stores an entry by rename, so that readers see all of it or nothing."""
         private_dir(self.directory)
-        rest = symbol.encode() + b"\n" + code
         with replacing(self.directory / f"{name}.o") as file:
-            file.write(hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest)
+            file.write(packed(symbol, code))
 
 
 def compile_missing(
@@ -179,7 +173,7 @@ def _compile_in(compiler: subprocess.Popen[bytes], name: str) -> tuple[str, byte
 class Library:
     """Loaded kernels: `address(name)`. Keeps the machine code alive."""
 
-    def __init__(self, objects: dict[str, tuple[str, bytes]]) -> None:
+    def __init__(self, objects: Entries) -> None:
         import llvmlite.binding as llvm
 
         llvm.initialize_native_target()
@@ -220,8 +214,8 @@ def load_kernels(
     cache = ObjectCache(directory / cache_key(tier))
     if os.path.lexists(cache.directory):
         check_private(cache.directory)
-    for _ in range(2):  # what cannot be used is compiled again, once
-        library = Library(_objects(names, cache, tier, n_compilers, progress))
+    for takes_shipped in (True, False):  # what cannot be used is compiled again, once
+        library = Library(_objects(names, cache, tier, n_compilers, progress, takes_shipped))
         if not library.unusable:
             return library
         for name in library.unusable:
@@ -236,10 +230,18 @@ def _objects(
     tier: Tier,
     n_compilers: Callable[[], int],
     progress: Progress,
-) -> dict[str, tuple[str, bytes]]:
-    """(symbol, code) of every kernel, from the cache or compiled into it."""
+    takes_shipped: bool,
+) -> Entries:
+    """(symbol, code) of every kernel, from the cache, the package, or compiled into the cache."""
     found = {name: cache.read(name) for name in dict.fromkeys(names)}
     missing = [name for name, entry in found.items() if entry is None]
+    if missing and takes_shipped:
+        shipped = shipped_entries(tier, missing)
+        found |= shipped
+        for name, entry in shipped.items():
+            with suppress(OSError):  # then it is taken from the package each time
+                cache.write(name, *entry)
+        missing = [name for name in missing if name not in shipped]
     if missing:
         compile_missing(missing, cache, tier, n_compilers(), progress)
         found |= {name: cache.read(name) for name in missing}

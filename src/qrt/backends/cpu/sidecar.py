@@ -31,7 +31,8 @@ from qrt.formats.gguf import GGUFFile
 from qrt.formats.qtensor import QTensor
 from qrt.formats.stored import StoredFile
 from qrt.graph.graph import Graph
-from qrt.kernels.objects import Library, source_digest
+from qrt.kernels.entries import source_digest
+from qrt.kernels.objects import Library
 from qrt.kernels.team import Team
 from qrt.progress import Progress
 
