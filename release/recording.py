@@ -1,7 +1,8 @@
 """Records a chat in a terminal as an animated picture: `python release/recording.py`.
 
 A shell in a pseudo-terminal is typed into as a person would; the screens that this makes are drawn
-one after the other. Who asks their system for less motion sees the last one.
+one after the other, none for longer than a while. Who asks their system for less motion sees the
+last one.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from fcntl import ioctl
 from html import escape
-from itertools import groupby
+from itertools import accumulate, groupby, pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from termios import TIOCSWINSZ
@@ -35,7 +36,7 @@ TYPED = (
 )
 """What is typed, each with a return, and the seconds that what comes then is waited for."""
 
-KEY_S, FRAME_S, LAST_S = 0.06, 0.05, 3.0
+KEY_S, FRAME_S, LONGEST_S, LAST_S = 0.06, 0.05, 1.5, 3.0
 
 WIDTH, HEIGHT, PAD = 8.4, 19, 14
 COLOURS = {
@@ -126,7 +127,7 @@ def output(terminal: int, seconds: float) -> Iterator[bytes]:
 
 
 def record(home: str) -> list[tuple[float, tuple[str, ...]]]:
-    """The screens of a session, each with the seconds from the first at which it came."""
+    """The screens of a session, each with the seconds at which it came."""
     child, terminal = pty.fork()
     if child == 0:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -140,15 +141,16 @@ def record(home: str) -> list[tuple[float, tuple[str, ...]]]:
     ioctl(terminal, TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
     screen = Terminal(lambda text: os.write(terminal, text.encode()))
     stream = pyte.ByteStream(screen)
-    began, frames = time.monotonic(), [(0.0, screen.drawing())]
+    frames: list[tuple[float, tuple[str, ...]]] = []
 
     def look_at(seconds: float) -> None:
         for came in output(terminal, seconds):
             stream.feed(came)
-            if (lines := screen.drawing()) != frames[-1][1]:
-                frames.append((time.monotonic() - began, lines))
+            if not frames or screen.drawing() != frames[-1][1]:
+                frames.append((time.monotonic(), screen.drawing()))
 
     look_at(1.0)
+    del frames[:-1]  # before the shell was ready
     for text, seconds in TYPED:
         for key in f"{text}\r":
             os.write(terminal, key.encode())
@@ -161,12 +163,14 @@ def record(home: str) -> list[tuple[float, tuple[str, ...]]]:
 
 def picture(frames: list[tuple[float, tuple[str, ...]]]) -> str:
     """Screens side by side, of which one at a time stands in the window."""
+    gaps = [later - at_s for (at_s, _), (later, _) in pairwise(frames)]
+    starts = [0.0, *accumulate(min(gap, LONGEST_S) for gap in gaps)]
     wide, high = COLUMNS * WIDTH + 2 * PAD, ROWS * HEIGHT + 2 * PAD
-    end = frames[-1][0] + LAST_S
+    end = starts[-1] + LAST_S
     names = {line: f"l{i}" for i, line in enumerate(dict.fromkeys(x for _, f in frames for x in f))}
     steps = "".join(
         f"{100 * at_s / end:.2f}% {{ transform: translateX({-i * wide:.1f}px) }}"
-        for i, (at_s, _) in enumerate(frames)
+        for i, at_s in enumerate(starts)
     )
     last = f"translateX({-(len(frames) - 1) * wide:.1f}px)"
     move = f"#film {{ animation: film {end:.1f}s step-end infinite }} @keyframes film {{ {steps} }}"
