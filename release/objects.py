@@ -40,7 +40,8 @@ EXPERT_FORMATS = ("Q4_0", "Q8_0", "Q4_K", "Q5_K", "Q6_K", "MXFP4")
 OTHERS = (
     *TEAM_KERNELS,
     *guard_kernels(),
-    *("fetch", "pack", "norm", "hand_over", "rope", "add", "select", "slice"),
+    *("fetch", "pack", "read", "clock"),
+    *("norm", "hand_over", "rope", "add", "select", "slice"),
     *("glu.silu", "glu.gelu", "glu.oai", "elementwise.scale", "elementwise.softcap"),
     *("route", "gather", "scatter"),
     *(f"store_kv.{kv}.{kv}" for kv in ("f16", "q8_0")),
