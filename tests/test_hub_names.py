@@ -114,6 +114,7 @@ def test_what_passes_stays_below_its_folder(text):
         ("hf:o/m:Q8_0", ("o/m", None, "Q8_0")),
         ("hf://o/m/a.gguf", ("o/m", "a.gguf", None)),
         ("hf.co/o/m:Q8_0", ("o/m", None, "Q8_0")),
+        ("hf:https://hf.co/o/m", ("o/m", None, None)),
         ("HTTPS://HuggingFace.co/o/m", ("o/m", None, None)),
         ("https://huggingface.co/o/m/", ("o/m", None, None)),
         ("https://huggingface.co/o/m/tree/main", ("o/m", None, None)),

@@ -9,15 +9,14 @@ from importlib import resources
 from typing import Any
 
 from qrt.errors import InputError
-from qrt.graph.state import KV, PAGE_LEN
 from qrt.hub.names import HubName
 from qrt.hub.quants import BITS, DEFAULT_QUANT, is_quant
-from qrt.runtime.capacity import needs
 
 KV_TOKENS = 4096
 """The context for which the memory of a model is told."""
 
 _VERSION = "0123456789."
+_F16_BYTES = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,12 +35,19 @@ class Entry:
     @property
     def kv_bytes(self) -> int:
         """Bytes of the KV cache in f16 at a context of KV_TOKENS."""
+        from qrt.graph.state import KV, PAGE_LEN
+        from qrt.runtime.capacity import needs
+
         groups = [KV((0,) * n, dim, dim, heads) for n, heads, dim in [self.kv]]
         if self.windowed is not None:
             n, heads, dim, window = self.windowed
             groups.append(KV((0,) * n, dim, dim, heads, window))
         pages = zip(groups, needs(groups, KV_TOKENS, 1), strict=True)
-        return sum(n_pages * _page_bytes(group) for group, n_pages in pages)
+        held = 0
+        for group, n_pages in pages:
+            values = group.n_kv_heads * (group.k_width + group.v_width)
+            held += n_pages * len(group.layers) * PAGE_LEN * values * _F16_BYTES
+        return held
 
     @property
     def quants(self) -> tuple[str, ...]:
@@ -57,11 +63,6 @@ class Entry:
 
 def _frozen(row: dict[str, Any]) -> dict[str, Any]:
     return {key: tuple(v) if isinstance(v, list) else v for key, v in row.items()}
-
-
-def _page_bytes(group: KV) -> int:
-    values = group.n_kv_heads * (group.k_width + group.v_width)
-    return len(group.layers) * PAGE_LEN * values * 2
 
 
 @functools.cache
@@ -82,7 +83,7 @@ def find(text: str) -> tuple[Entry, HubName] | None:
     if entry is not None:
         return entry, HubName(entry.repo)
     head, _, quant = lower.rpartition(":")
-    if not is_quant(quant) or (entry := _entry(head)) is None:
+    if not (head and is_quant(quant)) or (entry := _entry(head)) is None:
         return None
     return entry, HubName(entry.repo, quant=quant.upper())
 

@@ -19,7 +19,7 @@ _MAX_REPO_CHARS = 96
 _DEVICE = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?: *\..*)?", re.IGNORECASE)
 _QUANT = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _PREFIX = re.compile(
-    r"hf:(?://)?|(?P<host>(?:https?://)?(?:www\.)?(?:hf\.co|huggingface\.co)/)", re.IGNORECASE
+    r"(?:hf:(?://)?)?(?P<host>(?:https?://)?(?:www\.)?(?:hf\.co|huggingface\.co)/)?", re.IGNORECASE
 )
 _REVISION = "main"
 """The one whose files are fetched."""
@@ -49,8 +49,9 @@ def parse_hub_name(text: str) -> HubName:
     of Windows.
     """
     prefix = _PREFIX.match(text)
-    rest = text[prefix.end() :] if prefix else text
-    if prefix and prefix["host"]:
+    assert prefix is not None, "it may be empty"
+    rest = text[prefix.end() :]
+    if prefix["host"]:
         rest = _named_by_link(text, rest)
     repo, colon, tail = rest.partition(":")
     if not colon and repo.count("/") > 1:
@@ -71,7 +72,8 @@ def parse_hub_name(text: str) -> HubName:
 
 def is_hub_link(text: str) -> bool:
     """Whether a text can be nothing but a name on the hub: hf:..., hf.co/... or a link to it."""
-    return _PREFIX.match(text) is not None
+    prefix = _PREFIX.match(text)
+    return prefix is not None and prefix.end() > 0
 
 
 def _named_by_link(text: str, rest: str) -> str:

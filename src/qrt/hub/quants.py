@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from qrt.errors import ModelError
-from qrt.formats.quants import WEIGHT_TYPES
 from qrt.hub.names import HubName, is_file
 
 DEFAULT_QUANT = "Q4_K_M"
@@ -21,12 +21,6 @@ BITS = {"Q4_K_M": 4.9, "UD-Q4_K_M": 4.9, "MXFP4": 4.5, "Q8_0": 8.5}
 """About how many bits a parameter takes, on the mean of a file."""
 
 _SPLIT = re.compile(r"(?P<stem>.+)-(?P<no>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
-_FAMILIES = {qtype.name.partition("_")[0] for qtype in WEIGHT_TYPES} | {"FP16", "FP32"}
-"""How the names of all quantizations begin: a mix is named after the format that it is mostly of,
-with letters for its size or kind, as Q4_K_XL and MXFP4_MOE are.
-"""
-_QUANT_NAME = rf"(?:UD-)?(?:{'|'.join(sorted(_FAMILIES))})(?:_[0-9A-Z]+)*"
-_QUANT = re.compile(rf"(?:^|[-._/])(?P<quant>{_QUANT_NAME})$", re.IGNORECASE)
 _NO_MODEL = re.compile(r"(?:^|[-._/])(?:mmproj|imatrix)|imatrix\.gguf$", re.IGNORECASE)
 _SHOWN = 12
 
@@ -54,8 +48,8 @@ class HubModel:
     @property
     def quant(self) -> str | None:
         """The quantization that the name tells, in upper case."""
-        found = _QUANT.search(_stem(self.name))
-        return found["quant"].upper() if found else None
+        found = re.search(rf"(?:^|[-._/])({_quant_names()})$", _stem(self.name), re.IGNORECASE)
+        return found[1].upper() if found else None
 
     @property
     def n_bytes(self) -> int:
@@ -83,7 +77,18 @@ def models_in(files: Iterable[HubFile]) -> list[HubModel]:
 
 def is_quant(text: str) -> bool:
     """Whether a text can name a quantization."""
-    return re.fullmatch(_QUANT_NAME, text, re.IGNORECASE) is not None
+    return re.fullmatch(_quant_names(), text, re.IGNORECASE) is not None
+
+
+@functools.cache
+def _quant_names() -> str:
+    """A pattern of all quantizations: a mix of formats is named after the one that it is mostly of,
+    with letters for its size or kind, as Q4_K_XL and MXFP4_MOE are.
+    """
+    from qrt.formats.quants import WEIGHT_TYPES
+
+    families = {qtype.name.partition("_")[0] for qtype in WEIGHT_TYPES} | {"FP16", "FP32"}
+    return rf"(?:UD-)?(?:{'|'.join(sorted(families))})(?:_[0-9A-Z]+)*"
 
 
 def choose(models: Iterable[HubModel], name: HubName, preferred: str = DEFAULT_QUANT) -> HubModel:
