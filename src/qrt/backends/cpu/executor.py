@@ -18,8 +18,8 @@ from qrt.backends.cpu.recorder import Recorder, Tape
 from qrt.backends.cpu.step import StepMemory
 from qrt.backends.cpu.tiling import Tiling, few, tiling_for
 from qrt.graph.batch import FEW_ROWS, Batch, Phase, phase_of
+from qrt.kernels.entries import source_digest
 from qrt.kernels.isa import Tier
-from qrt.kernels.objects import source_digest
 from qrt.kernels.team import Team
 
 
