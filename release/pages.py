@@ -22,6 +22,7 @@ from mkdocs.structure.files import File, Files
 import qrt
 from qrt.cli.app import app
 from qrt.cli.chat.commands import COMMANDS
+from qrt.cli.llama_cpp import LLAMA_CPP, Row
 
 ROOT = Path(__file__).parent.parent
 PAGES = {
@@ -39,6 +40,9 @@ WIDTH = 88
 
 OPTIONS = "qrt.runtime.options.GenerateOptions"
 """Where the keywords of generations are explained; not a public name."""
+
+FOREIGN = """Those of ours that have llama.cpp's name and meaning stand above. Of the others
+`qrt run` knows these; `qrt complete`, `bench`, `perplexity` and `kl` treat theirs alike."""
 
 ONLY_DOCSTRING = ("    options:", "      members: []", "      show_root_heading: false\n")
 
@@ -62,13 +66,34 @@ def help_of(*command: str) -> str:
     return done.stdout.strip()
 
 
+def code(words: str) -> str:
+    """Words apart, each as code."""
+    return " ".join(f"`{word}`" for word in words.split())
+
+
+def meaning(row: Row) -> str:
+    """What flags of llama.cpp are here, as a cell of a table."""
+    ours = [
+        code(" ".join(words).format("VALUE"))
+        for words in (row.ours, *row.by_value.values())
+        if words
+    ]
+    if row.good is None:
+        return row.instead
+    taken = " or ".join(dict.fromkeys(ours)) or "taken, and changes nothing"
+    return f"{taken}; of other values: {row.instead}" if row.instead else taken
+
+
 def commands_page() -> str:
-    """The help of every command, in the order of `qrt --help`, and the commands of a chat."""
+    """The help of every command in the order of `qrt --help`; commands of a chat, foreign flags."""
     names = typer.main.get_command(app).commands
     parts = ["# Commands", f"```text\n{help_of()}\n```"]
     parts += [f"## qrt {name}\n\n```text\n{help_of(name)}\n```" for name in names]
     rows = [f"| `{', '.join(c.names)} {c.arguments}` | {c.help} |" for c in COMMANDS]
     parts += ["## In a chat", "\n".join(["| command | does |", "|---|---|", *rows])]
+    known = [entry for rows in LLAMA_CPP["run"] for entry in rows.items()]
+    rows = [f"| {code(flags)} | {meaning(row)} |" for flags, row in known]
+    parts += ["## Flags of llama.cpp", FOREIGN, "\n".join(["| flags | here |", "|---|---|", *rows])]
     return "\n\n".join(parts) + "\n"
 
 
