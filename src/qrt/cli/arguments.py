@@ -179,13 +179,11 @@ def _read_stdin() -> str:
 
 def _tell_if_it_waits() -> None:
     """Says what is awaited where nothing comes in; a pipe that stays open would just hang."""
-    if sys.platform == "win32" or not is_terminal(
-        sys.stderr
-    ):  # where only sockets can be waited on
+    if sys.platform == "win32":  # where only sockets can be waited on
         return
-    with suppress(OSError, ValueError):  # no file of the system
+    with suppress(OSError, ValueError):  # no file of the system, or nowhere to say it
         if not select.select([sys.stdin], [], [], _PATIENCE_S)[0]:
-            print("reading standard input to its end; < /dev/null: there is none", file=sys.stderr)
+            print("reading standard input to its end (< /dev/null: there is none)", file=sys.stderr)
 
 
 def _decoded(data: bytes, where: str) -> str:

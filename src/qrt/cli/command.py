@@ -18,6 +18,9 @@ PANELS = (
 )
 """The sections of a help text, in order; what names no other is under the last."""
 
+_LAST = 100
+"""More than the characters of any flag that is short."""
+
 _UsageError: type[Any] = BadParameter.__mro__[1]
 """Any mistake in a command line; typer exports this one kind of it alone."""
 
@@ -53,7 +56,7 @@ class Command(TyperCommand):
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Flags under the name of what they are about."""
         panels: dict[str, list[tuple[str, str]]] = {panel: [] for panel in PANELS}
-        for param in self.get_params(ctx):
+        for param in sorted(self.get_params(ctx), key=_rank):
             record = param.get_help_record(ctx)
             if record is not None:
                 is_argument = param.param_type_name == "argument"
@@ -107,6 +110,14 @@ class Group(TyperGroup):
                     f"{args[0]}: is a model, not a command; qrt run {args[0]}"
                 ) from None
             raise InputError(f"{_line(error)}; `qrt --help` lists the commands") from None
+
+
+def _rank(param: Any) -> int:
+    """The place of a flag in its section: short ones first, `--help` last."""
+    if param.name == "help":
+        return _LAST + 1
+    is_short = param.param_type_name == "option" and not param.opts[0].startswith("--")
+    return len(param.opts[0]) if is_short else _LAST
 
 
 def _line(error: Any) -> str:
