@@ -13,6 +13,7 @@ from terminal import Terminal
 from qrt.cli.render.cells import cells_of, text_of, wrap
 from qrt.cli.render.lines import Lines
 from qrt.cli.render.markdown import Markdown
+from qrt.cli.render.marked import Marked
 from qrt.cli.render.screen import Screen, Window
 
 WIDTHS = (20, 60, 120)
@@ -64,7 +65,7 @@ SOUP = st.lists(
 def shown(pieces, width, *, lines=Markdown, height=50, resized=None):
     """The terminal after the pieces; its width becomes `resized` halfway."""
     out, rendered = StringIO(), lines()
-    screen, terminal = Screen(out), Terminal(width, height)
+    screen, terminal = Screen(out, has_escapes=lines is Markdown), Terminal(width, height)
     window = Window(width, height)
     for i, piece in enumerate(pieces):
         if resized and i == len(pieces) // 2:
@@ -77,6 +78,7 @@ def shown(pieces, width, *, lines=Markdown, height=50, resized=None):
         rendered.push(piece)
         screen.show(*rendered.rows(window), window)
     screen.show(*rendered.rows(window, is_end=True), window)
+    assert lines is Markdown or "\x1b" not in out.getvalue()
     return terminal.feed(out.getvalue())
 
 
@@ -135,14 +137,16 @@ def test_copying_loses_nothing_and_words_stay_whole(width):
 
 
 @settings(max_examples=300)
-@given(SOUP, st.sampled_from(WIDTHS), st.data())
-@example("**a", 20, None)
-def test_the_screen_does_not_depend_on_the_pieces(text, width, data):
+@given(SOUP, st.sampled_from(WIDTHS), st.sampled_from([Markdown, Marked, Lines]), st.data())
+@example("**a", 20, Markdown, None)
+def test_the_screen_does_not_depend_on_the_pieces(text, width, lines, data):
     at = data.draw(st.lists(st.integers(0, len(text)), max_size=8).map(sorted)) if data else [1, 2]
     pieces = [text[i:j] for i, j in zip([0, *at], [*at, len(text)], strict=True)]
-    whole = shown([text], width)
-    assert shown(pieces, width).rows == whole.rows
-    assert shown(list(text), width).rows == whole.rows
+    whole = shown([text], width, lines=lines)
+    assert shown(pieces, width, lines=lines).text == whole.text
+    assert shown(list(text), width, lines=lines).text == whole.text
+    if lines is Markdown:
+        assert shown(list(text), width).rows == whole.rows
 
 
 @given(SOUP, st.sampled_from(WIDTHS))
@@ -244,15 +248,8 @@ def test_an_open_mark_counts_as_closed():
         assert "*" not in text_of(rows[0])
 
 
-def test_text_without_styles_is_wrapped_and_no_escape_is_sent():
-    out, lines = StringIO(), Lines()
-    screen, window = Screen(out, has_escapes=False), Window(20, 24)
-    for character in DOCUMENT:
-        lines.push(character)
-        screen.show(*lines.rows(window), window)
-    screen.show(*lines.rows(window, is_end=True), window)
-    assert "\x1b" not in out.getvalue()
-    terminal = Terminal(20).feed(out.getvalue())
+def test_text_is_wrapped_without_an_escape():
+    terminal = shown(list(DOCUMENT), 20, lines=Lines)
     assert re.sub(r"\s", "", terminal.text) == re.sub(r"\s", "", DOCUMENT)
     assert "**bold text**" in terminal.text.replace("\n", " ")
 

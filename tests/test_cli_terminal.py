@@ -12,6 +12,7 @@ from terminal import SEQUENCE, Terminal
 from test_cli_render import DOCUMENT, PRINTED, words
 
 import qrt
+from qrt.cli.output import note, say
 from qrt.cli.render.cells import DIM, cells_of
 from qrt.cli.render.screen import Window
 from qrt.cli.render.thoughts import lines_of_thoughts
@@ -75,7 +76,7 @@ def test_without_colours_words_are_wrapped_and_marks_stay(env):
     assert "\x1b" not in sent
     text = on_screen(sent)
     assert re.sub(r"\s", "", text) == re.sub(r"\s", "", THOUGHT + DOCUMENT)
-    assert "wrapped in a window of\nsixty" in text
+    assert "wrapped in a window of\n  sixty" in text
 
 
 @pytest.mark.parametrize(
@@ -142,3 +143,23 @@ def test_a_switch_that_the_template_lacks_is_one_line():
     assert done.returncode == 2
     assert done.stderr.startswith(b"error: the chat template of ")
     assert done.stderr.count(b"\n") == 1
+
+
+def test_without_colours_code_and_lists_keep_their_form():
+    text = on_screen(written(DOCUMENT, NO_COLOR="1"))
+    assert "```python\ndef f(x):\n" in text
+    assert "whatever the width of the window, and can be copied\n```\n" in text
+    assert "  1. nested, *also* with a text that is long enough to be\n     wrapped\n" in text
+
+
+def test_notes_are_wrapped(monkeypatch, capsys):
+    monkeypatch.setattr("qrt.cli.output.is_terminal", lambda _: True)
+    monkeypatch.setattr("qrt.cli.output.window_of", lambda _: Window(20, 24))
+    for name in UNSET:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    say(sys.stdout, "/undo  take the last question back", hang=7)
+    note(sys.stdout, "a line that is longer than\nthe window")
+    out = capsys.readouterr().out
+    dim = [f"\x1b[2m{line}\x1b[0m" for line in ("a line that is", "longer than", "the window")]
+    assert out.splitlines() == ["/undo  take the last", "       question back", *dim]

@@ -10,6 +10,7 @@ from functools import partial
 from typing import NamedTuple, TextIO
 
 from qrt.cli.arguments import is_terminal
+from qrt.cli.render.cells import DIM, PLAIN, cells_of, sgr, wrap
 from qrt.cli.render.lines import Lines
 from qrt.cli.render.reply import Reply
 from qrt.cli.render.screen import Screen, window_of
@@ -22,7 +23,6 @@ _SHARE = 10
 """Drawing takes a tenth of the time at most: the longer it took, the later comes the next."""
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_DIM, _RESET = "\x1b[2m", "\x1b[0m"
 
 
 class Shown(NamedTuple):
@@ -111,7 +111,7 @@ class AnswerWriter:
 
 
 class _Drawn:
-    """An answer in a terminal that can draw: Markdown, or wrapped text where no style shows."""
+    """An answer in a terminal that can draw."""
 
     def __init__(self, out: TextIO, shown: Shown) -> None:
         has_styles = has_colour(out)
@@ -120,7 +120,7 @@ class _Drawn:
         self._screen = Screen(out, has_escapes=has_styles)
         self._reply = Reply(
             partial(lines_of_thoughts, has_styles=has_styles, is_folded=shown.hide_think),
-            _markdown if has_styles else Lines,
+            partial(_markdown, has_styles=has_styles),
         )
 
     def draw(self, parts: Iterable[Part] = (), *, is_end: bool = False) -> None:
@@ -134,10 +134,11 @@ class _Drawn:
         self._screen.show(*self._reply.rows(window, is_end=is_end), window)
 
 
-def _markdown() -> Lines:
+def _markdown(*, has_styles: bool) -> Lines:
     from qrt.cli.render.markdown import Markdown
+    from qrt.cli.render.marked import Marked
 
-    return Markdown()
+    return Markdown() if has_styles else Marked()
 
 
 def printable(text: str) -> str:
@@ -157,8 +158,20 @@ def has_colour(out: TextIO) -> bool:
 
 
 def note(out: TextIO, text: str) -> None:
-    """A line that is not part of an answer, dim where colours show."""
-    print(f"{_DIM}{text}{_RESET}" if has_colour(out) else text, file=out, flush=True)
+    """Lines that are no part of an answer, dim where styles show, wrapped in a terminal."""
+    say(out, text, DIM if has_colour(out) else PLAIN)
+
+
+def say(out: TextIO, text: str, style: str = PLAIN, hang: int = 0) -> None:
+    """Lines of text, wrapped between words in a terminal, `hang` spaces before what is wrapped."""
+    if can_draw(out):
+        width = window_of(out).width
+        rest = cells_of(" " * min(hang, width // 2))
+        rows = [
+            r for line in text.split("\n") for r in wrap(cells_of(line, style), width, (), rest)
+        ]
+        text = "\n".join(map(sgr, rows))
+    print(text, file=out, flush=True)
 
 
 def option_rows(options: Mapping[str, object]) -> list[tuple[str, str]]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
 from qrt.cli.chat import actions, shows
 from qrt.cli.chat.loop import Chat
+from qrt.cli.output import say
 from qrt.errors import InputError
 
 _NAME = re.compile(r"/(\?|[A-Za-z]+)(?=\s|$)")
@@ -28,9 +30,9 @@ def _help(chat: Chat, rest: str) -> None:  # noqa: ARG001
     usages = [f"{', '.join(command.names)} {command.arguments}".rstrip() for command in COMMANDS]
     width = max(map(len, usages))
     for usage, command in zip(usages, COMMANDS, strict=True):
-        print(f"{usage:{width}}  {command.help}")
-    print('Several lines: end a line with \\ or Alt-Enter, or put """ around them.')
-    print("Ctrl-C stops the answer, a second one leaves; Ctrl-D leaves.")
+        say(sys.stdout, f"{usage:{width}}  {command.help}", hang=width + 2)
+    say(sys.stdout, 'Several lines: end a line with \\ or Alt-Enter, or put """ around them.')
+    say(sys.stdout, "Ctrl-C stops the answer, a second one leaves; Ctrl-D leaves.")
 
 
 COMMANDS: tuple[Command, ...] = (

@@ -155,6 +155,7 @@ class Chat:
             note(sys.stdout, "(stopped)")
         except QrtError as error:
             print_error(str(error))
+        print(flush=True)
         if writer.answer.strip():
             self.conversation.answer(writer.answer)
             return True

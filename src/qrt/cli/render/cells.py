@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import groupby
@@ -18,6 +19,8 @@ CODE = "36"
 _JOINER = "\u200d"
 _EMOJI_STYLE = "\ufe0f"
 _TAB = 8
+_NARROW = re.compile("[ -~\u00a1-\u00ac\u00ae-\u02ff\u2010-\u2027\u2500-\u25fc]*")
+"""Characters of one column that are so frequent that rich need not be imported for them."""
 _CLOSING = frozenset(".,;:!?)]}%。，、．：；！？）」』】〕〉》”’…ー")
 """Characters that never begin a row."""
 
@@ -51,7 +54,7 @@ def width_of(text: str) -> int:
     """The columns of a cell; where terminals differ, the most that any of them takes."""
     if text == "\t":
         return _TAB
-    if text.isascii():
+    if _NARROW.fullmatch(text):
         return len(text)
     from rich.cells import get_character_cell_size
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from qrt.cli.render.cells import BOLD, CODE, DIM, PLAIN, Cell, Row, cells_of, text_of
@@ -53,7 +53,6 @@ class Code:
         self._indent = indent
         self._closing = re.compile(rf" *{re.escape(fence[0])}{{{len(fence)},}}[ \t]*")
         self._may_close = re.compile(rf" *{re.escape(fence[0])}*[ \t]*")
-        self._lexer = _lexer(info.split()[0].lower()) if info else None
         self._before: list[str] = []
 
     def closes(self, line: str) -> bool:
@@ -75,6 +74,16 @@ class Code:
             self._before.append(line)
         return tuple(cells)
 
+    @cached_property
+    def _lexer(self) -> Lexer | None:
+        from pygments.lexers import get_lexer_by_name
+        from pygments.util import ClassNotFound
+
+        try:
+            return get_lexer_by_name(self.info.split()[0].lower(), stripnl=False)
+        except (ClassNotFound, IndexError):
+            return None
+
     def _coloured(self, line: str) -> list[Cell]:
         if self._lexer is None or len(line) > _MAX_COLUMNS:
             return cells_of(line, CODE if self._lexer is None else PLAIN)
@@ -85,16 +94,6 @@ class Code:
             cells += cells_of(text[max(0, -at) : max(0, len(line) - at)], _colour(kind))
             at += len(text)
         return cells if text_of(cells) == line else cells_of(line)
-
-
-def _lexer(language: str) -> Lexer | None:
-    from pygments.lexers import get_lexer_by_name
-    from pygments.util import ClassNotFound
-
-    try:
-        return get_lexer_by_name(language, stripnl=False)
-    except ClassNotFound:
-        return None
 
 
 @lru_cache(maxsize=512)

@@ -8,7 +8,18 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from qrt.cli.render.cells import BOLD, CODE, DIM, ITALIC, UNDERLINED, Cell, Row, cells_of, wrap
+from qrt.cli.render.cells import (
+    BOLD,
+    CODE,
+    DIM,
+    ITALIC,
+    PLAIN,
+    UNDERLINED,
+    Cell,
+    Row,
+    cells_of,
+    wrap,
+)
 from qrt.cli.render.code import Code
 from qrt.cli.render.grid import Grid, may_begin
 from qrt.cli.render.inline import held_back, inline
@@ -24,17 +35,17 @@ _UNDECIDED = re.compile(r"[ \t]*(#{1,6}|[-*_+ \t]+|\d{1,9}[.)]?|`+|~+|>|\|)?[ \t
 _UNDECIDED_BELOW = re.compile(r"[ \t|:-]*")
 """That of a line that may make the line above it the header of a table."""
 _HEADINGS = (f"{BOLD};{UNDERLINED}", BOLD, f"{BOLD};{ITALIC}")
+_BAR_COLUMNS = 2
 _INDENTED = 4
 """Spaces before a line of code, beyond those of the list it is in."""
-_BULLET, _BAR = "•", "│ "
 
 
 @dataclass
-class _Line:
+class ParsedLine:
     """A line taken apart."""
 
-    n_bars: int
-    """How deep the quotation is that it stands in."""
+    bars: list[Cell]
+    """Those of the quotation that it stands in."""
     first: list[Cell]
     """What stands before its text on its first row."""
     text: str
@@ -45,12 +56,14 @@ class _Line:
     @property
     def rest(self) -> list[Cell]:
         """What stands before its other rows."""
-        bars = cells_of(_BAR * self.n_bars, DIM)
-        return bars + cells_of(" " * (len(self.first) - len(bars)))
+        return self.bars + cells_of(" " * (len(self.first) - len(self.bars)))
 
 
 class Markdown(Lines):
     """Headings, lists, quotations, rules, tables, code; what is none of these is text."""
+
+    bullet = "•"
+    bar: Cell = ("│", DIM)
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,30 +102,31 @@ class Markdown(Lines):
             self._needs_gap = self._may_indent = True
             return []
         parsed = self._parsed(line)
-        if not parsed.columns and not parsed.n_bars and may_begin(line):
+        if self._may_begin_grid(parsed):
             self._grid = Grid(line)
             return []
         return self._ended_text(parsed, window)
 
-    def _ended_text(self, parsed: _Line, window: Window) -> list[Row]:
+    def _ended_text(self, parsed: ParsedLine, window: Window) -> list[Row]:
         n_spaces = len(parsed.rest) if not parsed.columns else 0
         start = parsed.columns[0] if parsed.columns else n_spaces + 1
         self._columns = [c for c in self._columns if c < start] + parsed.columns
         self._may_indent = parsed.is_verbatim
-        self._code = Code.opened(parsed.text, len(parsed.first) - len(_BAR) * parsed.n_bars)
-        self._n_bars = parsed.n_bars
+        self._code = Code.opened(parsed.text, len(parsed.first) - len(parsed.bars))
+        self._n_bars = len(parsed.bars) // _BAR_COLUMNS
         self._needs_gap |= self._code is not None or _HEADING.match(parsed.text) is not None
-        return self._final(_shown(parsed, window))
+        return self._final(self._shown(parsed, window))
 
     def _ended_code(self, code: Code, line: str, window: Window) -> list[Row]:
         n_cut, self._n_cut = self._n_cut, 0
         text = self._unquoted(line)
         if text is not None and not code.closes(text):
-            row = code.row(text)
+            row = self._code_row(code, text)
             return self._final([tuple(cells_of(line[n_cut:])) if n_cut else row])
+        rows = [] if text is None else self._final(self._fence(text))
         self._code = None
         self._needs_gap = self._may_indent = True
-        return [] if text is not None else self._ended(line, window)
+        return rows if text is not None else self._ended(line, window)
 
     def _ended_below(self, grid: Grid, line: str, window: Window) -> list[Row]:
         """A line below a table, or below what may be the header of one."""
@@ -138,38 +152,44 @@ class Markdown(Lines):
             if self._n_cut:
                 return [tuple(cells_of(line[self._n_cut :]))]
             text = self._unquoted(line) or ""
-            return [] if self._code.may_close(text) else [self._code.row(text, is_open=True)]
+            if self._code.may_close(text):
+                return []
+            return [self._code_row(self._code, text, is_open=True)]
         if grid is None:
             return self._open_text(line, window)
         if grid.has_begun:
             return grid.rows(window.width, line)
         if _UNDECIDED_BELOW.fullmatch(line):
             return self._open_text(grid.header, window, is_open=False)
-        return _shown(self._parsed(grid.header), window) + self._open_text(line, window)
+        return self._shown(self._parsed(grid.header), window) + self._open_text(line, window)
 
     def _open_text(self, line: str, window: Window, *, is_open: bool = True) -> list[Row]:
         parsed = self._parsed(line)
         if is_open and _UNDECIDED.fullmatch(parsed.text):
             return []
-        if parsed.text.startswith("|") and not parsed.columns and not parsed.n_bars:
+        if parsed.text.startswith("|") and self._may_begin_grid(parsed):
             return Grid(line, is_open=is_open).rows(window.width)
-        rows = _shown(parsed, window, is_open=is_open)
+        rows = self._shown(parsed, window, is_open=is_open)
         is_spaced = Code.opened(parsed.text, 0) or _HEADING.match(parsed.text)
         return [(), *rows] if is_spaced and self._has_shown and not self._needs_gap else rows
 
-    def _parsed(self, line: str) -> _Line:
-        text, n_bars = line, 0
+    def _may_begin_grid(self, parsed: ParsedLine) -> bool:
+        return not parsed.columns and not parsed.bars and may_begin(parsed.text)
+
+    def _parsed(self, line: str) -> ParsedLine:
+        text, bars = line, list[Cell]()
         while found := _QUOTE.match(text):
-            text, n_bars = text[found.end() :], n_bars + 1
+            text = text[found.end() :]
+            bars += [self.bar, (" ", "")]
         bare = text.lstrip(" \t")
         spaces = text[: len(text) - len(bare)].expandtabs(_INDENTED)
-        parsed = _Line(n_bars, cells_of(_BAR * n_bars, DIM), spaces + bare)
+        parsed = ParsedLine(bars, list(bars), spaces + bare)
         base = max((c for c in self._columns if c <= len(spaces)), default=0)
-        if self._may_indent and not n_bars and len(spaces) >= base + _INDENTED:
+        if self._may_indent and not bars and len(spaces) >= base + _INDENTED:
             parsed.is_verbatim = True
             return parsed
         while not _RULE.fullmatch(parsed.text) and (found := _ITEM.match(parsed.text)):
-            mark = _BULLET if found[2] in "-*+" else found[2]
+            mark = (self.bullet or found[2]) if found[2] in "-*+" else found[2]
             parsed.first += cells_of(f"{found[1]}{mark}{found[3]}")
             parsed.text = parsed.text[found.end() :]
             parsed.columns.append(len(parsed.first))
@@ -187,19 +207,26 @@ class Markdown(Lines):
             line = line[found.end() :]
         return line
 
+    def _shown(self, line: ParsedLine, window: Window, *, is_open: bool = False) -> list[Row]:
+        """The rows of a line of text."""
+        if line.is_verbatim:
+            return [tuple(cells_of(line.text, CODE))]
+        if code := Code.opened(line.text, 0):
+            row = [*line.first, *cells_of(code.info, DIM)]
+            return [tuple(row)] if code.info or line.columns else []
+        if _RULE.fullmatch(line.text) and not line.columns:
+            n = window.width - len(line.first)
+            return [(*line.first, *cells_of("─" * n, DIM))]
+        style, text = PLAIN, line.text
+        if heading := _HEADING.fullmatch(text):
+            style, text = _HEADINGS[min(len(heading[1]), len(_HEADINGS)) - 1], heading[2]
+        cells = inline(text.rstrip() if not is_open else text, style, is_open=is_open)
+        return wrap(cells, window.width, line.first, line.rest[: window.width // 2])
 
-def _shown(line: _Line, window: Window, *, is_open: bool = False) -> list[Row]:
-    """The rows of a line of text."""
-    if line.is_verbatim:
-        return [tuple(cells_of(line.text, CODE))]
-    if code := Code.opened(line.text, 0):
-        row = [*line.first, *cells_of(code.info, DIM)]
-        return [tuple(row)] if code.info or line.columns else []
-    if _RULE.fullmatch(line.text) and not line.columns:
-        n = window.width - len(line.first)
-        return [(*line.first, *cells_of("─" * n, DIM))]
-    style, text = "", line.text
-    if heading := _HEADING.fullmatch(text):
-        style, text = _HEADINGS[min(len(heading[1]), len(_HEADINGS)) - 1], heading[2]
-    cells = inline(text.rstrip() if not is_open else text, style, is_open=is_open)
-    return wrap(cells, window.width, line.first, line.rest[: window.width // 2])
+    def _code_row(self, code: Code, line: str, *, is_open: bool = False) -> Row:
+        """A line of code."""
+        return code.row(line, is_open=is_open)
+
+    def _fence(self, line: str) -> list[Row]:  # noqa: ARG002
+        """The last fence of a block of code."""
+        return []
