@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 .PHONY: run test lint format docs wheel
 
 run: $(VENV)/run.installed
-	$(BIN)/qrt run "$(PROMPT)" --temp 0
+	$(BIN)/qrt run "$(PROMPT)"
 
 test: $(VENV)/dev.installed
 	$(BIN)/python -m pytest
