@@ -10,7 +10,7 @@ import pytest
 from letters import Watched
 
 import qrt
-from qrt.runtime.policy import AHEAD
+from qrt.runtime.policy import AHEAD, Limits
 
 OPTIONS = {"max_tokens": 9, "seed": 4, "ignore_eos": True}
 MESSAGES = [{"role": "user", "content": "abc"}]
@@ -79,6 +79,18 @@ def test_many_tasks_share_steps(make, loaded):
     assert [a.tokens for a in answers] == [
         model.generate([5, i], **OPTIONS).tokens for i in range(3, 15)
     ]
+
+
+def test_more_tasks_than_the_engine_takes_wait(model):
+    engine = model._core.engine
+    few = Limits(engine.max_rows, max_running=2, max_waiting=2)
+    engine.limits = engine._scheduler._limits = few
+
+    async def main():
+        return await asyncio.gather(*[model.agenerate("abc", **OPTIONS) for _ in range(40)])
+
+    for _ in range(2):  # each in a loop of its own
+        assert len({answer.tokens for answer in asyncio.run(main())}) == 1
 
 
 async def _generate(place):

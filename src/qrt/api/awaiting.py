@@ -23,18 +23,36 @@ Start = Callable[[Callable[[], bool]], Stream]
 _Result = TypeVar("_Result")
 
 
-async def finished(start: Start) -> Completion:
-    """Runs a stream to its end."""
+class Rooms:
+    """Room for so many generations at a time, in each event loop; further tasks wait for it."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._of_loop: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = {}
+
+    def here(self) -> asyncio.Semaphore:
+        """That of the running loop."""
+        loop = asyncio.get_running_loop()
+        if loop not in self._of_loop:
+            self._of_loop = {
+                other: room for other, room in self._of_loop.items() if not other.is_closed()
+            } | {loop: asyncio.Semaphore(self._size)}
+        return self._of_loop[loop]
+
+
+async def finished(start: Start, rooms: Rooms) -> Completion:
+    """Runs a stream to its end, once there is room."""
     stopped = threading.Event()
-    future = _begin(lambda: collect(start(stopped.is_set)))
-    try:
-        await asyncio.wait([future])
-    except asyncio.CancelledError:
-        stopped.set()
-        await asyncio.wait([future])
-        future.exception()  # nobody else will look
-        raise
-    return future.result()
+    async with rooms.here():
+        future = _begin(lambda: collect(start(stopped.is_set)))
+        try:
+            await asyncio.wait([future])
+        except asyncio.CancelledError:
+            stopped.set()
+            await asyncio.wait([future])
+            future.exception()  # nobody else will look
+            raise
+        return future.result()
 
 
 async def records(start: Start) -> AsyncGenerator[TokenRecord, None]:

@@ -17,7 +17,7 @@ from qrt.runtime.records import TokenRecord
 from qrt.runtime.sequence import Sequence
 
 if TYPE_CHECKING:
-    from qrt.api.awaiting import Start
+    from qrt.api.awaiting import Rooms, Start
 
 _NO_VARS: Mapping[str, Any] = MappingProxyType({})
 
@@ -28,13 +28,14 @@ class Generates:
     (`model.info.sampling`), else as in `SamplingParams`.
 
     A twin computes in a thread of its own and never blocks the loop; generations that are awaited
-    at the same time share every step. Cancelling the task, or closing the generator, ends the
-    generation.
+    at the same time share every step, and wait in the loop where they are more than a step takes.
+    Cancelling the task, or closing the generator, ends the generation.
     """
 
     def __init__(self, core: Core, seq: Sequence | None) -> None:
         self._core = core
         self._seq = seq
+        self._rooms: Rooms | None = None
 
     @with_options
     def stream(self, prompt: str | Iterable[int], **options: Unpack[GenerateKeywords]) -> Stream:
@@ -101,9 +102,7 @@ class Generates:
         self, prompt: str | Iterable[int], **options: Unpack[GenerateKeywords]
     ) -> Completion:
         """`generate` for an event loop."""
-        from qrt.api.awaiting import finished
-
-        return await finished(self._later(partial(self._core.prompt_tokens, prompt), options))
+        return await self._finished(partial(self._core.prompt_tokens, prompt), options)
 
     @with_options
     def astream_chat(
@@ -128,10 +127,17 @@ class Generates:
         **options: Unpack[GenerateKeywords],
     ) -> Completion:
         """`chat` for an event loop."""
-        from qrt.api.awaiting import finished
-
         tokens = partial(self._core.chat_tokens, messages, template_vars)
-        return await finished(self._later(tokens, options))
+        return await self._finished(tokens, options)
+
+    async def _finished(
+        self, tokens: Callable[[], list[int]], options: GenerateKeywords
+    ) -> Completion:
+        from qrt.api.awaiting import Rooms, finished
+
+        if self._rooms is None:
+            self._rooms = Rooms(self._core.engine.limits.n_running)
+        return await finished(self._later(tokens, options), self._rooms)
 
     def _later(self, tokens: Callable[[], list[int]], options: GenerateKeywords) -> Start:
         """What starts a stream in the thread that will read it; options are checked here."""
