@@ -54,6 +54,7 @@ COLOURS = {
 STYLE = """
 text { font: 14px ui-monospace, Menlo, Consolas, monospace; white-space: pre }
 .b { font-weight: bold } .i { font-style: italic } .u { text-decoration: underline }
+.d { opacity: .6 }
 """
 
 
@@ -72,6 +73,12 @@ class Terminal(pyte.Screen):
         super().__init__(COLUMNS, ROWS)
         self.write_process_input = answer
 
+    def select_graphic_rendition(self, *attrs: int, **private: bool) -> None:
+        """With blinking in place of faint text, which pyte does not know."""
+        swapped = attrs if {38, 48} & {*attrs} else [{2: 5, 22: 25}.get(a, a) for a in attrs]
+        super().select_graphic_rendition(*attrs, **private)
+        super().select_graphic_rendition(*(a for a in swapped if a), **private)
+
     def drawing(self) -> tuple[str, ...]:
         """The screen, each line as SVG."""
         rows = [[self.buffer[y][x] for x in range(COLUMNS)] for y in range(ROWS)]
@@ -88,7 +95,7 @@ def colour(name: str) -> str:
 
 def look(cell: Char) -> Look:
     """How a cell looks; without paper where it is the screen's own."""
-    kinds = {"b": cell.bold, "i": cell.italics, "u": cell.underscore}
+    kinds = {"b": cell.bold, "i": cell.italics, "u": cell.underscore, "d": cell.blink}
     kind = " ".join(name for name, on in kinds.items() if on)
     if cell.reverse:
         return Look("#0d1117", colour(cell.fg), kind)
