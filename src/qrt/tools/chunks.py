@@ -43,6 +43,7 @@ class QualityOptions:
     n_ctx: int | None = None
     n_chunks: int | None = None
     n_threads: int | None = None
+    n_threads_batch: int | None = None
     kv_type: str = "f16"
     backend: str = "auto"
     pack: bool | None = None
@@ -58,6 +59,7 @@ class QualityOptions:
         return LoadOptions(
             n_ctx=n_ctx,
             n_threads=self.n_threads,
+            n_threads_batch=self.n_threads_batch,
             kv_type=self.kv_type,
             backend=self.backend,
             pack=self.pack,
