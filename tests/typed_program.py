@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import tempfile
 import threading
 from collections.abc import Mapping
 from typing import Any, assert_type
@@ -101,6 +102,9 @@ def sessions(model: qrt.Model) -> None:
     with model.session() as session, session.fork() as branch:
         assert_type(branch, qrt.Session)
         assert_type(session.chat(MESSAGES, max_tokens=2), qrt.Completion)
+        with tempfile.TemporaryDirectory() as folder:
+            session.save_state(f"{folder}/state")
+            assert_type(branch.load_state(f"{folder}/state"), int)
         branch.close()
 
 
