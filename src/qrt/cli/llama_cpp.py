@@ -132,7 +132,7 @@ OUTPUT: Rows = {
     "--no-perf --no-show-timings": _is("--no-timings"),
     "--usage": _is("--help"),
     "--log-disable --log-prefix --no-log-prefix --log-timestamps --no-log-timestamps": _NOTHING,
-    "-v --verbose --log-verbose": _NOTHING,
+    "-v --verbose --log-verbose --log-jsonl --no-log-jsonl": _NOTHING,
     "-lv --verbosity --log-verbosity": _NOTHING_WITH_VALUE,
     "--log-colors": Row(value=_SWITCH, may_be_alone=True),
     "--log-file --log-prompts-dir": _refused("qrt writes no log; 2> FILE keeps what it says"),
@@ -151,6 +151,7 @@ OUTPUT: Rows = {
     "--prompt-cache --prompt-cache-all --prompt-cache-ro": _refused(_CACHE),
     "-cl --cache-list": _refused("qrt list shows the models of this machine"),
     "--completion-bash": _refused("qrt --install-completion completes flags and models"),
+    "--version": _refused("qrt --version prints it"),
     "--license": _refused("pip show qrt names its license"),
 }
 """What is shown."""
@@ -175,6 +176,10 @@ SERVER: Rows = {
         _NO_SERVER
     ),
     "-cb --cont-batching -nocb --no-cont-batching -a --alias -to --timeout": _refused(_NO_SERVER),
+    "--cors-* --no-cors-* --models-* --no-models-* --mcp-* --ui-* --webui-*": _refused(_NO_SERVER),
+    "--*-mcp-proxy --cache-prompt --no-cache-prompt --cache-reuse --reuse-port --tags": _refused(
+        _NO_SERVER
+    ),
     "--server-base --tools --agent --ui --no-ui --webui --no-webui --threads-http": _refused(
         _NO_SERVER
     ),
