@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import math
 import os
+from types import SimpleNamespace
 
 import pytest
 from prompt_toolkit.completion import CompleteEvent
@@ -13,6 +15,7 @@ from talk import Talk
 from qrt.cli.chat import clipboard
 from qrt.cli.chat.commands import COMMANDS, NAMES, command_in
 from qrt.cli.chat.completer import ChatCompleter
+from qrt.cli.chat.embedded import is_unsure
 from qrt.errors import InputError
 
 
@@ -201,6 +204,20 @@ def test_tokens_tell_what_fills_the_context(tmp_path, capsys):
         "files for the next question": 3,
         "free": 986,
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "probability", "unsure"),
+    [
+        ("`math.sqrt(x)`: Return the square root.", 0.99, False),
+        ("`math.sqtr(x)`: Return the square root.", 0.8, True),
+        ("I only know Python's standard library, and I know no `x` in it.", 0.99, True),
+    ],
+)
+def test_answers_that_the_embedded_model_is_unsure_of(text, probability, unsure):
+    pieces = text.split()
+    records = [SimpleNamespace(text=f" {p}", logprob=math.log(probability)) for p in pieces]
+    assert is_unsure(records) is unsure
 
 
 def test_timings_come_only_when_asked_for(capsys):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from types import SimpleNamespace
 
 import pytest
+from talk import Answer, Fake
 from typer.testing import CliRunner
 
 from qrt.cli.app import app
@@ -136,6 +138,40 @@ def test_an_answer_that_fills_the_context_goes_on_while_older_turns_can_leave():
     assert last == left + said[:n_said]
     fresh = respondent.model.generate(last, **settings.given)
     assert list(fresh.tokens) == said[n_said:]
+
+
+class Filling(Fake):
+    """A model that fills its context; the token before it is full is half a character."""
+
+    def tokens(self, messages):
+        return words(messages)
+
+    def stream(self, prompt, keywords):
+        self.asked.append((prompt, keywords))
+        n_free = self.n_ctx - len(prompt)
+        ends = {n_free - 1: ("", None), n_free: ("\ufffd", "length")}
+        return Records([ends.get(n, (f"{n} ", None)) for n in range(1, n_free + 1)])
+
+
+class Records(Answer):
+    """A stream of texts, each with what it ends for; its tokens are counted."""
+
+    def __iter__(self):
+        for n, (text, reason) in enumerate(self.words, 1):
+            yield SimpleNamespace(text=text, token=n, finish_reason=reason)
+
+
+def test_an_answer_goes_on_behind_its_last_whole_character():
+    respondent = Filling(n_ctx=60)
+    answering = Answering(respondent, talk(5, 5, 5), Settings({"max_tokens": 50}), 0)
+    text = "".join(record.text for record in answering)
+    (first, before), (second, after) = respondent.asked
+    n_kept = 60 - len(first) - 2  # without half a character, and the one that came of it
+    assert second[-n_kept:] == list(range(1, n_kept + 1))
+    assert second[:-n_kept] == words(answering._conversation.messages)
+    assert (before["max_tokens"], after["max_tokens"]) == (50, 50 - n_kept)
+    assert text.count("\ufffd") == 1
+    assert len(answering.records) == n_kept + 60 - len(second)
 
 
 @pytest.mark.parametrize("command", [["run", "hi"], ["complete", "-p", "hi"]])

@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 import qrt
+from qrt.cli import places
 from qrt.cli.app import app
 from qrt.cli.arguments import model_file
 from qrt.cli.chat import kept, respondent
@@ -112,6 +113,17 @@ def test_what_is_no_file_is_refused(folder):
     for name in ("pipe", "folder", "nowhere"):
         with pytest.raises(InputError, match=f"{name}.json: (is not a file|cannot be read)"):
             Keeper(name)
+
+
+def test_without_a_home_there_are_no_sessions(monkeypatch):
+    monkeypatch.setenv("HOME", "")
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setattr(kept, "state_dir", places.state_dir)
+    keeper = Keeper()
+    assert not keeper.is_kept
+    with pytest.raises(InputError, match="set HOME"):
+        keeper.write(Conversation(None, TURNS), None)
+    assert "set HOME" in run("hi", "--session", "mine").stderr
 
 
 def test_half_characters_and_controls_of_a_session_are_harmless(folder):

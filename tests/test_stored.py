@@ -82,6 +82,14 @@ def test_the_state_of_another_model_is_refused(written, tmp_path):
             session.load_state(tmp_path / "none")
 
 
+def test_a_token_that_the_vocabulary_has_not_is_refused(written, model):
+    core = model._core
+    seq = core.engine.open(idle=True)
+    with written.open("rb") as file, pytest.raises(InputError, match="not in the vocabulary"):
+        core.engine.read_state(seq, file, core._state_key(), n_vocab=5)
+    assert seq.tokens == []
+
+
 def test_a_state_is_written_between_generations(written, model):
     with model.session() as session:
         stream = session.stream([5, 6, 7], **GREEDY)

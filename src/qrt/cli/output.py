@@ -159,7 +159,7 @@ def has_colour(out: TextIO) -> bool:
 
 def note(out: TextIO, text: str) -> None:
     """Lines that are no part of an answer, dim where styles show, wrapped in a terminal."""
-    say(out, text, DIM if has_colour(out) else PLAIN)
+    say(out, printable(text), DIM if has_colour(out) else PLAIN)
 
 
 def say(out: TextIO, text: str, style: str = PLAIN, hang: int = 0) -> None:

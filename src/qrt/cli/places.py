@@ -10,7 +10,11 @@ from pathlib import Path
 def state_dir() -> Path:
     """The directory of qrt there, made or not. Raises RuntimeError for a user without a home."""
     if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or "~/AppData/Local").expanduser() / "qrt"
-    if sys.platform == "darwin":
-        return Path("~/Library/Application Support/qrt").expanduser()
-    return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "qrt"
+        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
+    elif sys.platform == "darwin":
+        base = "~/Library/Application Support"
+    else:
+        base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    if base.startswith("~") and os.environ.get("HOME") == "":  # which would be this directory
+        raise RuntimeError("HOME is empty")
+    return Path(base).expanduser() / "qrt"

@@ -158,6 +158,6 @@ def _kept(text: str, where: str) -> Kept:
     if not isinstance(found, dict):
         raise InputError(f"{where}: is not a session: expected JSON with a model and messages")
     model = found.get("model")
-    if not (model is None or isinstance(model, str)) or "\0" in (model or ""):
+    if not (model is None or isinstance(model, str)):
         raise InputError(f"{where}: its model is not a path; take the file away to begin anew")
     return Kept(conversation_of(found.get("messages"), where), model)
