@@ -208,6 +208,25 @@ def test_a_suffix_goes_behind_where_nothing_can_be_filled_in(llm):
     assert filled["choices"][0]["text"] == plain + "\n    return sum\n"
 
 
+def test_a_suffix_is_what_the_middle_is_filled_before(llm, monkeypatch):
+    marks = {"fim_pre": 5, "suffix": 6, "fim_mid": 7}
+    keys = {f"tokenizer.ggml.{role}_token_id": token for role, token in marks.items()}
+    monkeypatch.setattr(qrt.Model, "metadata", keys)
+    seen = []
+
+    def watch(ids, logits):
+        seen.append(ids.tolist())
+        return logits
+
+    first, last = (llm.tokenize(text, add_bos=False) for text in (b"def f(", b"return x"))
+    for spm, rest in ((False, [5, *first, 6, *last]), (True, [6, *last, 5, *first])):
+        monkeypatch.setattr(llm, "spm_infill", spm)
+        options = {"max_tokens": 1, "temperature": 0, "logits_processor": watch}
+        filled = llm("def f(", suffix="return x", **options)
+        assert seen.pop() == [llm.token_bos(), *rest, 7]
+        assert "return x" not in filled["choices"][0]["text"]
+
+
 def test_pickle(llm):
     with pickle.loads(pickle.dumps(llm)) as twin:
         assert twin.model_path == llm.model_path
