@@ -21,6 +21,7 @@ from qrt.cli.render.cells import (
     Cell,
     cells_of,
     styled,
+    text_of,
 )
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def _cells(tokens: Sequence[Token], style: str) -> list[Cell]:
             styles.pop()
             if kind == "link":
                 address, start = links.pop()
-                cells += _behind(address, "".join(text for text, _ in cells[start:]))
+                cells += _behind(address, text_of(cells[start:]))
         elif token.type == "code_inline":
             cells += cells_of(token.content, styled(styles[-1], CODE))
         elif token.type == "image":
@@ -95,7 +96,7 @@ def _behind(address: str, text: str) -> list[Cell]:
     """The address of a link behind its text, unless that says it already."""
     if address.removeprefix("mailto:") == text:
         return []
-    return cells_of(f" ({address})" if text else address, DIM)
+    return cells_of(f" ({address})" if text else f"({address})", DIM)
 
 
 def _open_code(text: str) -> str:
