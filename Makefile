@@ -26,7 +26,7 @@ docs: $(VENV)/docs.installed
 	$(BIN)/python -m mkdocs build --strict
 
 wheel: $(VENV)/run.installed
-	$(BIN)/python release/objects.py build/objects
+	$(BIN)/python release/objects.py build/objects $(TIERS)
 	$(BIN)/python -m pip wheel --no-deps -w dist .
 
 $(BIN)/python:

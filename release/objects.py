@@ -16,6 +16,7 @@ from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
+import llvmlite.binding as llvm
 import numpy as np
 
 from qrt.backends.cpu.guard import guard_kernels
@@ -66,8 +67,6 @@ def kernels_of(tier: Tier) -> list[str]:
 
 def unknown_symbols(code: bytes) -> bool:
     """Whether an ELF object of 64 bits asks for something from elsewhere."""
-    import llvmlite.binding as llvm
-
     parts = {s.name(): s.data() for s in llvm.ObjectFileRef.from_data(code).sections()}
     symbols = np.frombuffer(parts[b".symtab"], np.uint8).reshape(-1, 24)
     return not symbols[1:, 6:8].copy().view("<u2").all()  # the first symbol is none
