@@ -13,6 +13,8 @@ from qrt.cli.chat.conversation import Conversation
 from qrt.cli.chat.keyboard import is_open, message_of
 from qrt.errors import InputError, TemplateError
 
+needs_pty = pytest.mark.skipif(sys.platform == "win32", reason="there is no pty")
+
 
 def test_turns_are_kept_and_sent_whole():
     talk = Talk(["hi", "more", "/exit"], [["Hel", "lo"], ["Yes"]], system="Be brief.")
@@ -122,7 +124,7 @@ def test_several_lines(typed, open_, message):
     assert message_of(typed) == message
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no pty")
+@needs_pty
 def test_ctrl_c_in_a_terminal(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     screen = Screen(
@@ -162,7 +164,7 @@ def chat_in_a_terminal(tmp_path):
     return start
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no pty")
+@needs_pty
 def test_what_is_typed_or_pasted_while_it_loads_waits_for_the_prompt(chat_in_a_terminal):
     screen = chat_in_a_terminal()
     screen.wait_for(r"\?2004h")  # before the model is loaded
@@ -176,7 +178,7 @@ def test_what_is_typed_or_pasted_while_it_loads_waits_for_the_prompt(chat_in_a_t
     assert screen.exit_code() == 0
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no pty")
+@needs_pty
 def test_up_recalls_what_ctrl_c_cleared_or_stopped(chat_in_a_terminal):
     screen = chat_in_a_terminal("--ignore-eos", "--context-shift")
     screen.wait_for(r"small model inside qrt[^~]*qrt pull ")
@@ -200,7 +202,19 @@ def test_up_recalls_what_ctrl_c_cleared_or_stopped(chat_in_a_terminal):
     assert screen.exit_code() == 0
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no pty")
+@needs_pty
+def test_ctrl_c_right_behind_a_question_takes_it_back(chat_in_a_terminal):
+    screen = chat_in_a_terminal("--ignore-eos", "--context-shift")
+    screen.wait_for(r"qrt pull ")
+    screen.wait_for(r"\?2004h")
+    screen.type("hello there\r\x03")
+    screen.wait_for(r"again to leave")
+    screen.type("/tokens\r/bye\r")
+    screen.wait_for(r"questions +0")
+    assert screen.exit_code() == 0
+
+
+@needs_pty
 def test_a_message_that_is_too_long_stays_in_the_line(chat_in_a_terminal):
     screen = chat_in_a_terminal("-c", "64", "-n", "3")
     screen.wait_for(r"\?2004h.*/help for help")
@@ -212,7 +226,7 @@ def test_a_message_that_is_too_long_stays_in_the_line(chat_in_a_terminal):
     assert screen.exit_code() == 0
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no pty")
+@needs_pty
 def test_a_chat_is_continued(chat_in_a_terminal, tmp_path):
     screen = chat_in_a_terminal("--session", "mine")
     screen.wait_for("/help for help")
@@ -234,7 +248,7 @@ def test_a_chat_is_continued(chat_in_a_terminal, tmp_path):
     assert screen.exit_code() == 0
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no pty")
+@needs_pty
 @pytest.mark.parametrize("leave", ["\x03", "/exit\r"])
 def test_the_terminal_is_left_as_it_was(chat_in_a_terminal, leave):
     import termios

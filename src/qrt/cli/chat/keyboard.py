@@ -43,9 +43,22 @@ class Keyboard:
     def __call__(self, start: str) -> str:
         """What is typed, starting from `start`; see `Read`."""
         try:
-            return message_of(self._session.prompt("> ", default=start))
+            text = self._session.prompt("> ", default=start)
+            self._look_for_interrupt()
         finally:
             mark_pastes(True)
+        return message_of(text)
+
+    def _look_for_interrupt(self) -> None:
+        """Raises KeyboardInterrupt for a Ctrl-C that came while the prompt closed: as a key."""
+        from prompt_toolkit.input.typeahead import get_typeahead, store_typeahead
+        from prompt_toolkit.keys import Keys
+
+        source = self._session.input
+        keys = get_typeahead(source) + source.read_keys()
+        if any(key.key == Keys.ControlC for key in keys):
+            raise KeyboardInterrupt
+        store_typeahead(source, keys)
 
     def _bindings(self) -> KeyBindings:
         from prompt_toolkit.key_binding import KeyBindings
