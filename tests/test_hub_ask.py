@@ -132,6 +132,8 @@ def test_what_is_no_model_names_what_is_near(tmp_path, monkeypatch):
         ("https://example.com/m.gguf", "no such file\n"),
         ("https://hf.co/o", "expected OWNER/NAME"),
         ("foo", "`qrt search foo` asks the hub"),
+        ("codellama:7b", "`qrt search codellama 7b` asks the hub"),
+        ("llama3.2:1b-instruct-q4_K_M", "the nearest names are llama3.2:1b"),
     ):
         for command in (["show", text], ["info", text], ["run", text, "a prompt"]):
             result = invoke(*command)

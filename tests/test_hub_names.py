@@ -206,11 +206,12 @@ def test_the_catalogue():
         ("mistral", "mistral:7b", None),
         ("Mistral:Q8_0", "mistral:7b", "Q8_0"),
         ("QWEN3:4b:q8_0", "qwen3:4b", "Q8_0"),
-        ("devstral", "devstral2:24b", None),
+        ("devstral:latest", "devstral2:24b", None),
     ):
         entry, asked = find(text)
         assert (entry.name, asked.quant) == (name, quant)
-    assert is_known("lama3.2:1b")
+    for text in ("lama3.2:1b", "codellama:7b", "x:1.5B-instruct-q4_K_M", "nothing:latest"):
+        assert is_known(text)
     for text in ("Hello!", "hello", "note:this"):
         assert not is_known(text)
     assert (ROOT / "models" / "catalogue.toml").read_text().startswith("# Short names")
@@ -280,7 +281,8 @@ def test_what_other_tools_keep_is_found_by_name_and_never_deleted(hub_cache):
     ollama = home / ".ollama" / "models"
     blob = write(ollama / "blobs" / f"sha256-{DIGEST}")
     library = ollama / "manifests" / "registry.ollama.ai" / "library"
-    write(library / "llama3.2" / "1b", manifest(f"sha256:{DIGEST}"))
+    for tag in ("1b", "latest"):
+        write(library / "llama3.2" / tag, manifest(f"sha256:{DIGEST}"))
     write(ollama / "manifests" / "hf.co" / "o" / "m" / "Q8_0", manifest(f"sha256:{DIGEST}"))
     write(ollama / "blobs" / f"sha256-{DIGEST.upper()}")
     for i, bad in enumerate(
@@ -295,6 +297,7 @@ def test_what_other_tools_keep_is_found_by_name_and_never_deleted(hub_cache):
     found = {model["name"]: model["path"] for model in json.loads(invoke("list", "--json").stdout)}
     assert found == {
         "ollama:llama3.2:1b": str(blob),
+        "ollama:llama3.2:latest": str(blob),
         "ollama:hf.co/o/m:Q8_0": str(blob),
         "lmstudio:pub/repo/m-Q8_0.gguf": str(studio),
         "llamacpp:o_m_m-Q4_0.gguf": str(llama),
@@ -305,7 +308,8 @@ def test_what_other_tools_keep_is_found_by_name_and_never_deleted(hub_cache):
         refused = invoke("rm", name, "--yes")
         assert (refused.exit_code, Path(path).exists()) == (2, True)
         assert "deletes nothing elsewhere" in refused.stderr
-    assert locate("llama3.2:1b") == blob
+    assert locate("llama3.2:1b") == locate("Llama3.2:latest") == blob
+    assert is_known("llama3.2:latest")
     assert locate("nothing:here") is None
     for args in (("run", "ollama:none:1b", "hi"), ("show", "ollama:none:1b")):
         result = invoke(*args)

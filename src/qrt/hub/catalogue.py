@@ -78,7 +78,7 @@ def find(text: str) -> tuple[Entry, HubName] | None:
     A family of one size needs no size, one of one version no version, in any case of letters.
     Raises InputError for a family whose size is not named.
     """
-    lower = text.lower()
+    lower = text.lower().removesuffix(":latest")
     entry = _entry(lower)
     if entry is not None:
         return entry, HubName(entry.repo)

@@ -10,21 +10,19 @@ from pathlib import Path
 from qrt.errors import InputError, MissingModelError, ModelError
 from qrt.hub.catalogue import Entry, find
 from qrt.hub.names import SUFFIX, HubName, is_hub_link
-from qrt.hub.nearest import asked_of_hub, hint, near_names
+from qrt.hub.nearest import asked_of_hub, hint, is_sized, near_names
 from qrt.hub.places import HUB, PLACES, LocalModel, cached_models, cached_repo
 from qrt.hub.quants import DEFAULT_QUANT, choose
 
 
 def is_known(text: str) -> bool:
-    """Whether a text names a model: SOURCE:..., a short name, one that another tool keeps, or
-    NAME:SIZE that is nearly a short name.
+    """Whether a text names a model, there or not: SOURCE:..., what another tool keeps, a short name
+    or nearly one, NAME:SIZE.
     """
     source, colon, _ = text.partition(":")
-    if colon and source in PLACES:
+    if colon and (source in PLACES or _elsewhere(text) is not None):
         return True
-    if find(text) is not None:
-        return True
-    return bool(colon) and (_elsewhere(text) is not None or bool(near_names(text)))
+    return find(text) is not None or (bool(colon) and (is_sized(text) or bool(near_names(text))))
 
 
 def locate(text: str) -> Path | None:
@@ -41,8 +39,9 @@ def locate(text: str) -> Path | None:
             if found.name.lower() == name.lower():
                 return found.path
         raise ModelError(f"{text}: {PLACES[source].title} keeps no such model; see qrt list")
-    find(text)  # which raises for a family of several sizes
     other = _elsewhere(text)
+    if other is None:
+        find(text)  # which raises for a family of several sizes
     try:
         entry, asked = asked_of_hub(text)
     except InputError:

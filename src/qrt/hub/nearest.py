@@ -16,7 +16,8 @@ _ENDING = "-gguf"
 _ALIKE = 0.8
 """The least similarity of names, from 0 to 1."""
 _MOST = 3
-_WORD = re.compile(r"[\w.-]+")
+_WORDS = re.compile(r"[\w.-]+(?::[\w.-]+)?")
+_SIZED = re.compile(r"[\w.-]+:(?:latest|e?\d+(?:\.\d+)?[bm](?:-[\w.-]+)?)", re.IGNORECASE)
 
 
 def asked_of_hub(text: str) -> tuple[Entry | None, HubName]:
@@ -38,8 +39,14 @@ def asked_of_hub(text: str) -> tuple[Entry | None, HubName]:
 
 
 def near_names(text: str) -> list[str]:
-    """The short names that are nearly a text, the nearest first."""
-    return get_close_matches(text.lower(), catalogue(), _MOST, _ALIKE)
+    """The short names that are nearly a text, whose size other words may follow; nearest first."""
+    family, colon, size = text.lower().partition(":")
+    return get_close_matches(family + colon + size.partition("-")[0], catalogue(), _MOST, _ALIKE)
+
+
+def is_sized(text: str) -> bool:
+    """Whether a text is written as NAME:SIZE, as 7b or 1.5b-instruct are, known or not."""
+    return _SIZED.fullmatch(text) is not None
 
 
 def hint(text: str) -> str:
@@ -57,7 +64,8 @@ def hint(text: str) -> str:
         return f"`qrt pull {fetched}` fetches a model of this name" if fetched else ""
     if near := near_names(text):
         return f"the nearest names are {', '.join(near)}; `qrt pull {near[0]}`"
-    return f"`qrt search {text}` asks the hub" if _WORD.fullmatch(text) else ""
+    words = text.replace(":", " ")
+    return f"`qrt search {words}` asks the hub" if _WORDS.fullmatch(text) else ""
 
 
 def _files(folder: str) -> list[str]:
