@@ -60,7 +60,8 @@ def test_the_names_of_other_libraries_are_told_ours(model):
             model.chat([], **{name: 1})
     with pytest.raises(qrt.InputError, match=r"template_vars=\{'tools': \.\.\.\}"):
         model.chat([], tools=[])
-    with pytest.raises(qrt.InputError, match="did you mean 'temperature'"):
+    assert issubclass(qrt.UnknownOptionError, qrt.InputError)
+    with pytest.raises(TypeError, match="did you mean 'temperature'"):
         model.generate("abc", temprature=1)
 
 
@@ -73,7 +74,7 @@ def test_load_knows_the_names_of_other_libraries():
             qrt.load(**{name: "x"})
     with pytest.raises(qrt.InputError, match="'n_gpu_layers'; leave it out: qrt runs on the CPU"):
         qrt.load(n_gpu_layers=-1)
-    with pytest.raises(qrt.InputError, match="did you mean 'n_threads'"):
+    with pytest.raises(qrt.UnknownOptionError, match="did you mean 'n_threads'"):
         qrt.load(n_thread=2)
 
 

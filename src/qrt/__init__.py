@@ -24,6 +24,7 @@ from qrt.errors import (
     NonFiniteError,
     QrtError,
     TemplateError,
+    UnknownOptionError,
     VocabError,
 )
 
@@ -68,6 +69,7 @@ __all__ = [
     "TemplateError",
     "Timings",
     "TokenRecord",
+    "UnknownOptionError",
     "VocabError",
     "__version__",
     "load",

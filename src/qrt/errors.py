@@ -7,6 +7,7 @@
     |   +-- BusyError               2         409   the session is generating already
     |   +-- ClosedError             2         503   the model or the session was closed
     |   +-- FullError               2         429   more generations wait than the engine takes
+    |   +-- UnknownOptionError      2         400   no such option; a TypeError too
     +-- CancelledError              2         499   whoever asked for it stopped it
     +-- ModelError                  3         500   the model file cannot be used
     |   +-- MissingModelError       3         500   not on this machine; qrt pull may fetch it
@@ -57,6 +58,10 @@ class FullError(InputError):
     """More generations wait than the engine takes; ask again later."""
 
     http_status = 429
+
+
+class UnknownOptionError(InputError, TypeError):
+    """No call has an option of this name; the message says what was probably meant."""
 
 
 class CancelledError(QrtError):

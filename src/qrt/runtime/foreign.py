@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Mapping
 
-from qrt.errors import InputError
+from qrt.errors import UnknownOptionError
 from qrt.runtime.checks import shown
 
 _STREAM = "call stream or stream_chat, which yield records"
@@ -77,7 +77,7 @@ INSTEAD_LOADING: Mapping[str, str] = {
 
 def unknown_option(
     name: object, known: Collection[str], same: Mapping[str, str], instead: Mapping[str, str]
-) -> InputError:
+) -> UnknownOptionError:
     """The error for a keyword that is none of `known`, with what was probably meant."""
     text = name if isinstance(name, str) else ""
     near = difflib.get_close_matches(text, known, n=1)
@@ -89,4 +89,4 @@ def unknown_option(
         hint = f"; did you mean {near[0]!r}?"
     else:
         hint = ""
-    return InputError(f"unknown option {shown(name)}{hint}")
+    return UnknownOptionError(f"unknown option {shown(name)}{hint}")
