@@ -6,6 +6,7 @@ import ast
 import re
 import shlex
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import speed
@@ -115,6 +116,13 @@ def test_the_picture_of_the_speed_shows_its_table() -> None:
     assert len(rows) >= 8
     assert all(len(tests) == len(speed.TESTS) for tests in rows.values())
     assert speed.PICTURE.read_text(encoding="utf-8") == speed.draw(rows)
+
+
+def test_every_picture_is_whole_and_shown() -> None:
+    shown = {Path(path).name for doc in DOCS for path in re.findall(r"!\[.+\]\((.+)\)", read(doc))}
+    pictures = sorted((ROOT / "docs" / "images").iterdir())
+    assert {path.name for path in pictures} == shown
+    assert all(ElementTree.parse(path).getroot().tag.endswith("}svg") for path in pictures)
 
 
 def test_the_readme_has_the_numbers_of_the_table() -> None:
