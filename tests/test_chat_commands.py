@@ -63,6 +63,7 @@ def test_help_lists_every_name(name, capsys):
     for command in COMMANDS:
         assert all(name in out for name in command.names)
         assert command.help in out
+    assert "qrt run --continue" in out
     assert all(len(line) <= 80 for line in out.splitlines())
 
 

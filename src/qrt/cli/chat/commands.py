@@ -33,6 +33,7 @@ def _help(chat: Chat, rest: str) -> None:  # noqa: ARG001
         say(sys.stdout, f"{usage:{width}}  {command.help}", hang=width + 2)
     say(sys.stdout, 'Several lines: end a line with \\ or Alt-Enter, or put """ around them.')
     say(sys.stdout, "Ctrl-C stops the answer, a second one leaves; Ctrl-D leaves.")
+    say(sys.stdout, "The chat is kept: `qrt run --continue` goes on with it.")
 
 
 COMMANDS: tuple[Command, ...] = (
