@@ -21,7 +21,8 @@ class Screen:
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, n_columns, 0, 0))
-            os.execvpe(command[0], command, {**os.environ, "TERM": "xterm", **env})
+            others = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "NO_COLOR")}
+            os.execvpe(command[0], command, {**others, "TERM": "xterm", **env})
         self.text = ""
 
     def wait_for(self, pattern, timeout_s=30.0):
