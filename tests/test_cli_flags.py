@@ -331,21 +331,33 @@ def test_zero_and_minus_one_are_the_defaults_of_loading():
     assert (result.exit_code, result.stderr) == (0, "")
 
 
-def test_a_pipe_or_a_file_follows_the_prompt(tmp_path):
+@pytest.mark.parametrize(
+    ("args", "piped"),
+    [
+        (["Explain\n"], "import os\nx\\n\n"),
+        (["Explain\n", "-f", "{notes}"], "not read"),
+        (["-p", "Explain\n", "-f", "{notes}"], ""),
+        (["{model}", r"Explain\n", "-f", "{notes}", "-e"], ""),
+    ],
+)
+def test_a_pipe_or_a_file_follows_the_prompt(monkeypatch, tmp_path, args, piped):
     notes = tmp_path / "notes.txt"
-    greedy = ("-n", "4", "--temp", "0")
-    notes.write_text("import os\nx\\n")
-    once = invoke("run", "Explain\n\nimport os\nx\\n", *greedy).stdout
-    for args, piped in (
-        (["Explain"], "import os\nx\\n"),
-        (["Explain", "-f", notes], "not read"),
-        (["-p", "Explain", "-f", notes], ""),
-        ([EMBEDDED, "Explain", "-f", notes, "-e"], ""),
-    ):
-        result = invoke("run", *args, *greedy, piped=piped)
-        assert (result.exit_code, result.stderr) == (0, "")
-        assert result.stdout == once
-    assert invoke("complete", "-p", "a", "-f", notes).exit_code == 2
+    notes.write_text("import os\nx\\n\n")
+    asked = []
+
+    def tokens(_, messages):
+        asked.extend(messages)
+        raise SystemExit(0)
+
+    monkeypatch.setattr("qrt.cli.chat.respondent.Respondent.tokens", tokens)
+    invoke("run", *(arg.format(notes=notes, model=EMBEDDED) for arg in args), piped=piped)
+    assert asked == [{"role": "user", "content": "Explain\n\n\nimport os\nx\\n"}]
+
+
+def test_a_text_to_continue_comes_from_one_place(tmp_path):
+    result = invoke("complete", "-p", "a", "-f", tmp_path / "notes.txt")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "the prompt is given twice" in result.stderr
 
 
 GREEDY = ("-n", "6", "--temp", "0", "--ignore-eos")
