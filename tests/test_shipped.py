@@ -15,6 +15,7 @@ from test_objects import TIER, entry, load
 from tiny_models import write_tiny
 
 import qrt
+from qrt.backends.cpu.tiers import is_shipped
 from qrt.kernels import shipped
 from qrt.kernels.isa import TIERS
 from qrt.kernels.objects import ObjectCache, cache_key, compile_missing
@@ -44,7 +45,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_what_came_with_the_package_is_not_compiled(
     compiled: ObjectCache, folder: Path, tmp_path: Path
 ) -> None:
+    assert not is_shipped(BEST)
     (folder / archive_name(TIER)).write_bytes(archive(compiled, list(NAMES[:3])))
+    assert is_shipped(BEST)
     what = "compiling kernels for your CPU"
     assert load(NAMES, tmp_path) == [(what, 0, 1), (what, 1, 1)]
     assert load(NAMES, tmp_path) == []

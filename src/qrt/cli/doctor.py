@@ -86,8 +86,9 @@ def _print(machine: Machine, checks: dict[str, str]) -> None:
     print_table("Backends", [_row(backend, "cpu") for backend in machine.backends])
     if (cache := machine.cache) is not None:
         size = byte_size(cache.n_bytes)
+        shipped = f"usual ones for {machine.tier}" if cache.is_shipped else "none"
         rows = [("directory", cache.directory), ("holds", f"{cache.n_kernels} kernels, {size}")]
-        print_table("Compiled kernels", rows)
+        print_table("Compiled kernels", [*rows, ("came with qrt", shipped)])
     if machine.tuning is not None:
         print_tuning(machine.tuning)
     print_table("Versions", list(machine.versions.items()))

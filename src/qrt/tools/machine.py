@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from qrt.backends.cpu.tiers import cpu_name, obstacles, offered_features, tier_in_use
+from qrt.backends.cpu.tiers import cpu_name, is_shipped, obstacles, offered_features, tier_in_use
 from qrt.backends.cpu.tuning import Tuning, read_tuning
 from qrt.config import Env, cache_dir, cgroup_cpus, default_threads, read_env
 from qrt.errors import QrtError
@@ -36,6 +36,8 @@ class Cache:
     directory: str
     n_kernels: int
     n_bytes: int
+    is_shipped: bool
+    """Whether usual kernels of the tier came with qrt, so that a first start compiles none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ def examine() -> Machine:
     except QrtError as error:
         problems.append(str(error))
     try:
-        cache = _cache(cache_dir(env))
+        cache = _cache(cache_dir(env), tier)
     except QrtError as error:
         problems.append(str(error))
     try:
@@ -101,9 +103,9 @@ def _backends(tier: str) -> Iterator[Choice]:
         yield Choice(name, "not included in this version")
 
 
-def _cache(directory: Path) -> Cache:
+def _cache(directory: Path, tier: str) -> Cache:
     sizes = [path.stat().st_size for path in directory.glob("*/*.o")]
-    return Cache(str(directory), len(sizes), sum(sizes))
+    return Cache(str(directory), len(sizes), sum(sizes), bool(tier) and is_shipped(tier))
 
 
 def _versions() -> Iterator[tuple[str, str]]:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from qrt.config import Env
-from qrt.kernels import isa
+from qrt.kernels import isa, shipped
 
 
 def cpu_name() -> str:
@@ -33,6 +33,11 @@ def cpu_name() -> str:
 def tier_in_use(env: Env) -> str:
     """The tier that kernels are compiled for. Raises BackendError where none can be."""
     return isa.choose(env.isa).name
+
+
+def is_shipped(tier: str) -> bool:
+    """Whether object code of a tier came with this package."""
+    return (shipped.FOLDER / shipped.archive_name(isa.TIERS[tier])).is_file()
 
 
 def obstacles() -> dict[str, str]:
