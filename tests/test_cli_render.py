@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from io import StringIO
 
 import pytest
@@ -150,8 +151,11 @@ def test_the_screen_does_not_depend_on_the_pieces(text, width, lines, data):
 
 
 @given(SOUP, st.sampled_from(WIDTHS))
+@example("|```py\n", 20)
 def test_whatever_is_no_mark_is_shown(text, width):
     letters = re.compile(r"[^\W_]")
+    in_tables = letters.findall(shown([text], width).text)  # where heads may come more than once
+    assert not Counter(letters.findall(text)) - Counter(in_tables)
     text = text.replace("|", "")
     assert letters.findall(shown([text], width).text) == letters.findall(text)
 
@@ -227,6 +231,15 @@ def test_code_keeps_its_text(language):
     listed = re.sub(r"(?m)^(?=.)", "   ", code)
     for text in (f"```{language}\n{code}```\n", f"1. so:\n   ~~~ {language}\n{listed}   ~~~\n"):
         assert shown(list(text), 60).text.endswith(f"{language}\n{code}\n".lstrip("\n"))
+
+
+def test_marks_may_span_lines_of_a_paragraph():
+    text = "- a **bold\n  text** and *not\n\n*it\nis*\n> `x\n> y`, ![open\n# *head\nend*\n===\n"
+    assert shown(list(text), 60).text == (
+        "• a bold\n  text and *not\n\nit\nis\n│ x y, ![open\n\n*head\nend*\n" + "─" * 60 + "\n\n"
+    )
+    many = "*a\n" * 20
+    assert shown(list(many), 60).text == f"{many}\n"
 
 
 def test_styles():

@@ -44,6 +44,20 @@ def text_of(cells: Iterable[Cell]) -> str:
     return "".join(text for text, _ in cells)
 
 
+def lines_of(cells: Iterable[Cell]) -> Iterator[list[Cell]]:
+    """The lines of a text with newlines in it; one that is empty at the end is none."""
+    line: list[Cell] = []
+    is_first = True
+    for cell in cells:
+        if cell[0] == "\n":
+            yield line
+            line, is_first = [], False
+        else:
+            line.append(cell)
+    if line or is_first:
+        yield line
+
+
 def columns(cells: Iterable[Cell]) -> int:
     """How many columns the cells take."""
     return sum(width_of(text) for text, _ in cells)

@@ -54,6 +54,16 @@ def inline(text: str, style: str = PLAIN, *, is_open: bool = False) -> list[Cell
     if is_open:
         text = text[: len(text) - len(held_back(text))]
         text += _open_code(text)
+    return _parsed(text, style, is_open=is_open)
+
+
+def runs_on(text: str) -> bool:
+    """Whether a mark is open at the end of a text: more of it may close the mark."""
+    closed = _parsed(text + _open_code(text), PLAIN, is_open=True)
+    return text_of(closed) != text_of(inline(text))
+
+
+def _parsed(text: str, style: str, *, is_open: bool) -> list[Cell]:
     if not _MARK.search(text):
         return cells_of(text, style)
     tokens = _parser().parseInline(text, {"is_open": is_open})
@@ -80,6 +90,8 @@ def _cells(tokens: Sequence[Token], style: str) -> list[Cell]:
         elif token.type == "image":
             cells += cells_of(token.content, styled(styles[-1], UNDERLINED))
             cells += _behind(_address(token, "src"), token.content)
+        elif token.type in ("softbreak", "hardbreak"):
+            cells += cells_of("\n")
         else:
             is_mark = token.type != "text_special" or token.content in _ESCAPED
             cells += cells_of(token.content if is_mark else token.markup, styles[-1])

@@ -17,6 +17,9 @@ class Marked(Markdown):
     def _may_begin_grid(self, parsed: ParsedLine) -> bool:  # noqa: ARG002
         return False
 
+    def _runs_on(self, text: str) -> bool:  # noqa: ARG002
+        return False
+
     def _shown(self, line: ParsedLine, window: Window, *, is_open: bool = False) -> list[Row]:  # noqa: ARG002
         if line.is_verbatim:
             return [tuple(cells_of(line.text))]
