@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 import subprocess
 import sys
 
@@ -29,6 +30,18 @@ shown = Shown(**dict.fromkeys(shown, True))
 writer = AnswerWriter(sys.stdout, Thoughts({}, are_open=False), shown)
 for i in range(0, len(text), 3):
     writer.write(text[i : i + 3])
+writer.end()
+"""
+WRITE_WHILE_RESIZED = """
+import signal, sys
+from qrt.cli.output import AnswerWriter
+
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGWINCH})
+writer = AnswerWriter(sys.stdout)
+writer.write("one two three four five six seven eight nine ten")
+signal.sigwait({signal.SIGWINCH})
+for _ in range(30):
+    writer.write(" eleven twelve")
 writer.end()
 """
 THOUGHT = "<think>\nIs it so?\n</think>\n\nIt *is*.\n"
@@ -59,6 +72,20 @@ def test_a_terminal_shows_markdown(width):
     text = on_screen(written(DOCUMENT, width=width), width)
     assert text == PRINTED + "\n" or width != 60
     assert words(text.partition("日")[0]) == words(PRINTED.partition("日")[0])
+
+
+@pytest.mark.parametrize("width", [30, 90])
+def test_a_terminal_that_changes_its_width(width):
+    import fcntl
+    import termios
+
+    screen = Screen(sys.executable, "-c", WRITE_WHILE_RESIZED, n_columns=60, **UNSET)
+    screen.wait_for("nine ten")
+    fcntl.ioctl(screen.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+    assert screen.exit_code() == 0
+    rows = screen.text.strip().split("\r\n")
+    assert " ".join(rows).split() == ["eleven", "twelve"] * 30
+    assert width - 7 < max(map(len, rows)) <= width
 
 
 def test_the_raw_text_is_kept_byte_for_byte():

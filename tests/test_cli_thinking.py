@@ -106,6 +106,7 @@ def test_templates_are_told_whether_to_think(template, on, off):
     assert template_vars(model, True) == on
     assert template_vars(model, False) == off
     assert template_vars(model, None) == {}
+    assert template_vars(Model(), True, template) == on
 
 
 def test_a_template_without_a_switch_is_an_error():

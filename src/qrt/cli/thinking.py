@@ -115,14 +115,14 @@ def thoughts_of(model: Model, prompt: Sequence[int]) -> Thoughts:
     return Thoughts(by_token, are_open=tail.endswith(tuple(mark.rstrip() for mark in _OPENING)))
 
 
-def template_vars(model: Model, think: bool | None) -> dict[str, Any]:
-    """The variables that make the model's chat template ask for thoughts, or for none.
+def template_vars(model: Model, think: bool | None, template: str | None = None) -> dict[str, Any]:
+    """The variables that make `template`, or the model's own, ask for thoughts, or for none.
 
     Raises InputError if it has no such variable.
     """
     if think is None:
         return {}
-    template = str(model.metadata.get("tokenizer.chat_template", ""))
+    template = template or str(model.metadata.get("tokenizer.chat_template", ""))
     given = {
         name: values[not think]
         for name, values in _SWITCHES.items()

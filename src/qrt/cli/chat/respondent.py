@@ -36,7 +36,7 @@ class Respondent:
         self.has_chat_format = load.conversation is not False and (
             load.template is not None or has_chat_format(self.model)
         )
-        self._template_vars = template_vars(self.model, think) | given
+        self._template_vars = template_vars(self.model, think, load.template) | given
         self._session = self.model.session()
         self._last: Stream | None = None
         self._prefill_tok_s = 0.0
