@@ -33,7 +33,7 @@ _COLOURS = {
 """Styles of kinds of tokens, of the 16 colours those that can be read on dark and on light."""
 
 _FENCE = re.compile(r"(`{3,}(?=[^`]*$)|~{3,})[ \t]*(.*?)[ \t]*$")
-_MAX_LINES = 80
+_MAX_LINES = 24
 """Lines that the colours of a line may depend on; from twice as many, half is forgotten."""
 _MAX_COLUMNS = 1000
 """A longer line is no code that anybody reads."""
@@ -91,7 +91,8 @@ class Code:
         cells: list[Cell] = []
         at = -len(above)
         for kind, text in self._lexer.get_tokens(f"{above}{line}\n"):
-            cells += cells_of(text[max(0, -at) : max(0, len(line) - at)], _colour(kind))
+            if 0 < at + len(text):
+                cells += cells_of(text[max(0, -at) : max(0, len(line) - at)], _colour(kind))
             at += len(text)
         return cells if text_of(cells) == line else cells_of(line)
 
