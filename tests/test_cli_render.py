@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from terminal import Terminal
 
 from qrt.cli.render.cells import cells_of, text_of, wrap
+from qrt.cli.render.inline import inline
 from qrt.cli.render.lines import Lines
 from qrt.cli.render.markdown import Markdown
 from qrt.cli.render.marked import Marked
@@ -259,6 +260,16 @@ def test_an_open_mark_counts_as_closed():
         cells = [(style, c) for row in rows for c, style in row]
         assert bold == [cell for cell in cells if cell[1] in "bold" and cell[0] == "1"]
         assert "*" not in text_of(rows[0])
+
+
+@pytest.mark.parametrize("text", ["2*3*4", "x**2 + y**2", "f(*args, **kw)", "a * b*c*d", "α*β*γ"])
+def test_asterisks_of_arithmetic_are_no_marks(text):
+    assert text_of(inline(text)) == text
+
+
+def test_letters_within_a_word_may_be_bold():
+    for text, marked in (("**N**ew **L**ine", "NL"), ("日**太字**本", "太字"), ("**a*b**", "a*b")):
+        assert "".join(c for c, style in inline(text) if style == "1") == marked
 
 
 def test_text_is_wrapped_without_an_escape():

@@ -36,6 +36,8 @@ _MARK = re.compile(r"[*_`~\[<\\]")
 _WAITS = re.compile(r"([*_~`\\<!]+|\](\([^()\s]*)?)$")
 """What may become a mark, or the address of a link, at the end of an unfinished line."""
 _CODE_OR_ESCAPE = re.compile(r"\\?`+|\\.")
+_SPACED = "\u052f"
+"""The last letter of Latin, Greek and Cyrillic, which put spaces between words."""
 _ESCAPED = frozenset("*_`~#|<>!-+.\"'")
 """Before other characters a backslash stays: it may be TeX."""
 
@@ -143,7 +145,31 @@ def _parser() -> MarkdownIt:
     parser = AsWritten("commonmark", {"html": False}).enable("strikethrough")
     parser.disable(["entity", "text_join"])
     parser.inline.ruler2.before("balance_pairs", "close_at_end", _close_at_end)
+    parser.inline.ruler2.before("close_at_end", "keep_products", _keep_products)
     return parser
+
+
+def _keep_products(state: StateInline) -> None:
+    """Asterisks within a word open nothing, and close only as many: x**2 + y**2 is as written."""
+    inner = (meta.get("delimiters", ()) for meta in state.tokens_meta if meta)
+    for delimiters in (state.delimiters, *inner):
+        opened = set()
+        for mark in delimiters:
+            if mark.marker == ord("*") and _is_in_word(state.tokens, mark.token):
+                mark.open, mark.close = False, mark.length in opened
+            elif mark.open:
+                opened.add(mark.length)
+
+
+def _is_in_word(tokens: Sequence[Token], i: int) -> bool:
+    """Whether letters or digits stand on both sides of the run of asterisks at token `i`."""
+    left = right = i
+    while left > 0 and tokens[left].content == "*":
+        left -= 1
+    while right < len(tokens) - 1 and tokens[right].content == "*":
+        right += 1
+    beside = tokens[left].content[-1:] + tokens[right].content[:1]
+    return len(beside) == 2 and all(c.isalnum() and c <= _SPACED for c in beside)
 
 
 def _close_at_end(state: StateInline) -> None:
