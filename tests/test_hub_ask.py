@@ -82,7 +82,7 @@ def test_a_person_is_told_size_and_memory_and_asked(machine, real):
         screen.wait_for(r"GB are free here: it fits\s+Pull it\? \[Y/n\] ")
         screen.type(typed)
         assert screen.exit_code() == 3
-        assert "`qrt pull owner/model-GGUF` asks the hub for it" in screen.text
+        assert "`qrt pull\r\nowner/model-GGUF` asks the hub for it" in screen.text
     assert real.downloads() == []
     screen = machine.screen(*command)
     screen.wait_for(r"\[Y/n\] ")
@@ -125,6 +125,8 @@ def test_what_is_no_model_names_what_is_near(tmp_path, monkeypatch):
     (tmp_path / "models").mkdir()
     for text, said in (
         ("lama3.2:1b", "the nearest names are llama3.2:1b, llama3.2:3b; `qrt pull llama3.2:1b`"),
+        ("qwn3", "the nearest names are qwen3:0.6b, qwen3:1.7b, qwen3:4b; "),
+        ("mistrl", "the nearest name is mistral:7b; `qrt pull mistral:7b`"),
         ("tiny-Q8.gguf", "the nearest is tiny-Q8_0.gguf"),
         ("meta-llama-3.1-8b-instruct-q8_0.gguf", "`qrt pull llama3.1:8b:Q8_0` fetches a model of"),
         ("models/none.gguf", "no such file\n"),

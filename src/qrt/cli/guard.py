@@ -9,7 +9,7 @@ from functools import wraps
 from typing import ParamSpec, TextIO, TypeVar
 
 from qrt.cli import INTERRUPTED
-from qrt.cli.output import printable
+from qrt.cli.output import printable, say
 from qrt.errors import QrtError
 
 P = ParamSpec("P")
@@ -53,13 +53,15 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
 
 
 def print_error(message: str) -> None:
-    """`error: message` as one line on standard error; of a long one, the start and the end."""
+    """`error: message` as one line on standard error, which a terminal shows wrapped between
+    words; of a long one, the start and the end.
+    """
     line = " ".join(message.splitlines())
     if len(line) > _MAX_MESSAGE:
         half = _MAX_MESSAGE // 2
         line = f"{line[:half]} ... {line[-half:]}"
     try:
-        print("error:", printable(line), file=sys.stderr, flush=True)
+        say(sys.stderr, f"error: {printable(line)}")
     except OSError:  # there is nowhere left to say it
         _forget(sys.stderr)
 

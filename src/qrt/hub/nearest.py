@@ -41,6 +41,10 @@ def asked_of_hub(text: str) -> tuple[Entry | None, HubName]:
 def near_names(text: str) -> list[str]:
     """The short names that are nearly a text, whose size other words may follow; nearest first."""
     family, colon, size = text.lower().partition(":")
+    if not colon:
+        families = list(dict.fromkeys(name.partition(":")[0] for name in catalogue()))
+        near = get_close_matches(family, families, 1, _ALIKE)
+        return [name for name in catalogue() if name.partition(":")[0] in near][:_MOST]
     return get_close_matches(family + colon + size.partition("-")[0], catalogue(), _MOST, _ALIKE)
 
 
@@ -63,7 +67,8 @@ def hint(text: str) -> str:
         fetched = _published(name)
         return f"`qrt pull {fetched}` fetches a model of this name" if fetched else ""
     if near := near_names(text):
-        return f"the nearest names are {', '.join(near)}; `qrt pull {near[0]}`"
+        names = "names are" if len(near) > 1 else "name is"
+        return f"the nearest {names} {', '.join(near)}; `qrt pull {near[0]}`"
     words = text.replace(":", " ")
     return f"`qrt search {words}` asks the hub" if _WORDS.fullmatch(text) else ""
 
