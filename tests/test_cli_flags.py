@@ -266,7 +266,7 @@ def test_what_qrt_does_not_do_is_refused_by_name(command, line):
         (["run", "hi", "--sampler-seq", "kz"], "'z' is no step"),
         (["run", "hi", "-l", "5"], "--logit-bias: expected an id and a number"),
         (["run", "hi", "-l", "5+x"], "got '5+x'"),
-        (["rnu"], "Did you mean 'run'?"),
+        (["rnu"], "Did you mean 'run'? `qrt --help` lists"),
         (["model.gguf"], "model.gguf: is a model, not a command; qrt run model.gguf"),
         (["help", "rnu"], "Did you mean 'run'?"),
         (["-m", "x.gguf", "-p", "hi"], "flags stand behind a command, as in qrt run -m"),

@@ -109,7 +109,9 @@ class Group(TyperGroup):
                 raise InputError(
                     f"{args[0]}: is a model, not a command; qrt run {args[0]}"
                 ) from None
-            raise InputError(f"{_line(error)}; `qrt --help` lists the commands") from None
+            said = _line(error)
+            end = " " if said.endswith("?") else "; "
+            raise InputError(f"{said}{end}`qrt --help` lists the commands") from None
 
 
 def _rank(param: Any) -> int:

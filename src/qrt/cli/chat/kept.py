@@ -23,6 +23,7 @@ _UNNAMED = re.compile(r"chat-[0-9]{8}-[0-9]{6}(-[0-9]+)?")
 _MOST_UNNAMED = 50
 """Chats without a name that are kept; the oldest go."""
 _MOST_BYTES = 64 << 20
+_ANEW = "take the file away to begin anew"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,7 @@ def _read(path: Path) -> str:
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise InputError(f"{path}: is not a session: expected UTF-8 text") from None
+        raise InputError(f"{path}: is not a session: expected UTF-8 text; {_ANEW}") from None
 
 
 def _kept(text: str, where: str) -> Kept:
@@ -156,8 +157,10 @@ def _kept(text: str, where: str) -> Kept:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise InputError(f"{where}: is not a session: expected JSON with a model and messages")
+        raise InputError(
+            f"{where}: is not a session: expected JSON with a model and messages; {_ANEW}"
+        )
     model = found.get("model")
     if not (model is None or isinstance(model, str)):
-        raise InputError(f"{where}: its model is not a path; take the file away to begin anew")
+        raise InputError(f"{where}: its model is not a path; {_ANEW}")
     return Kept(conversation_of(found.get("messages"), where), model)
