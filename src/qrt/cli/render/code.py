@@ -91,7 +91,7 @@ class Code:
         cells: list[Cell] = []
         at = -len(above)
         for kind, text in self._lexer.get_tokens(f"{above}{line}\n"):
-            if 0 < at + len(text):
+            if at + len(text) > 0:
                 cells += cells_of(text[max(0, -at) : max(0, len(line) - at)], _colour(kind))
             at += len(text)
         return cells if text_of(cells) == line else cells_of(line)
