@@ -203,8 +203,8 @@ def test_ids_outside_the_vocabulary_are_refused_everywhere(model, bad):
     [
         (lambda m: m.generate(""), qrt.InputError, "the prompt is empty"),
         (lambda m: m.generate([]), qrt.InputError, "the prompt is empty"),
-        (lambda m: m.generate(7), qrt.InputError, "prompt must be token ids, got 7"),
-        (lambda m: m.generate(b"a"), qrt.InputError, "prompt must be token ids, got b'a'"),
+        (lambda m: m.generate(7), qrt.InputError, "prompt must be a string or token ids, got 7"),
+        (lambda m: m.generate(b"a"), qrt.InputError, "a string or token ids, got b'a'"),
         (lambda m: m.detokenize("a"), qrt.InputError, "tokens must be token ids"),
         (lambda m: m.stream([5] * 200), qrt.ContextFullError, "has 200 tokens, .* holds 200"),
         (lambda m: m.logits([5] * 201), qrt.ContextFullError, "201 tokens .* of 200"),

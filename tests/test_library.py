@@ -87,6 +87,7 @@ def test_objects_show_what_they_are_in_a_line(model):
     assert repr(stream) == "<qrt.Stream, 1 tokens, seed 1, ended>"
     answer = model.generate("abc", **OPTIONS)
     assert str(answer) == f"{answer}" == answer._repr_markdown_() == answer.text
+    assert f"{answer:>60}" == answer.text.rjust(60)
     assert repr(answer) == f"<qrt.Completion {answer.text!r}, 4 tokens, length>"
     with model.session() as session:
         session.generate([5, 6], **OPTIONS)

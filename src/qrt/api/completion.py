@@ -32,6 +32,9 @@ class Completion(Plain):
     def __str__(self) -> str:
         return self.text
 
+    def __format__(self, spec: str) -> str:
+        return format(self.text, spec)
+
     def __repr__(self) -> str:
         return (
             f"<qrt.Completion {shown(self.text)}, {len(self.tokens)} tokens, {self.finish_reason}>"

@@ -68,7 +68,7 @@ class Core:
     def prompt_tokens(self, prompt: str | Iterable[int]) -> list[int]:
         """The tokens of a prompt: text is tokenized, ids are checked."""
         if not isinstance(prompt, str):
-            return check_tokens("prompt", prompt, self.n_vocab)
+            return check_tokens("prompt", prompt, self.n_vocab, "a string or token ids")
         if not prompt:
             raise InputError("the prompt is empty; give at least one character")
         n_ctx = self.loaded.n_ctx

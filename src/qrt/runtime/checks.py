@@ -64,9 +64,11 @@ def check_strings(name: str, strings: Any, most: int, longest: int) -> tuple[str
     return tuple(strings)
 
 
-def check_tokens(name: str, tokens: Iterable[Any], n_vocab: int) -> list[int]:
-    """`tokens` as a list of ints, each a token id of the model."""
-    wrong = InputError(f"{name} must be token ids, got {shown(tokens)}")
+def check_tokens(
+    name: str, tokens: Iterable[Any], n_vocab: int, expected: str = "token ids"
+) -> list[int]:
+    """`tokens` as a list of ints, each a token id of the model; errors say what is `expected`."""
+    wrong = InputError(f"{name} must be {expected}, got {shown(tokens)}")
     if isinstance(tokens, str | bytes):
         raise wrong
     try:

@@ -37,7 +37,7 @@ OF_GENERATING: Mapping[str, str] = {
 """Names of options by what they are called elsewhere."""
 
 INSTEAD_GENERATING: Mapping[str, str] = {
-    "stream": _STREAM,
+    **dict.fromkeys(("stream", "streaming"), _STREAM),
     "do_sample": "temperature=0 takes the likeliest token, any above it draws",
     "num_beams": "qrt has no beam search; leave it out",
     "echo": "put the prompt before the text yourself",
