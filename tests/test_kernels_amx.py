@@ -151,7 +151,9 @@ from qrt.kernels.jit import KERNEL, OPTIONS
 
 instructions.select("amx")
 kernel = numba.njit(KERNEL, **OPTIONS)(matmul_amx.build("Q4_K"))
-print(kernel.overloads[KERNEL.args].library.get_asm_str())
+library = kernel.overloads[KERNEL.args].library
+library.whole()
+print(library.get_asm_str())
 """
 
 

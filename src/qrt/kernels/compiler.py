@@ -7,6 +7,7 @@ TRIPLE names another machine to compile for.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 from contextlib import suppress
@@ -31,8 +32,7 @@ def compile_kernel(name: str) -> tuple[str, bytes]:
     function = getattr(importlib.import_module(f"qrt.kernels.{module}"), builder)(*parameters)
     function.__name__ = function.__qualname__ = name.replace(".", "_")
     compiled = numba.njit(KERNEL, **OPTIONS)(function).overloads[KERNEL.args]
-    library = compiled.library
-    return compiled.fndesc.llvm_func_name, library._codegen._tm.emit_object(library._final_module)
+    return compiled.fndesc.llvm_func_name, compiled.library.object_code()
 
 
 def compile_for(triple: str) -> None:
@@ -55,6 +55,8 @@ def main() -> None:
 
 def answer(out: BinaryIO) -> None:
     """Compiles what standard input asks for until it ends."""
+    gc.freeze()
+    gc.disable()  # what a kernel leaves is collected once; while it is compiled that is in vain
     for line in sys.stdin:
         name = line.strip()
         try:
@@ -65,6 +67,7 @@ def answer(out: BinaryIO) -> None:
         else:
             out.write(f"{name} {symbol} {len(code)}\n".encode() + code)
         out.flush()
+        gc.collect()
 
 
 if __name__ == "__main__":

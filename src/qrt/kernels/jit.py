@@ -7,8 +7,10 @@ from typing import Any
 import numba
 from numba.core import types
 
+from qrt.kernels.frontend import Frontend
+
 OPTIONS = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True,
-           "no_cfunc_wrapper": True}  # fmt: skip
+           "no_cfunc_wrapper": True, "pipeline_class": Frontend}  # fmt: skip
 
 KERNEL = types.void(types.int64, types.int64, types.int64, types.int64)
 """kernel(step, args, thread, n_threads): two addresses, which thread this is, of how many."""
