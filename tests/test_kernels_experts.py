@@ -15,7 +15,7 @@ from test_kernels_matmul import activations, matrix
 from qrt.backends.cpu.ops.route import GATINGS
 from qrt.backends.reference.ops.route import choose, order_of
 from qrt.formats.quants import QTYPES
-from qrt.graph.ops.route import Route
+from qrt.graph.ops.route import LEAST_SUM, Route
 from qrt.kernels import layout
 from qrt.kernels.panels import PANEL_FORMATS
 
@@ -42,6 +42,7 @@ def route_record(
         n_groups_used=op.n_groups_used,
         renormalize=op.renormalize,
         scale=float_bits(op.scale),
+        least_sum=float_bits(LEAST_SUM),
         tile_rows=tile,
         routing=room,
     )

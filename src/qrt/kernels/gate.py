@@ -5,18 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from qrt.kernels.activations import hands_over
-from qrt.kernels.intrinsics import (
-    lane,
-    load_f32,
-    load_f32x16,
-    load_i64,
-    splat_f32,
-    store_f32,
-    store_f32x16,
-)
+from qrt.kernels.intrinsics import load_f32, load_i64, splat_f32
+from qrt.kernels.jit import inline
 from qrt.kernels.layout import GATE
 from qrt.kernels.mathematics import sigmoid
-from qrt.kernels.rows import row_count
+from qrt.kernels.rows import along, row_count, scale_row
+
+
+@inline
+def gated(x, gate, _):
+    """x * sigmoid(gate)"""
+    return x * sigmoid(gate)
+
+
+gate_row = along(gated)
 
 
 def build(lines_of: str = "int8") -> Any:
@@ -30,15 +32,10 @@ def build(lines_of: str = "int8") -> Any:
             x = load_i64(args + GATE.x) + 4 * row * n
             gate = load_i64(args + GATE.gate) + 4 * row * width
             out = load_i64(args + GATE.out) + 4 * row * n
-            factor = sigmoid(splat_f32(load_f32(gate)))
-            for at in range(0, 4 * (n & -16), 64):
-                if width == n:
-                    factor = sigmoid(load_f32x16(gate + at))
-                store_f32x16(out + at, load_f32x16(x + at) * factor)
-            for at in range(4 * (n & -16), 4 * n, 4):
-                if width == n:
-                    factor = sigmoid(splat_f32(load_f32(gate + at)))
-                store_f32(out + at, load_f32(x + at) * lane(factor, 0))
+            if width == n:
+                gate_row(x, gate, out, n, 0)
+            else:
+                scale_row(x, x, out, n, sigmoid(splat_f32(load_f32(gate))))
             hand_over(out, n, row, tile, lines, floats)
 
     return gate

@@ -5,44 +5,35 @@ from __future__ import annotations
 from typing import Any
 
 from qrt.kernels.activations import hands_over
-from qrt.kernels.intrinsics import (
-    lane,
-    load_f32,
-    load_f32x16,
-    load_i64,
-    splat_f32,
-    store_f32,
-    store_f32x16,
-    vmin,
-)
+from qrt.kernels.intrinsics import load_i64, vmin
 from qrt.kernels.jit import inline
 from qrt.kernels.layout import GLU
 from qrt.kernels.mathematics import ACTIVATIONS, clamp, sigmoid
-from qrt.kernels.rows import row_count
+from qrt.kernels.rows import along, row_count
 
 
 @inline
-def gated_oai(gate, up):
+def gated_oai(gate, up, _):
     """gpt-oss's: min(gate, 7) * sigmoid(1.702 * min(gate, 7)) * (clamp(up, -7, 7) + 1)"""
     gate = vmin(gate, 7.0) + gate * 0.0
     return gate * sigmoid(1.702 * gate) * (clamp(up, 7.0) + 1.0)
 
 
 def _gated(act: str) -> Any:
-    """gated(gate, up)"""
+    """gated(gate, up, 0)"""
     if act == "oai":
         return gated_oai
     activation = ACTIVATIONS[act]
 
     @inline
-    def gated(gate, up):
+    def gated(gate, up, _):
         return activation(gate) * up
 
     return gated
 
 
 def build(act: str, lines_of: str = "int8") -> Any:
-    gated, hand_over = _gated(act), hands_over(lines_of)
+    walk, hand_over = along(_gated(act)), hands_over(lines_of)
 
     def glu(step, args, thread, n_threads):
         n_rows, n = row_count(step, args + GLU.rows_of), load_i64(args + GLU.n_in)
@@ -52,11 +43,7 @@ def build(act: str, lines_of: str = "int8") -> Any:
             gate = load_i64(args + GLU.gate) + row * stride
             up = load_i64(args + GLU.up) + row * stride
             out = load_i64(args + GLU.out) + 4 * row * n
-            for at in range(0, 4 * (n & -16), 64):
-                store_f32x16(out + at, gated(load_f32x16(gate + at), load_f32x16(up + at)))
-            for at in range(4 * (n & -16), 4 * n, 4):
-                g, u = splat_f32(load_f32(gate + at)), splat_f32(load_f32(up + at))
-                store_f32(out + at, lane(gated(g, u), 0))
+            walk(gate, up, out, n, 0)
             hand_over(out, n, row, load_i64(args + GLU.tile_rows), lines, floats)
 
     return glu

@@ -21,16 +21,14 @@ from qrt.kernels.intrinsics import (
     zeros,
 )
 from qrt.kernels.jit import inline
-from qrt.kernels.layout import ACTIVE, ROUTE, ROUTING, SCRATCH, STEP
+from qrt.kernels.layout import ACTIVE, ROUTE, ROUTING, SCRATCH, STEP, routing_parts
 from qrt.kernels.mathematics import sigmoid, softplus, vexp
+from qrt.kernels.rows import copy
 
 LOWEST = -3.0e38
 """The rank of what is not to be chosen."""
 
-LEAST_SUM = 6.103515625e-5
-"""As in `graph.ops.route`."""
-
-nothing = zeros(16)
+nothing, parts_of = zeros(16), inline(routing_parts)
 
 
 @inline
@@ -40,18 +38,16 @@ def padded(n):
 
 
 @inline
-def copy(source, n, target, rest):
-    """n floats, then `rest` up to whole vectors."""
-    for i in range(n):
-        store_f32(target + 4 * i, load_f32(source + 4 * i))
+def fill_up(x, n, rest):
+    """`rest` behind n floats at x, up to whole vectors."""
     for i in range(n, padded(n)):
-        store_f32(target + 4 * i, rest)
+        store_f32(x + 4 * i, rest)
 
 
 @inline
 def softmax(x, n):
     """Of n floats at x, with room for whole vectors; in place."""
-    copy(x, n, x, LOWEST)
+    fill_up(x, n, LOWEST)
     most = nothing() + LOWEST
     for at in range(x, x + 4 * n, 64):
         most = vmax(most, load_f32x16(at))
@@ -138,9 +134,8 @@ def sort_rows(step, args):
     n_experts, n_used = load_i64(args + ROUTE.n_experts), load_i64(args + ROUTE.n_used)
     routing, tile = load_i64(args + ROUTE.routing), load_i64(args + ROUTE.tile_rows)
     out, n_rows = load_i64(args + ROUTE.out), load_i64(step + STEP.n_rows)
-    active = routing + ROUTING.size
-    words = active + n_experts * ACTIVE.size
-    places = words + 8 * n_experts
+    at_active, at_words, at_places = parts_of(n_experts)
+    active, words, places = routing + at_active, routing + at_words, routing + at_places
     for e in range(n_experts):
         store_i64(words + 8 * e, 0)
     for row in range(n_rows):
@@ -179,10 +174,12 @@ def build() -> Any:
         chosen = ranks + 4 * padded(n_experts)
         n_rows = load_i64(step + STEP.n_rows)
         for row in range(n_rows * thread // n_threads, n_rows * (thread + 1) // n_threads):
-            copy(load_i64(args + ROUTE.logits) + 4 * n_experts * row, n_experts, scores, 0.0)
+            copy(load_i64(args + ROUTE.logits) + 4 * n_experts * row, scores, n_experts)
+            fill_up(scores, n_experts, 0.0)
             hidden = not_finite(scores, n_experts)  # what is not chosen would not show
             gated(scores, n_experts, gating)
-            copy(scores, n_experts, ranks, LOWEST)
+            copy(scores, ranks, n_experts)
+            fill_up(ranks, n_experts, LOWEST)
             if bias:
                 for i in range(n_experts):
                     at = ranks + 4 * i
@@ -201,7 +198,7 @@ def build() -> Any:
                 total = 0.0
                 for choice in range(n_used):
                     total += load_f32(chosen + 4 * choice)
-                scale = load_f32(args + ROUTE.scale) / max(total, LEAST_SUM)
+                scale = load_f32(args + ROUTE.scale) / max(total, load_f32(args + ROUTE.least_sum))
             for choice in range(n_used):
                 store_f32(
                     out + 4 * (n_used + choice), load_f32(chosen + 4 * choice) * scale + hidden

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from qrt.kernels.intrinsics import (
+    lane,
     load_f32,
     load_f32x16,
     load_i32,
     load_i64,
+    splat_f32,
     store_f32,
     store_f32x16,
 )
@@ -33,6 +37,31 @@ def copy(source, target, n):
         store_f32x16(target + at, load_f32x16(source + at))
     for at in range(4 * (n & -16), 4 * n, 4):
         store_f32(target + at, load_f32(source + at))
+
+
+def along(function: Any) -> Any:
+    """walk(x, y, out, n, parameters): function(x, y, parameters) of the n values of two rows, which
+    works on vectors; out may be one of the rows.
+    """
+
+    @inline
+    def walk(x, y, out, n, parameters):
+        for at in range(0, 4 * (n & -16), 64):
+            store_f32x16(out + at, function(load_f32x16(x + at), load_f32x16(y + at), parameters))
+        for at in range(4 * (n & -16), 4 * n, 4):
+            a, b = splat_f32(load_f32(x + at)), splat_f32(load_f32(y + at))
+            store_f32(out + at, lane(function(a, b, parameters), 0))
+
+    return walk
+
+
+@inline
+def times(x, y, factor):
+    """x * factor"""
+    return x * factor
+
+
+scale_row = along(times)
 
 
 @inline

@@ -4,19 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from qrt.kernels.intrinsics import (
-    lane,
-    load_f32,
-    load_f32x16,
-    load_i32,
-    load_i64,
-    splat_f32,
-    store_f32,
-    store_f32x16,
-)
+from qrt.kernels.intrinsics import load_f32, load_i32, load_i64, splat_f32
 from qrt.kernels.layout import STEP, TEMPER
 from qrt.kernels.mathematics import vlog
-from qrt.kernels.rows import place_of
+from qrt.kernels.rows import place_of, scale_row
 
 
 def build() -> Any:
@@ -29,9 +20,6 @@ def build() -> Any:
             out = place_of(step, load_i64(args + TEMPER.out)) + 4 * row * n
             times = (load_i32(positions + 4 * row) + offset) // length
             factor = 1.0 + vlog(splat_f32(1.0 + times)) * scale
-            for at in range(0, 4 * (n & -16), 64):
-                store_f32x16(out + at, load_f32x16(x + at) * factor)
-            for at in range(4 * (n & -16), 4 * n, 4):
-                store_f32(out + at, load_f32(x + at) * lane(factor, 0))
+            scale_row(x, x, out, n, factor)
 
     return temper

@@ -5,32 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 from qrt.kernels.activations import hands_over
-from qrt.kernels.intrinsics import (
-    as_i32,
-    lane,
-    load_f32,
-    load_f32x16,
-    load_i64,
-    splat_f32,
-    store_f32,
-    store_f32x16,
-    to_f32,
-    vmax,
-    vmin,
-)
+from qrt.kernels.intrinsics import as_i32, load_f32, load_i64, to_f32, vmax, vmin
 from qrt.kernels.jit import inline
 from qrt.kernels.layout import XIELU
 from qrt.kernels.mathematics import vexp
-from qrt.kernels.rows import row_count
+from qrt.kernels.rows import along, row_count
 
 
 @inline
-def bent(x, alpha_p, alpha_n, beta, eps):
+def bent(x, _, parameters):
     """alpha_p x**2 above 0, alpha_n (exp(min(x, eps)) - 1 - x) below, and beta x."""
+    alpha_p, alpha_n, beta, eps = parameters
     above, below = vmax(x, 0.0), vmin(x, 0.0)
     is_below = to_f32(as_i32(x) >> 31)
     curve = (vexp(vmin(x, eps)) - 1.0 - below) * is_below
     return alpha_p * above * above + alpha_n * curve + beta * x
+
+
+bend_row = along(bent)
 
 
 def build(lines_of: str = "int8") -> Any:
@@ -44,10 +36,7 @@ def build(lines_of: str = "int8") -> Any:
         for row in range(n_rows * thread // n_threads, n_rows * (thread + 1) // n_threads):
             x = load_i64(args + XIELU.x) + 4 * row * n
             out = load_i64(args + XIELU.out) + 4 * row * n
-            for at in range(0, 4 * (n & -16), 64):
-                store_f32x16(out + at, bent(load_f32x16(x + at), p, m, beta, eps))
-            for at in range(4 * (n & -16), 4 * n, 4):
-                store_f32(out + at, lane(bent(splat_f32(load_f32(x + at)), p, m, beta, eps), 0))
+            bend_row(x, x, out, n, (p, m, beta, eps))
             hand_over(out, n, row, load_i64(args + XIELU.tile_rows), lines, floats)
 
     return xielu

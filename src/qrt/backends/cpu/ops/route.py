@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from qrt.backends.cpu.variant import bits
 from qrt.graph.lower import Task
 from qrt.graph.op import ROUTED
-from qrt.graph.ops.route import Route
+from qrt.graph.ops.route import LEAST_SUM, Route
 from qrt.kernels import layout
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def arguments(op: Route, task: Task, recorder: Recorder) -> tuple[Any, dict[str,
         "n_groups_used": op.n_groups_used,
         "renormalize": int(op.renormalize),
         "scale": bits(op.scale),
+        "least_sum": bits(LEAST_SUM),
         "tile_rows": recorder.variant.rows_at_once(ROUTED),
         "routing": recorder.scratch("routing"),
     }
