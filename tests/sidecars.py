@@ -14,9 +14,12 @@ from steps import prepare, segment, step
 from qrt.arch import build_graph
 from qrt.backends import cpu
 from qrt.backends.cpu import keeping
+from qrt.backends.cpu.guard import guard_kernels
 from qrt.backends.cpu.packing import Panels
 from qrt.config import cache_dir
 from qrt.formats.gguf import open_gguf
+
+needs_guard = pytest.mark.skipif(not guard_kernels(), reason="nothing is mapped")
 
 
 @pytest.fixture

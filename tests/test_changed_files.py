@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 from kernels import BEST, load
-from test_sidecar import kept, model  # noqa: F401
 
 import qrt
 from qrt.arch import build_graph
@@ -160,12 +159,12 @@ def test_replaced_or_deleted_while_loading_is_harmless(untied: Path) -> None:
 @every_damage
 @pytest.mark.parametrize("n_before", [0, 1, 2])
 def test_packed_weights_that_change_under_a_model_are_an_error(
-    model: Path,  # noqa: F811
-    kept: Path,  # noqa: F811
+    model_file: Path,
+    kept: Path,
     damage: Callable[[Path], None],
     n_before: int,
 ) -> None:
-    first, second = prepare(open_gguf(model), pack=False), prepare(open_gguf(model))
+    first, second = prepare(open_gguf(model_file), pack=False), prepare(open_gguf(model_file))
     (sidecar,) = kept.iterdir()
     whole = sidecar.read_bytes()
     tokens = [[1, 2, 3], [4], list(range(5, 45))]
@@ -179,9 +178,9 @@ def test_packed_weights_that_change_under_a_model_are_an_error(
     assert str(failure.value).startswith(f"{sidecar}: ")
     assert "\n" not in str(failure.value)
     assert not sidecar.exists()
-    third = prepare(open_gguf(model))
+    third = prepare(open_gguf(model_file))
     assert sidecar.read_bytes() == whole
-    fourth = prepare(open_gguf(model))
+    fourth = prepare(open_gguf(model_file))
     wanted = [step(executor, tokens[0]) for executor in (third, fourth)]
     assert wanted == [step(first, tokens[0])] * 2
     for executor in (first, second, third, fourth):
@@ -190,11 +189,11 @@ def test_packed_weights_that_change_under_a_model_are_an_error(
 
 @needs_guard
 def test_the_first_step_waits_for_the_check(
-    model: Path,  # noqa: F811
-    kept: Path,  # noqa: F811
+    model_file: Path,
+    kept: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    prepare(open_gguf(model)).close()
+    prepare(open_gguf(model_file)).close()
     (sidecar,) = kept.iterdir()
     data = bytearray(sidecar.read_bytes())
     data[-4096] ^= 1
@@ -206,7 +205,7 @@ def test_the_first_step_waits_for_the_check(
         compare(*args)
 
     monkeypatch.setattr(mapped, "run_calls", late)
-    executor = prepare(open_gguf(model))
+    executor = prepare(open_gguf(model_file))
     threading.Timer(0.2, go.set).start()
     with pytest.raises(ModelError, match="the packed weights changed"):
         step(executor, [1, 2, 3])
@@ -217,14 +216,14 @@ def test_the_first_step_waits_for_the_check(
 @pytest.mark.parametrize("n_bytes", [0, 4096])
 def test_a_session_ends_in_one_line_when_its_packed_weights_go(
     tmp_path: Path,
-    kept: Path,  # noqa: F811
+    kept: Path,
     n_bytes: int,
 ) -> None:
     path = Path(shutil.copy2(embedded_model(), tmp_path / "m.gguf"))
     asked = [{"role": "user", "content": "What does len do?"}]
 
     def talk(damage: Callable[[Path], None] | None) -> Iterator[int]:
-        with qrt.load(path, n_ctx=512, n_threads=2) as model, model.session() as session:  # noqa: F811
+        with qrt.load(path, n_ctx=512, n_threads=2) as model, model.session() as session:
             for record in session.stream_chat(asked, max_tokens=8, temperature=0.0):
                 yield record.token
                 if damage is not None:

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from test_sidecar import kept, needs_guard, packed  # noqa: F401
+from sidecars import needs_guard
 
 import qrt
 from qrt.backends.base import Footprint, Room
@@ -103,8 +103,8 @@ def test_compilers_are_as_many_as_memory_has_room_for(monkeypatch: pytest.Monkey
 @needs_guard
 def test_a_model_larger_than_memory_answers_the_same(
     tmp_path: Path,
-    kept: Path,  # noqa: F811
-    packed: list[str],  # noqa: F811
+    kept: Path,
+    packed: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("QRT_PACK_CACHE")

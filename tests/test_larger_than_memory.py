@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from kernels import Lab
-from sidecars import flipped, run
+from sidecars import flipped, needs_guard, run
 from steps import prepare
 from typer.testing import CliRunner
 
@@ -19,7 +19,6 @@ from qrt.arch import build_graph
 from qrt.backends import cpu
 from qrt.backends.base import Room
 from qrt.backends.cpu import keeping, paging, weights
-from qrt.backends.cpu.guard import guard_kernels
 from qrt.backends.cpu.mapped import Mapped
 from qrt.backends.cpu.profile import StepClock
 from qrt.cli.app import app
@@ -31,7 +30,6 @@ from qrt.progress import no_progress
 pytestmark = pytest.mark.usefixtures("lab")
 
 ROOM = Room(0, "left of nothing")
-needs_guard = pytest.mark.skipif(not guard_kernels(), reason="nothing is mapped")
 
 
 @needs_guard
