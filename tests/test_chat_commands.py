@@ -88,6 +88,8 @@ def test_undo(capsys):
     [
         ("/set temperature 0.3", {"temperature": 0.3}),
         ("/set temp 0.3", {"temperature": 0.3}),
+        ("/set temperature=0.3", {"temperature": 0.3}),
+        ("/set parameter top_k 5", {"top_k": 5}),
         ("/set top-k 5", {"top_k": 5}),
         ("/set --top-p  0.5", {"top_p": 0.5}),
         ("/set n 7", {"max_tokens": 7}),
@@ -117,6 +119,7 @@ def test_set_changes_what_answers_are_asked_with(line, given):
         ("/set cancel 1", "there is no option cancel"),
         ("/set seed", "usage: /set seed VALUE"),
         ("/set context lots", "context must be a whole number"),
+        ("/set parameter num_ctx lots", "context must be a whole number"),
     ],
 )
 def test_a_setting_that_cannot_be_is_one_line(line, message, capsys):

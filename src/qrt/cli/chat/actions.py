@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,9 @@ from qrt.errors import ContextFullError, InputError, ModelError
 if TYPE_CHECKING:
     from qrt.cli.chat.loop import Chat
 
-_CONTEXT = ("context", "ctx", "n_ctx", "c")
+_CONTEXT = ("context", "ctx", "n_ctx", "num_ctx", "c")
+_OLLAMA = "parameter "
+"""Stands before the name of an option there."""
 _SHOWN = 60
 
 
@@ -91,8 +94,8 @@ def load(chat: Chat, rest: str) -> None:
 
 def set_(chat: Chat, rest: str) -> None:
     """Sets an option of answers, the system prompt or the size of the context."""
-    name, _, value = rest.partition(" ")
-    value = value.strip()
+    name, *values = re.split(r"[=\s]", rest.removeprefix(_OLLAMA), maxsplit=1)
+    value = "".join(values).strip()
     if not name:
         shows.options(chat)
     elif name == "system":
