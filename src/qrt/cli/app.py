@@ -1,52 +1,82 @@
-"""The commands by name. Whatever is heavy to import, a command imports when it runs."""
+"""The commands by name. Each is imported and built when it is asked for, what it needs later."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, MutableMapping
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 
 from qrt import __version__
-from qrt.cli import (
-    bench,
-    complete,
-    doctor,
-    info,
-    kl,
-    models,
-    pack,
-    perplexity,
-    profile,
-    pull,
-    run,
-    search,
-    tokens,
-    tune,
-)
 from qrt.cli.command import Command, Group
 from qrt.cli.flags import takes_flags
 from qrt.cli.guard import guarded
 from qrt.cli.help import EXAMPLES, FIRST_STEPS
 from qrt.cli.interrupts import interruptible
 
+COMMANDS = {
+    **{name: f"{name}.{name}" for name in ("run", "complete", "info", "pull", "search")},
+    "list": "models.list_",
+    "show": "models.show",
+    "rm": "models.rm",
+    "tokenize": "tokens.tokenize",
+    **{name: f"{name}.{name}" for name in ("bench", "profile", "perplexity", "kl", "tune", "pack")},
+    "doctor": "doctor.doctor",
+}
+"""Where the function of each stands."""
+
+
+def _built(name: str) -> Any:
+    """The command of that name."""
+    module, function = COMMANDS[name].split(".")
+    command = getattr(import_module(f"qrt.cli.{module}"), function)
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+    alone.command(name, cls=Command, epilog=EXAMPLES[name])(
+        guarded(interruptible(takes_flags(command)))
+    )
+    return typer.main.get_command(alone)
+
+
+class _Commands(MutableMapping[str, Any]):
+    """All names; what one of them stands for is built when it is asked for."""
+
+    def __init__(self, built: Mapping[str, Any]) -> None:
+        self._built = {**dict.fromkeys(COMMANDS), **built}
+
+    def __getitem__(self, name: str) -> Any:
+        if self._built[name] is None:
+            self._built[name] = _built(name)
+        return self._built[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._built[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._built[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._built)
+
+    def __len__(self) -> int:
+        return len(self._built)
+
+
+class _Qrt(Group):
+    """The group of all commands."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = _Commands(self.commands)
+
+
 app = typer.Typer(
     name="qrt",
-    cls=Group,
+    cls=_Qrt,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-for _command in (
-    *(run.run, complete.complete, info.info),
-    *(pull.pull, search.search, models.list_, models.show, models.rm),
-    *(tokens.tokenize, bench.bench, profile.profile, perplexity.perplexity, kl.kl),
-    *(tune.tune, pack.pack, doctor.doctor),
-):
-    _name = _command.__name__.rstrip("_")
-    app.command(_name, cls=Command, epilog=EXAMPLES[_name])(
-        guarded(interruptible(takes_flags(_command)))
-    )
 
 
 def _print_version(wanted: bool) -> None:
