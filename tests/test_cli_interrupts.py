@@ -71,7 +71,8 @@ def outcome(folder, door, module, after_s):
 
 @pytest.mark.parametrize("door", ["module", "script"])
 @pytest.mark.parametrize(
-    "module", ["qrt.cli.interrupts", "qrt.cli.guard", "typer", "qrt.cli.loading", "numpy", "qrt.api"]
+    "module",
+    ["qrt.cli.interrupts", "qrt.cli.guard", "typer", "qrt.cli.loading", "numpy", "qrt.api"],
 )
 def test_ctrl_c_amid_an_import_is_quiet(folder, door, module):
     assert outcome(folder, door, module, 0) == (130, "")
