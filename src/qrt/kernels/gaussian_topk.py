@@ -5,19 +5,21 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from qrt.kernels.intrinsics import (
-    lane,
-    load_f32,
-    load_f32x16,
-    load_i64,
-    splat_f32,
-    store_f32,
-    store_f32x16,
-)
+from qrt.kernels.intrinsics import load_f32, load_i64, splat_f32
+from qrt.kernels.jit import inline
 from qrt.kernels.layout import GAUSSIAN_TOPK
 from qrt.kernels.mathematics import relu
 from qrt.kernels.norm import total
-from qrt.kernels.rows import place_of, row_count
+from qrt.kernels.rows import along, place_of, row_count
+
+
+@inline
+def above(x, _, cutoff):
+    """relu(x - cutoff)"""
+    return relu(x - cutoff)
+
+
+row_above = along(above)
 
 
 def build() -> Any:
@@ -30,9 +32,6 @@ def build() -> Any:
             out = place_of(step, load_i64(args + GAUSSIAN_TOPK.out)) + 4 * row * n
             mean = total(x, n, 0.0, 1) / n
             cutoff = mean + n_deviations * math.sqrt(total(x, n, mean, 2) / n)
-            for at in range(0, 4 * (n & -16), 64):
-                store_f32x16(out + at, relu(load_f32x16(x + at) - cutoff))
-            for at in range(4 * (n & -16), 4 * n, 4):
-                store_f32(out + at, lane(relu(splat_f32(load_f32(x + at) - cutoff)), 0))
+            row_above(x, x, out, n, splat_f32(cutoff))
 
     return gaussian_topk
