@@ -22,6 +22,8 @@ FLOORS = {
     "runtime": 5,
     "tools": 6,
     "hub": 6,
+    "structure": 6,
+    "replies": 6,
     "api": 7,
     **dict.fromkeys(("server", "compat"), 8),
     "cli": 9,

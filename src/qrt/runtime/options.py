@@ -10,6 +10,7 @@ from typing import Any, TypedDict, cast
 
 from qrt.errors import InputError
 from qrt.runtime.checks import INT_MAX, check_bool, check_int, check_strings, shown
+from qrt.runtime.constraint import ConstraintFactory
 from qrt.runtime.foreign import INSTEAD_GENERATING, OF_GENERATING, unknown_option
 from qrt.runtime.hooks import LogitsProcessor, Stopping, check_hooks
 from qrt.runtime.rng import MAX_SEED
@@ -41,6 +42,7 @@ class GenerateKeywords(TypedDict, total=False):
     logprobs: int
     logits_processors: Sequence[LogitsProcessor]
     stopping: Sequence[Stopping]
+    constraint: ConstraintFactory | None
     samplers: tuple[str, ...]
     logit_bias: dict[int, float]
     repeat_penalty: float
@@ -87,6 +89,7 @@ class GenerateOptions:
         text of the answer; the first that is true ends it with "stop".
     Both run in whichever thread computes the step, which waits for them; what they raise ends this
     generation alone and is raised to its caller.
+    constraint: makes what an answer is held to, anew for each generation; see `Constraint`.
     """
 
     max_tokens: int | None = None
@@ -100,6 +103,7 @@ class GenerateOptions:
     logprobs: int = 0
     logits_processors: Sequence[LogitsProcessor] = ()
     stopping: Sequence[Stopping] = ()
+    constraint: ConstraintFactory | None = None
     sampling: SamplingParams = field(default_factory=SamplingParams)
 
     def __post_init__(self) -> None:
@@ -116,6 +120,8 @@ class GenerateOptions:
             raise InputError(f"sampling must be SamplingParams, got {shown(self.sampling)}")
         if self.cancel is not None and not isinstance(self.cancel, threading.Event):
             raise InputError(f"cancel must be a threading.Event, got {shown(self.cancel)}")
+        if self.constraint is not None and not callable(self.constraint):
+            raise InputError(f"constraint must be a function, got {shown(self.constraint)}")
 
     @property
     def stop_strings(self) -> tuple[str, ...]:
