@@ -25,6 +25,16 @@ def test_chatml() -> None:
     assert rendered(template, CONVERSATION, add_generation_prompt=False) == turns
 
 
+def test_an_answer_that_was_begun_is_continued() -> None:
+    template = choose_template({}, vocabulary(*CHATML_MARKS))
+    begun = [*CONVERSATION, {"role": "assistant", "content": "So <|im_end|>"}]
+    spans = template.render(begun, continued=True)
+    assert spans == [*template.render(CONVERSATION), ("So <|im_end|>", False)]
+    for messages in (CONVERSATION, begun[-1:]):
+        with pytest.raises(InputError, match="can be continued"):
+            template.render(messages, continued=True)
+
+
 def test_llama_2() -> None:
     tokenizer = vocabulary("<s>", "</s>", bos="<s>", add_bos=True)
     template = choose_template({}, tokenizer)

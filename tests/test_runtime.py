@@ -99,19 +99,19 @@ def test_an_end_token_ends_the_answer_and_shows_nothing():
 
 
 @pytest.mark.parametrize(
-    ("stop", "shown"),
+    ("stop", "shown", "found"),
     [
-        ("bcd", "xa"),  # inside "abc" and across "abc", "de"
-        (["zz", "e f"], "xabcd"),
-        ("fgh", "xabcde f"),  # only its start comes up
-        (["d", "cde"], "xabc"),  # complete first counts
-        ("x", ""),
+        ("bcd", "xa", "bcd"),  # inside "abc" and across "abc", "de"
+        (["zz", "e f"], "xabcd", "e f"),
+        ("fgh", "xabcde f", ""),  # only its start comes up
+        (["d", "cde"], "xabc", "d"),  # complete first counts
+        ("x", "", "x"),
     ],
 )
-def test_stop_strings_across_tokens(stop, shown):
+def test_stop_strings_across_tokens(stop, shown, found):
     text, records = answer("xabcde f", stop=stop)
     assert text == shown
-    assert records[-1].finish_reason == "stop"
+    assert (records[-1].finish_reason, records[-1].stop_string) == ("stop", found)
 
 
 @given(st.text("ab", max_size=30), st.lists(st.text("ab", min_size=1, max_size=4), max_size=3))

@@ -152,6 +152,13 @@ def test_kinds_of_tokens(
     assert tokenizer.eog_ids == ends
 
 
+def test_roles_of_fill_in_the_middle() -> None:
+    names = ("<|fim_prefix|>", "<PRE>", "<|fim_suffix|>", "<x>")
+    metadata = marks(*names, types=[3, 3, 3, 3], middle_token_id=261)
+    found = {"fim_pre": 258, "fim_suf": 260, "fim_mid": 261}
+    assert load_tokenizer(metadata, "tiny").fim_ids == found
+
+
 def test_no_span_that_forbids_it_holds_a_mark() -> None:
     metadata = marks("<|return|>", "<|call|>", "<|end|>", "<|x|>", types=[3, 3, 3, 4])
     tokenizer = load_tokenizer(metadata, "tiny")

@@ -85,11 +85,16 @@ class Core:
             isinstance(name, str) for name in template_vars
         ):
             raise InputError(f"template_vars must map names to values, got {shown(template_vars)}")
+        return self.template.tokens(messages, template_vars)
+
+    @property
+    def template(self) -> ChatTemplate:
+        """The chat template. Raises TemplateError if the file's own is not text."""
         tokenizer = self.tokenizer
         if self._template is None:
             metadata = self.loaded.file.metadata
             self._template = choose_template(metadata, tokenizer, self._template_source)
-        return self._template.tokens(messages, template_vars)
+        return self._template
 
     def options(self, keywords: GenerateKeywords) -> GenerateOptions:
         """The checked options of a call, with the sampling that the file recommends."""

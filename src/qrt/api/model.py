@@ -23,7 +23,7 @@ from qrt.runtime.options import GenerateKeywords
 from qrt.runtime.sequence import Sequence
 
 if TYPE_CHECKING:
-    from qrt.text import Tokenizer
+    from qrt.text import ChatTemplate, Tokenizer
 
 
 class Model(Generates):
@@ -48,6 +48,11 @@ class Model(Generates):
     def tokenizer(self) -> Tokenizer:
         """The tokenizer of the file's vocabulary, with the ids of its special tokens."""
         return self._core.tokenizer
+
+    @property
+    def chat_template(self) -> ChatTemplate:
+        """The chat template: its `source`, and what it makes of messages."""
+        return self._core.template
 
     def tokenize(
         self, text: str, *, add_special: bool = True, parse_special: bool = False

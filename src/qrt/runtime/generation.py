@@ -135,7 +135,8 @@ class Generation:
             record = TokenRecord(text, token, logprob, None, None, top)
         else:
             text += "" if found else self._stops.flush()
-            record = TokenRecord(text, token, logprob, finish, self._timings(n_tokens), top)
+            timings, stop = self._timings(n_tokens), self._stops.found
+            record = TokenRecord(text, token, logprob, finish, timings, top, stop)
         context, n_valid = self.context, self.n_valid
         if finish is None and len(context) == self._n_ctx:
             n_valid = self._n_keep

@@ -57,3 +57,5 @@ class TokenRecord(Plain):
     timings: Timings | None = None
     top_logprobs: TopLogprobs = ()
     """The `logprobs` likeliest tokens under the same logits, if so many were asked for."""
+    stop_string: str = ""
+    """The stop string that ended the answer; empty where something else did, or nothing yet."""

@@ -15,6 +15,8 @@ class StopStrings:
     def __init__(self, strings: Sequence[str]) -> None:
         self._strings = tuple(strings)
         self._held = ""
+        self.found = ""
+        """The stop string that came up."""
 
     def push(self, piece: str) -> tuple[str, bool]:
         """Takes the next piece; the text that may be shown, and whether a stop string came up.
@@ -23,11 +25,14 @@ class StopStrings:
         """
         text = self._held + piece
         matches = [
-            (start + len(stop), start) for stop in self._strings if (start := text.find(stop)) >= 0
+            (start + len(stop), start, stop)
+            for stop in self._strings
+            if (start := text.find(stop)) >= 0
         ]
         if matches:
             self._held = ""
-            return text[: min(matches)[1]], True
+            _, start, self.found = min(matches)
+            return text[:start], True
         n_shown = len(text) - max((_overlap(text, stop) for stop in self._strings), default=0)
         self._held = text[n_shown:]
         return text[:n_shown], False

@@ -10,7 +10,7 @@ from typing import Final
 from qrt.errors import InputError, TemplateError
 from qrt.text.chat_limits import Limits
 from qrt.text.chat_process import TemplateProcess
-from qrt.text.messages import checked_messages, plain
+from qrt.text.messages import Message, checked_messages, plain
 from qrt.text.templates import BY_TOKENS, CHATML
 from qrt.text.tokenizer import Tokenizer
 
@@ -68,12 +68,14 @@ class ChatTemplate:
         template_vars: Mapping[str, object] = _NO_VARS,
         *,
         add_generation_prompt: bool = True,
+        continued: bool = False,
     ) -> Spans:
         """The prompt as spans for `Tokenizer.tokenize_spans`.
 
         A span flagged False holds text that the template did not write itself. A BOS token at the
         start is left out where the tokenizer adds one. `template_vars` (tools, documents,
-        enable_thinking ...) are variables of the template, in JSON types.
+        enable_thinking ...) are variables of the template, in JSON types. `continued`: the last
+        message is the assistant's and what its answer begins with, so that the prompt ends in it.
 
         A template that knows no system role gets its text before the first user message's. Raises
         InputError for malformed messages or variables, and TemplateError when the template is no
@@ -88,14 +90,17 @@ class ChatTemplate:
             name: plain(value, f"template_vars[{shown(name)}]")
             for name, value in template_vars.items()
         }
+        checked = checked_messages(messages)
+        begun = _begun(checked) if continued else ""
         answer = self._process.ask(
             {
-                "messages": checked_messages(messages),
+                "messages": checked,
                 "variables": {**variables, "add_generation_prompt": add_generation_prompt},
                 "constants": self._constants,
             }
         )
-        return self._without_bos(_spans(answer["text"], answer["runs"]))
+        spans = self._without_bos(_spans(answer["text"], answer["runs"]))
+        return [*spans, (begun, False)] if begun else spans
 
     def tokens(
         self,
@@ -103,9 +108,15 @@ class ChatTemplate:
         template_vars: Mapping[str, object] = _NO_VARS,
         *,
         add_generation_prompt: bool = True,
+        continued: bool = False,
     ) -> list[int]:
-        """Token ids of the prompt, with one BOS where the model wants it and no EOS at the end."""
-        spans = self.render(messages, template_vars, add_generation_prompt=add_generation_prompt)
+        """Token ids of what `render` gives, with one BOS where the model wants it and no EOS."""
+        spans = self.render(
+            messages,
+            template_vars,
+            add_generation_prompt=add_generation_prompt,
+            continued=continued,
+        )
         ids = self._tokenizer.tokenize_spans(spans, add_special=False)
         bos_id = self._tokenizer.bos_id
         if self._tokenizer.add_bos and bos_id is not None:
@@ -117,6 +128,15 @@ class ChatTemplate:
         if self._tokenizer.add_bos and spans and spans[0][1]:
             return [(spans[0][0].removeprefix(bos), True), *spans[1:]]
         return spans
+
+
+def _begun(messages: list[Message]) -> str:
+    """Takes the last message off: what the assistant has said of its answer."""
+    last = messages[-1]
+    if last["role"] != "assistant" or "tool_calls" in last or len(messages) == 1:
+        raise InputError("only a text of the assistant's, behind other messages, can be continued")
+    del messages[-1]
+    return str(last["content"])
 
 
 def _piece(tokenizer: Tokenizer, token: int | None) -> str:

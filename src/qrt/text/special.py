@@ -122,6 +122,7 @@ class SpecialTokens:
     mark_ids: frozenset[int]  # not control tokens by type, but a turn or a role may begin with one
     lstrip_ids: frozenset[int]  # white space before these belongs to them
     rstrip_ids: frozenset[int]  # white space after these does
+    fim_ids: Mapping[str, int]  # by role of FILL_IN_MIDDLE, those that there are
 
 
 def special_tokens(
@@ -148,6 +149,7 @@ def special_tokens(
     by_text = {text: found for text in _TEXTS if (found := pieces.find(text.encode())) >= 0}
     kinds = kinds.copy()
     eog_ids = {by_text[text] for text in END_OF_GENERATION if text in by_text}
+    fim_ids: dict[str, int] = {}
     for role, texts in FILL_IN_MIDDLE.items():
         named = ids[role]
         tokens = [by_text[text] for text in texts if text in by_text] if named is None else [named]
@@ -155,6 +157,8 @@ def special_tokens(
             kinds[tokens] = Kind.CONTROL
         if role in _FIM_ENDS:
             eog_ids.update(tokens)
+        if tokens:
+            fim_ids[role] = tokens[0]
     kinds[[by_text[text] for text in END_OF_GENERATION if text in by_text]] = Kind.CONTROL
     kinds[[by_text[text] for text in ALWAYS_SHOWN if text in by_text]] = Kind.USER_DEFINED
 
@@ -180,6 +184,7 @@ def special_tokens(
         mark_ids=frozenset(mark_ids),
         lstrip_ids=_lstrip_ids(metadata, pieces),
         rstrip_ids=_rstrip_ids(metadata, pieces, kinds),
+        fim_ids=fim_ids,
     )
 
 

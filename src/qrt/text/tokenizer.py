@@ -56,6 +56,7 @@ class Tokenizer:
         self.eos_id = special.eos_id
         self.eot_id = special.eot_id
         self.eog_ids = special.eog_ids
+        self.fim_ids = special.fim_ids
         self.add_bos = ends.begin_id is not None
 
     def prepare(self) -> None:
