@@ -22,6 +22,7 @@ COMMANDS = {
     "rm": "models.rm",
     "tokenize": "tokens.tokenize",
     **{name: f"{name}.{name}" for name in ("bench", "profile", "perplexity", "kl", "tune", "pack")},
+    "serve": "serve.serve",
     "doctor": "doctor.doctor",
 }
 """Where the function of each stands."""

@@ -14,7 +14,8 @@ from qrt.errors import InputError
 
 PANELS = (
     "Arguments",
-    *("Model", "Prompt", "Chat", "Context", "Output", "Speed", "Sampling", "Options"),
+    *("Model", "Server", "Prompt", "Chat", "Context", "Output"),
+    *("Speed", "Sampling", "Options"),
 )
 """The sections of a help text, in order; what names no other is under the last."""
 

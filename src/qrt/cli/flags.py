@@ -37,6 +37,7 @@ in_context = partial(_flag, "Context")
 in_speed = partial(_flag, "Speed")
 in_output = partial(_flag, "Output")
 in_sampling = partial(_flag, "Sampling")
+in_server = partial(_flag, "Server")
 
 ModelArgument = Annotated[
     str | None,

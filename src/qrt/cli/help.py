@@ -61,6 +61,10 @@ qrt tune --reset""",
     "pack": """\
 qrt pack model.gguf
 qrt pack model.gguf --check""",
+    "serve": """\
+qrt serve
+qrt serve qwen3:4b --port 8080
+qrt serve model.gguf --host 0.0.0.0 --api-key "$KEY" --allowed-host my.example.org""",
     "doctor": """\
 qrt doctor""",
 }

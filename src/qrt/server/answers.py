@@ -1,0 +1,280 @@
+"""From a checked request to what its answer consists of: the same for every API.
+
+An API makes an `Asked` (`asked_chat`, `asked_text`), runs it as an `Answer`, and renders the
+events that come of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
+
+from qrt.replies import CallArguments, CallBegun, Event, Reader, Text, Thought, reader_of
+from qrt.runtime.options import GenerateKeywords
+from qrt.runtime.records import Timings, TokenRecord
+from qrt.runtime.rng import MAX_SEED
+from qrt.server.errors import RefusedError
+from qrt.server.messages import tidied
+from qrt.server.metrics import Metrics
+from qrt.server.models import Served
+from qrt.server.routing import Request
+
+_NO_TIMINGS = Timings(0, 0, 0, 0.0, 0.0, 0.0, 0.0)
+_NO_EVENTS: Sequence[Event] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One answer that a request asks for; several of them may share all but the seed.
+
+    reader: makes what tells thoughts and calls from the answer; None: all of it is text.
+    """
+
+    served: Served
+    tokens: list[int]
+    keywords: GenerateKeywords
+    reader: Callable[[], Reader] | None
+    metrics: Metrics
+    started: float
+
+    @property
+    def model(self) -> str:
+        """The name of the model that answers."""
+        return self.served.name
+
+    def options(self, index: int) -> GenerateKeywords:
+        """Those of one of several answers, which have seeds in a row."""
+        if not index or "seed" not in self.keywords:
+            return self.keywords
+        return {**self.keywords, "seed": ((self.keywords["seed"] or 0) + index) % (MAX_SEED + 1)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chat:
+    """A conversation to answer, in OpenAI's terms."""
+
+    messages: Sequence[Mapping[str, Any]]
+    keywords: GenerateKeywords
+    tools: Sequence[Mapping[str, Any]] = ()
+    tool_choice: str | Mapping[str, Any] = "auto"
+    parallel_tool_calls: bool = True
+    template_vars: Mapping[str, Any] = field(default_factory=dict)
+    splits: bool = True
+    """Whether thoughts are told from the answer."""
+
+
+async def asked_chat(request: Request[Any], served: Served, chat: Chat) -> Asked:
+    """What a conversation asks for. Raises InputError and RefusedError."""
+    model = served.model
+    messages = tidied(chat.messages)
+    template_vars = {**served.template_vars, **chat.template_vars}
+    tools = [] if chat.tool_choice == "none" else list(chat.tools)
+    if tools:
+        template_vars["tools"] = tools
+    tokens = await asyncio.to_thread(model.tokenize_chat, messages, template_vars=template_vars)
+
+    def reader() -> Reader:
+        return reader_of(model.tokenizer, model.chat_template.source, tokens, tools)
+
+    return _asked(request, served, tokens, chat.keywords, reader if chat.splits else None)
+
+
+async def asked_text(
+    request: Request[Any], served: Served, prompt: str | list[int], keywords: GenerateKeywords
+) -> Asked:
+    """What a text, or token ids, to be continued ask for. Raises InputError."""
+    if isinstance(prompt, str):
+        prompt = await asyncio.to_thread(served.model.tokenize, prompt)
+    return _asked(request, served, prompt, keywords, None)
+
+
+def _asked(
+    request: Request[Any],
+    served: Served,
+    tokens: list[int],
+    keywords: GenerateKeywords,
+    reader: Callable[[], Reader] | None,
+) -> Asked:
+    n_ctx = served.model.info.n_ctx
+    if len(tokens) >= n_ctx:
+        raise RefusedError(
+            400,
+            f"the prompt has {len(tokens)} tokens, the context holds {n_ctx} and needs room for at "
+            "least one more",
+            param="messages" if reader else "prompt",
+            code="context_length_exceeded",
+        )
+    given: Any = {**served.options, **keywords}
+    return Asked(served, tokens, given, reader, request.state.metrics, request.started)
+
+
+class Piece(NamedTuple):
+    """What one token brought."""
+
+    record: TokenRecord
+    events: Sequence[Event]
+
+
+class Answer:
+    """A generation under way: `pieces`, once, and what it came to."""
+
+    def __init__(self, asked: Asked, index: int = 0) -> None:
+        """index: of several answers to one request. Raises InputError for wrong options."""
+        self.index = index
+        self.asked = asked
+        self._records = asked.served.model.astream(asked.tokens, **asked.options(index))
+        self.timings = _NO_TIMINGS
+        self.n_tokens = 0
+        self.finish_reason = "length"
+        """As OpenAI has it: stop, length or tool_calls."""
+
+    async def pieces(self) -> AsyncGenerator[Piece, None]:
+        """Runs it. Raises what `Model.stream` raises."""
+        asked = self.asked
+        reader = asked.reader() if asked.reader is not None else None
+        metrics = asked.metrics
+        metrics.n_running += 1
+        last, called = asked.started, False
+        times = metrics.first_token
+        try:
+            async with aclosing(self._records) as records:
+                async for record in records:
+                    now = time.perf_counter()
+                    times.add(now - last)
+                    last, times = now, metrics.between_tokens
+                    self.n_tokens += 1
+                    if reader is None:
+                        events: Sequence[Event] = [Text(record.text)] if record.text else _NO_EVENTS
+                    else:
+                        events = reader.push(record)
+                    if record.finish_reason is not None:
+                        if reader is not None:
+                            events = [*events, *reader.flush()]
+                        self.finish_reason = record.finish_reason
+                        self.timings = record.timings or _NO_TIMINGS
+                    called = called or any(isinstance(event, CallBegun) for event in events)
+                    if called and record.finish_reason == "stop":
+                        self.finish_reason = "tool_calls"
+                    yield Piece(record, events)
+        finally:
+            metrics.n_running -= 1
+            if self.timings is not _NO_TIMINGS:
+                metrics.count(self.timings)
+
+
+@dataclass(slots=True)
+class Call:
+    """A call of a tool; `arguments` is JSON text."""
+
+    id: str
+    name: str
+    arguments: str = ""
+
+
+@dataclass(slots=True)
+class Whole:
+    """A whole answer."""
+
+    answer: Answer
+    text: str = ""
+    thoughts: str = ""
+    calls: list[Call] = field(default_factory=list)
+    records: list[TokenRecord] = field(default_factory=list)
+
+
+async def whole(answer: Answer) -> Whole:
+    """Runs an answer to its end."""
+    texts: list[str] = []
+    thoughts: list[str] = []
+    done = Whole(answer)
+    async with aclosing(answer.pieces()) as pieces:
+        async for record, events in pieces:
+            done.records.append(record)
+            for event in events:
+                if isinstance(event, Text):
+                    texts.append(event.text)
+                elif isinstance(event, Thought):
+                    thoughts.append(event.text)
+                elif isinstance(event, CallBegun):
+                    done.calls.append(Call(event.id, event.name))
+                elif isinstance(event, CallArguments):
+                    done.calls[event.index].arguments += event.text
+    done.text, done.thoughts = "".join(texts), "".join(thoughts)
+    return done
+
+
+async def all_whole(answers: Sequence[Answer]) -> list[Whole]:
+    """Runs answers to their ends, all at the same time; one that fails ends the others."""
+    if len(answers) == 1:
+        return [await whole(answers[0])]
+    tasks = [asyncio.ensure_future(whole(answer)) for answer in answers]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+_Item = TypeVar("_Item")
+
+
+async def side_by_side(
+    streams: Sequence[AsyncGenerator[_Item, None]],
+) -> AsyncGenerator[_Item, None]:
+    """The items of several streams as they come; what one raises ends all."""
+    if len(streams) == 1:
+        async with aclosing(streams[0]) as only:
+            async for item in only:
+                yield item
+        return
+    ready: asyncio.Queue[tuple[_Item | None, BaseException | None]] = asyncio.Queue(len(streams))
+
+    async def pump(stream: AsyncGenerator[_Item, None]) -> None:
+        error: BaseException | None = None
+        try:
+            async with aclosing(stream):
+                async for item in stream:
+                    await ready.put((item, None))
+        except Exception as raised:
+            error = raised
+        await ready.put((None, error))
+
+    tasks = [asyncio.create_task(pump(stream)) for stream in streams]
+    try:
+        n_left = len(streams)
+        while n_left:
+            came, error = await ready.get()
+            if error is not None:
+                raise error
+            if came is None:
+                n_left -= 1
+            else:
+                yield came
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+def timings_of(timings: Timings) -> dict[str, Any]:
+    """The `timings` of llama-server."""
+    n_prompt = timings.n_prompt_tokens - timings.n_cached_tokens
+    n_after_first = timings.n_tokens - 1
+    prompt_s = n_prompt / timings.prefill_tok_s if timings.prefill_tok_s else 0.0
+    decode_s = n_after_first / timings.decode_tok_s if timings.decode_tok_s else 0.0
+    return {
+        "cache_n": timings.n_cached_tokens,
+        "prompt_n": n_prompt,
+        "prompt_ms": prompt_s * 1000,
+        "prompt_per_token_ms": prompt_s * 1000 / n_prompt if n_prompt else 0.0,
+        "prompt_per_second": timings.prefill_tok_s,
+        "predicted_n": timings.n_tokens,
+        "predicted_ms": decode_s * 1000,
+        "predicted_per_token_ms": decode_s * 1000 / n_after_first if n_after_first > 0 else 0.0,
+        "predicted_per_second": timings.decode_tok_s,
+    }

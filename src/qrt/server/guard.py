@@ -1,0 +1,179 @@
+"""The checks that every request passes before a route sees it: who asks, from where, how much."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import ipaddress
+import json
+import re
+import socket
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from starlette.datastructures import Headers
+
+from qrt.server.config import ServerConfig, is_loopback
+from qrt.server.errors import RefusedError
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope
+
+_HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z._-]+)(?::(\d{1,5}))?")
+SAFE = ("GET", "HEAD", "OPTIONS")
+"""Methods that change nothing."""
+
+_BYTES_A_SECOND = 64 * 1024
+_WHERE = re.compile(r" - at `\$\.?(.*?)`$")
+_FIELD = re.compile(r"[A-Za-z_]\w*")
+
+
+class Guard:
+    """The checks of one server. All raise RefusedError."""
+
+    def __init__(self, config: ServerConfig) -> None:
+        self._config = config
+        self._keys = [key.encode() for key in config.api_keys]
+        self._names = {name.lower() for name in config.allowed_hosts} | {"localhost"}
+        if not config.is_local:
+            self._names |= {config.host.lower(), socket.gethostname().lower()}
+
+    def check_size(self, scope: Scope) -> None:
+        """431 for more headers than the server takes."""
+        headers = scope["headers"]
+        n_bytes = sum(len(name) + len(value) for name, value in headers)
+        n_bytes += len(scope.get("raw_path") or b"") + len(scope["query_string"])
+        config = self._config
+        if len(headers) > config.max_headers or n_bytes > config.max_header_bytes:
+            raise RefusedError(
+                431,
+                f"a request may have {config.max_headers} headers, of {config.max_header_bytes} "
+                "bytes together with its path",
+            )
+
+    def check_host(self, headers: Headers) -> None:
+        """403 unless the request names this server as one that may be named: a page whose own
+        name was pointed at this machine cannot."""
+        given = headers.getlist("host")
+        found = _HOST.fullmatch(given[0]) if len(given) == 1 else None
+        if found is None or not self._is_own(found[1].lower()):
+            raise RefusedError(
+                403, "the Host header names another server; `--allowed-host NAME` would allow it"
+            )
+
+    def _is_own(self, name: str) -> bool:
+        if name.rstrip(".") in self._names:
+            return True
+        try:
+            ipaddress.ip_address(name.strip("[]"))
+        except ValueError:
+            return False
+        return not self._config.is_local or is_loopback(name)
+
+    def check_origin(self, scope: Scope, headers: Headers) -> str | None:
+        """403 where a page of another server would change something; the origin, if it is one of
+        those that are told that they may read the answer."""
+        origin = headers.get("origin")
+        if origin is None:
+            return None
+        allowed = self._config.cors_origins
+        if origin in allowed or "*" in allowed:
+            return origin
+        own = headers["host"].lower()
+        if scope["method"] in SAFE or origin.lower() in (f"http://{own}", f"https://{own}"):
+            return None
+        raise RefusedError(
+            403, "pages of other servers may not use this one; `--cors-origin ORIGIN` would let it"
+        )
+
+    def check_key(self, headers: Headers) -> str:
+        """401 without one of the API keys; the salt of its key, "" where none is needed."""
+        if not self._keys:
+            return ""
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        given = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+        brought = given.encode("latin-1")
+        same = [hmac.compare_digest(brought, key) for key in self._keys]
+        if not any(same):
+            raise RefusedError(
+                401,
+                "the API key is missing or wrong; send it as `Authorization: Bearer KEY`",
+                code="invalid_api_key",
+                headers={"www-authenticate": "Bearer"},
+            )
+        return hashlib.sha256(brought).hexdigest()
+
+    def check_media(self, scope: Scope, headers: Headers) -> None:
+        """415 for a body that is not plain JSON, which a page of another server could send
+        unasked."""
+        if scope["method"] in SAFE:
+            return
+        media = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media != "application/json":
+            raise RefusedError(415, "send JSON, with the header `Content-Type: application/json`")
+        if headers.get("content-encoding", "identity").lower() != "identity":
+            raise RefusedError(415, "send the body as it is, without Content-Encoding")
+
+    async def read_body(self, receive: Receive, headers: Headers) -> bytes:
+        """The whole body. 413 for one that is too large, 408 for one that comes too slowly."""
+        config = self._config
+        length = headers.get("content-length", "0")
+        if length.isdecimal() and int(length[:20]) > config.max_body:
+            raise self._too_large()
+        loop = asyncio.get_running_loop()
+        started, parts, n_bytes = loop.time(), [], 0
+        while True:
+            deadline = started + config.body_s + n_bytes / _BYTES_A_SECOND
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                raise RefusedError(
+                    408, "the body came too slowly", headers={"connection": "close"}
+                ) from None
+            if message["type"] == "http.disconnect":
+                raise RefusedError(400, "the body is not complete", headers={"connection": "close"})
+            parts.append(message.get("body", b""))
+            n_bytes += len(parts[-1])
+            if n_bytes > config.max_body:
+                raise self._too_large()
+            if not message.get("more_body"):
+                return b"".join(parts)
+
+    def _too_large(self) -> RefusedError:
+        most = self._config.max_body
+        return RefusedError(413, f"a body may have {most} bytes at most")
+
+
+def decoded(body: bytes, struct: type[msgspec.Struct]) -> Any:
+    """The body of a request as a struct. Raises RefusedError that names the field."""
+    try:
+        value = msgspec.json.decode(body or b"{}", type=struct)
+        json.loads(body or b"{}", object_pairs_hook=_unique)
+    except msgspec.ValidationError as error:
+        raise _wrong_field(str(error)) from None
+    except RecursionError:
+        raise RefusedError(400, "the body is nested too deep") from None
+    except (msgspec.DecodeError, ValueError) as error:
+        raise RefusedError(400, f"the body is not valid JSON: {_line(error)}") from None
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> None:
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise ValueError("a name stands twice in an object")
+
+
+def _wrong_field(said: str) -> RefusedError:
+    """What msgspec says, with the field in front: `messages[0].content: Expected ...`."""
+    found = _WHERE.search(said)
+    where = found[1] if found else ""
+    what = said[: found.start()] if found else said
+    message = f"{where}: {what}" if where else what
+    first = _FIELD.match(where)
+    return RefusedError(400, message, param=first[0] if first else None)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,185 @@
+"""POST /v1/chat/completions: an answer to a conversation, whole or as it comes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Annotated, Any
+
+import msgspec
+from starlette.responses import Response
+
+from qrt.replies import Text
+from qrt.runtime.options import GenerateKeywords
+from qrt.server.answers import (
+    Answer,
+    Asked,
+    Chat,
+    Whole,
+    all_whole,
+    asked_chat,
+    side_by_side,
+    timings_of,
+)
+from qrt.server.errors import RefusedError
+from qrt.server.fields import Count, SamplingFields, keywords_of, limited
+from qrt.server.models import Served
+from qrt.server.openai import (
+    DONE,
+    FINGERPRINT,
+    StreamOptions,
+    delta_of,
+    ending,
+    message_of,
+    n_choices,
+    new_id,
+    now,
+    token_logprobs,
+    usage_of,
+)
+from qrt.server.routing import Request, Route
+from qrt.server.stream import EventStream, encode, json_response, sse
+
+_NO_THOUGHTS = {"enable_thinking": False, "thinking": False}
+
+
+class ChatBody(SamplingFields, kw_only=True):
+    """A request for an answer to a conversation."""
+
+    messages: list[dict[str, Any]]
+    model: str | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    n: int | None = None
+    max_completion_tokens: Count | None = None
+    max_tokens: Count | None = None
+    n_predict: Count | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, msgspec.Meta(ge=0, le=20)] | None = None
+    response_format: dict[str, Any] | None = None
+    json_schema: dict[str, Any] | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    reasoning_effort: str | None = None
+    reasoning_format: str | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+
+
+async def chat(request: Request[ChatBody]) -> Response:
+    """Answers a conversation."""
+    body = request.body
+    served = await request.acquire(body.model)
+    asked = await asked_chat(request, served, _chat(body, served))
+    answers = [Answer(asked, i) for i in range(n_choices(body.n, request.config.max_choices))]
+    if body.stream:
+        return EventStream(request, _chunks(body, answers))
+    return json_response(_completion(body, asked, await all_whole(answers)))
+
+
+def _chat(body: ChatBody, served: Served) -> Chat:
+    template_vars: dict[str, Any] = {}
+    if body.reasoning_effort is not None:
+        template_vars["reasoning_effort"] = body.reasoning_effort
+        if body.reasoning_effort == "none":
+            template_vars.update(_NO_THOUGHTS)
+    return Chat(
+        messages=body.messages,
+        keywords=_keywords(body, served),
+        tools=body.tools or (),
+        tool_choice=body.tool_choice or "auto",
+        parallel_tool_calls=body.parallel_tool_calls is not False,
+        template_vars=template_vars | (body.chat_template_kwargs or {}),
+        splits=body.reasoning_format != "none" or bool(body.tools),
+    )
+
+
+def _keywords(body: ChatBody, served: Served) -> GenerateKeywords:
+    keywords: Any = keywords_of(body, served.model.info.n_vocab)
+    keywords = limited(keywords, body.max_completion_tokens, body.max_tokens, body.n_predict)
+    if body.top_logprobs and not body.logprobs:
+        raise RefusedError(400, "top_logprobs needs logprobs: true", param="top_logprobs")
+    if body.logprobs:
+        keywords["logprobs"] = body.top_logprobs or 0
+    formats = [body.response_format, body.json_schema]
+    if any(given is not None for given in formats):
+        keywords["response_format"] = next(given for given in formats if given is not None)
+    return keywords  # type: ignore[no-any-return]
+
+
+def _completion(body: ChatBody, asked: Asked, done: list[Whole]) -> dict[str, Any]:
+    tokenizer = asked.served.model.tokenizer
+    choices = [
+        {
+            "index": one.answer.index,
+            "message": message_of(one),
+            "logprobs": token_logprobs(tokenizer, one.records) if body.logprobs else None,
+            "finish_reason": one.answer.finish_reason,
+        }
+        for one in done
+    ]
+    return {
+        "id": new_id("chatcmpl-"),
+        "object": "chat.completion",
+        "created": now(),
+        "model": asked.model,
+        "system_fingerprint": FINGERPRINT,
+        "choices": choices,
+        **ending([one.answer for one in done]),
+    }
+
+
+async def _chunks(body: ChatBody, answers: list[Answer]) -> AsyncGenerator[bytes, None]:
+    head = {
+        "id": new_id("chatcmpl-"),
+        "object": "chat.completion.chunk",
+        "created": now(),
+        "model": answers[0].asked.model,
+        "system_fingerprint": FINGERPRINT,
+    }
+    has_usage = body.stream_options is not None and body.stream_options.include_usage
+    streams = [_of_one(body, answer, head) for answer in answers]
+    async with aclosing(side_by_side(streams)) as chunks:
+        async for chunk in chunks:
+            yield chunk
+    if has_usage:
+        last = {**head, "choices": [], "usage": usage_of(answers)}
+        yield sse(last)
+    yield DONE
+
+
+async def _of_one(
+    body: ChatBody, answer: Answer, head: dict[str, Any]
+) -> AsyncGenerator[bytes, None]:
+    """The chunks of one choice. Those of plain text, which nearly all are, are cut from one
+    pattern: only the text is encoded for each."""
+    tokenizer = answer.asked.served.model.tokenizer
+    index = answer.index
+
+    def chunk(delta: dict[str, Any], logprobs: Any = None, finish: str | None = None) -> bytes:
+        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
+        timings = {"timings": timings_of(answer.timings)} if finish is not None else {}
+        return sse({**head, "choices": [choice], **timings})
+
+    before, behind = chunk({"content": "\0"}).split(encode("\0"))
+    yield chunk({"role": "assistant", "content": None})
+    async with aclosing(answer.pieces()) as pieces:
+        async for record, events in pieces:
+            if body.logprobs:
+                told = [delta for event in events if (delta := delta_of(event)) is not None]
+                first, *rest = told or [{"content": ""}]
+                yield chunk(first, token_logprobs(tokenizer, [record]))
+                for delta in rest:
+                    yield chunk(delta)
+                continue
+            for event in events:
+                if isinstance(event, Text):
+                    yield before + encode(event.text) + behind
+                elif (delta := delta_of(event)) is not None:
+                    yield chunk(delta)
+    yield chunk({}, None, answer.finish_reason)
+
+
+ROUTES = Route(
+    ("POST",), "/v1/chat/completions", chat, ChatBody, summary="Answer a conversation"
+).at("/chat/completions")
