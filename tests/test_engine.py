@@ -224,10 +224,10 @@ def test_a_token_that_is_interrupted_is_sampled_and_decoded_again(monkeypatch):
 def test_an_error_in_one_generation_hits_that_one_alone(monkeypatch):
     run, sample = engine(max_rows=16), Sampler.sample
 
-    def bad(sampler, logits, position, history):
+    def bad(sampler, logits, position, history, mask):
         if history[0] == 4 and position == 5:
             raise ZeroDivisionError
-        return sample(sampler, logits, position, history)
+        return sample(sampler, logits, position, history, mask)
 
     monkeypatch.setattr(Sampler, "sample", bad)
     results = together([lambda p=p: tokens(start(run, [p, 5])) for p in range(3, 7)])

@@ -25,14 +25,15 @@ class Constraint(Protocol):
 
     @property
     def is_complete(self) -> bool:
-        """Whether the answer may end here, or must."""
+        """Whether nothing may follow, so that the answer ends here."""
 
     def mask(self) -> NDArray[np.uint32]:
         """(ceil(n_vocab / 32),): bit i % 32 of word i // 32 says whether token i may come next;
         where the answer may end, the tokens that end it may."""
 
     def forced(self) -> list[int]:
-        """The tokens that must come next, whatever is sampled; often none."""
+        """The tokens that must come next, whatever is sampled; often none. Then the mask is what
+        is asked for next, and may be computed meanwhile."""
 
     def accept(self, token: int) -> None:
         """Puts a token behind the answer. Raises QrtError for one that may not come next."""

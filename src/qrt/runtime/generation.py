@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Items
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING, Final
 
 from qrt.errors import ContextFullError, InputError
 from qrt.runtime.checks import check_int, check_tokens
 from qrt.runtime.hooks import stops
 from qrt.runtime.options import GenerateOptions
-from qrt.runtime.records import FinishReason, Timings, TokenRecord
+from qrt.runtime.records import FinishReason, Timings, TokenRecord, TopLogprobs
 from qrt.runtime.rng import fresh_seed
 from qrt.runtime.sampler import Breakers, Sampler
 from qrt.runtime.stops import StopStrings
@@ -23,13 +25,16 @@ if TYPE_CHECKING:
 
     from qrt.text import Tokenizer
 
+_MOST_FORCED: Final = 64
+"""Tokens at most that a constraint forces behind one that was sampled, before the next is."""
+
 
 class Generation:
     """What one generation has said so far, and the tokens that its next one depends on.
 
     `context` must have been computed for the next token; `take` makes a record of the logits of
-    its last row, and puts the new token behind it. `n_valid` is how many tokens of what was
-    computed are still the first of `context`.
+    its last row, and puts the new token behind it, and those that a constraint forces. `n_valid`
+    is how many tokens of what was computed are still the first of `context`.
     """
 
     def __init__(
@@ -42,8 +47,9 @@ class Generation:
         weight_bytes: int,
         breakers: Breakers | None = None,
     ) -> None:
-        """Raises InputError for an empty prompt or a token outside the vocabulary, and
-        ContextFullError if the prompt leaves no room for a token.
+        """Raises InputError for an empty prompt or a token outside the vocabulary,
+        ContextFullError if the prompt leaves no room for a token, and what making the constraint
+        raises.
         """
         self.prompt = check_tokens("prompt", prompt, n_vocab)
         self.seed = fresh_seed() if options.seed is None else int(options.seed)
@@ -77,10 +83,14 @@ class Generation:
         self.is_stopped = options.cancel.is_set if options.cancel is not None else never
         self._tokenizer = tokenizer
         self._stop_strings = options.stop_strings
-        self._begin_text()
+        self._constrain = options.constraint
+        self._begin_answer(())
         self._is_taking = False
-        self._history = list(self.prompt)
-        self.context = list(self.prompt)
+        self._most_forced = min(_MOST_FORCED, n_ctx // 4)
+        room = min(self._most_forced, n_ctx - len(self.prompt) - 1)
+        self._lead = list(islice(self._forced(), room))
+        self._history = [*self.prompt, *self._lead]
+        self.context = [*self.prompt, *self._lead]
         self.n_valid = n_ctx
         self.records: list[TokenRecord] = []
         self.n_cached = 0
@@ -113,71 +123,126 @@ class Generation:
         self._prefill_s += seconds
 
     def take(self, logits: NDArray[np.float32], since: float) -> None:
-        """Samples from logits (n_vocab,) of a step begun at `since`; appends the record."""
+        """Samples from logits (n_vocab,) of a step begun at `since`; appends the records."""
         self._is_taking = True
-        token, logprob = self._sampler.sample(logits, len(self._history), self._history)
+        n_before, new = len(self.records), list[TokenRecord]()
+        for token, logprob, top, is_complete in self._following(logits):
+            ends = token in self._end_tokens
+            decoded = self._decoder.flush() if ends else self._decoder.push(token)
+            text, found = self._stops.push(decoded)
+            finish: FinishReason | None = "stop" if ends or found else None
+            if finish is None and (
+                reason := "stop" if is_complete else self._cut(token, text, new)
+            ):
+                tail, found = self._stops.push(self._decoder.flush())
+                text += tail
+                finish = "stop" if found else reason
+            if finish is not None:
+                text += "" if found else self._stops.flush()
+            new.append(TokenRecord(text, token, logprob, finish, None, top))
+            if finish is not None:
+                break
         now = time.perf_counter()
-        n_tokens = len(self.records) + 1
-        if n_tokens == 1:
+        if n_before == 0:
             self._ttft_s = now - self._started
         else:
             self._decode_s += now - since
-
-        ends = token in self._end_tokens
-        text, found = self._stops.push(self._decoder.flush() if ends else self._decoder.push(token))
-        finish: FinishReason | None = "stop" if ends or found else None
-        if finish is None and (reason := self._cut(token, text, n_tokens)):
-            tail, found = self._stops.push(self._decoder.flush())
-            text += tail
-            finish = "stop" if found else reason
-        top = self._sampler.likeliest(logits, self._n_logprobs) if self._n_logprobs else ()
-        if finish is None:
-            record = TokenRecord(text, token, logprob, None, None, top)
-        else:
-            text += "" if found else self._stops.flush()
-            timings, stop = self._timings(n_tokens), self._stops.found
-            record = TokenRecord(text, token, logprob, finish, timings, top, stop)
-        context, n_valid = self.context, self.n_valid
-        if finish is None and len(context) == self._n_ctx:
-            n_valid = self._n_keep
-            rest = context[n_valid:]
-            context = context[:n_valid] + rest[(len(rest) + 1) // 2 :]
+        if finish is not None:
+            timings = self._timings(n_before + len(new))
+            new[-1] = replace(new[-1], timings=timings, stop_string=self._stops.found)
+        added = [record.token for record in new]
+        if n_before == 0:
+            del added[: len(self._lead)]
+        context, n_valid, behind = self.context, self.n_valid, added
+        if finish is None and len(context) + len(added) > self._n_ctx:
+            context, n_valid, behind = self._shifted(added), self._n_keep, []
         # No call from here on: an interrupt finds all of it done, or nothing.
-        context += (token,)
+        context += behind
         self.context = context
         self.n_valid = n_valid
-        self._history += (token,)
-        self.records += (record,)
+        self._history += added
+        self.records += new
         self._is_taking = False
 
     def mend(self) -> None:
         """After an interrupt: forgets a token that was being taken."""
         if self._is_taking:
-            self._begin_text()
+            self._begin_answer(self._history[len(self.prompt) :])
             for record in self.records:
                 self._stops.push(self._decoder.push(record.token))
             self._is_taking = False
 
-    def _begin_text(self) -> None:
+    def _begin_answer(self, tokens: Items[int]) -> None:
+        """Whatever goes along an answer stands at its start, the constraint behind `tokens`."""
         self._decoder = self._tokenizer.stream()
         self._stops = StopStrings(self._stop_strings)
+        self._constraint = None if self._constrain is None else self._constrain()
+        if self._constraint is not None:
+            for token in tokens:
+                self._constraint.accept(token)
 
-    def _cut(self, token: int, text: str, n_tokens: int) -> FinishReason | None:
-        """Why an answer whose newest token and text are these ends here, if it does."""
+    def _following(
+        self, logits: NDArray[np.float32]
+    ) -> Iterator[tuple[int, float, TopLogprobs, bool]]:
+        """The tokens that follow: what was forced before the first, one sampled, what that forces.
+
+        Each with its log probability, 0 of a forced one, the likeliest in its place, and whether
+        it completes the answer.
+        """
+        constraint, lead = self._constraint, [] if self.records else self._lead
+        for n, token in enumerate(lead, start=1):
+            is_last = n == len(lead) and constraint is not None and constraint.is_complete
+            yield token, 0.0, (), is_last
+        mask = None if constraint is None else constraint.mask()
+        token, logprob = self._sampler.sample(logits, len(self._history), self._history, mask)
+        top = self._sampler.likeliest(logits, self._n_logprobs) if self._n_logprobs else ()
+        if constraint is None or token in self._end_tokens:
+            yield token, logprob, top, False
+            return
+        constraint.accept(token)
+        yield token, logprob, top, constraint.is_complete
+        for token in islice(self._forced(), self._most_forced):
+            yield token, 0.0, (), constraint.is_complete
+
+    def _forced(self) -> Iterator[int]:
+        """The tokens that the constraint forces now; it has accepted each that is given."""
+        constraint = self._constraint
+        while constraint is not None and not constraint.is_complete:
+            tokens = constraint.forced()
+            for token in tokens:
+                constraint.accept(token)
+                yield token
+            if not tokens:
+                return
+
+    def _cut(self, token: int, text: str, new: Items[TokenRecord]) -> FinishReason | None:
+        """Why an answer whose newest token and text are these, behind the records and `new`, ends
+        here, if it does."""
         if self._stopping:
-            answer = "".join(record.text for record in self.records) + text
-            if stops(self._stopping, [*self._history, token], answer):
+            given = [*self.records, *new]
+            ids = [*self.prompt, *(record.token for record in given), token]
+            if stops(self._stopping, ids, "".join(record.text for record in given) + text):
                 return "stop"
-        return "length" if self._is_full(n_tokens) else None
+        return "length" if self._is_full(len(self.records) + len(new) + 1) else None
+
+    def _shifted(self, added: Items[int]) -> list[int]:
+        """The context with `added` behind it, its older half forgotten whenever it is full."""
+        context = list(self.context)
+        for token in added:
+            if len(context) == self._n_ctx:
+                rest = context[self._n_keep :]
+                context = context[: self._n_keep] + rest[(len(rest) + 1) // 2 :]
+            context.append(token)
+        return context
 
     def _is_full(self, n_tokens: int) -> bool:
         """Whether max_tokens or, unless it shifts, the context allows no further token."""
         if n_tokens == self._max_tokens:
             return True
-        return len(self._history) + 1 >= self._n_ctx and not self._context_shift
+        return len(self.prompt) + n_tokens >= self._n_ctx and not self._context_shift
 
     def _timings(self, n_tokens: int) -> Timings:
-        decode_tok_s = _rate(n_tokens - 1, self._decode_s)
+        decode_tok_s = _rate(n_tokens - len(self._lead) - 1, self._decode_s)
         return Timings(
             n_prompt_tokens=len(self.prompt),
             n_cached_tokens=self.n_cached,

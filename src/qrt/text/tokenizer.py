@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,8 @@ from qrt.text.special import Kind, SpecialTokens
 from qrt.text.vocab import Vocab
 
 _ASCII_SPACE = " \t\n\v\f\r"
+_MARKS = (Kind.UNDEFINED, Kind.UNKNOWN, Kind.CONTROL, Kind.UNUSED)
+_BRACKETED = re.compile(rb"<[^\s<>]+>|\[[A-Z_/]+\]")
 
 
 class Encoder(Protocol):
@@ -150,6 +153,17 @@ class Tokenizer:
     def is_control(self, token: int) -> bool:
         """Whether `token` is a mark (turn, role, end ...) and not part of the text."""
         return not shows(int(self._special.kinds[self._checked(token)]))
+
+    def all_bytes(self) -> list[bytes]:
+        """`token_bytes` of every token, in order."""
+        return [self._bytes_of(token, True) for token in range(self.n_vocab)]
+
+    def mark_ids(self) -> list[int]:
+        """The tokens that are marks: by type, or user-defined and in brackets as `<think>` is."""
+        kinds = self._special.kinds
+        user_defined = np.flatnonzero(kinds == Kind.USER_DEFINED).tolist()
+        bracketed = [i for i in user_defined if _BRACKETED.fullmatch(self._vocab.pieces[i])]
+        return [*np.flatnonzero(np.isin(kinds, _MARKS)).tolist(), *bracketed]
 
     @cached_property
     def special_matcher(self) -> SpecialMatcher:

@@ -17,7 +17,7 @@ from qrt.runtime.sampler.candidates import Candidates, largest
 from qrt.runtime.sampler.draw import Mirostat, draw, heat
 from qrt.runtime.sampler.dry import Breakers, dry
 from qrt.runtime.sampler.params import SamplingParams
-from qrt.runtime.sampler.penalties import add_bias, penalize
+from qrt.runtime.sampler.penalties import add_bias, forbid, penalize
 from qrt.runtime.sampler.steps import CUTS, PENALTIES, active_steps, is_greedy
 
 _NO_BREAKERS: Final[Breakers] = MappingProxyType({})
@@ -70,15 +70,20 @@ class Sampler:
         )
 
     def sample(
-        self, logits: NDArray[np.float32], position: int, history: Sequence[int]
+        self,
+        logits: NDArray[np.float32],
+        position: int,
+        history: Sequence[int],
+        mask: NDArray[np.uint32] | None = None,
     ) -> tuple[int, float]:
         """The token for `position`, and its log probability under the model's own logits.
 
-        logits: (n_vocab,) float32, left as they are; history: prompt and answer so far. Raises
-        QrtError if a logit is not finite or no token is allowed.
+        logits: (n_vocab,) float32, left as they are; history: prompt and answer so far; mask: the
+        tokens that a constraint allows, as bits. Raises QrtError if a logit is not finite or no
+        token is allowed.
         """
         norm = self._log_sum_exp(logits)
-        token = self._choose(self._changed(logits, history), position, history)
+        token = self._choose(self._changed(logits, history, mask), position, history)
         return token, float(logits[token]) - norm
 
     def likeliest(self, logits: NDArray[np.float32], n: int) -> tuple[tuple[int, float], ...]:
@@ -98,19 +103,29 @@ class Sampler:
         np.exp(self._scratch, out=self._scratch)
         return float(largest) + math.log(float(self._scratch.sum()))
 
-    def _changed(self, logits: NDArray[np.float32], history: Sequence[int]) -> NDArray[np.float32]:
-        """The logits after processors, logit bias and the penalties that precede other steps."""
+    def _changed(
+        self,
+        logits: NDArray[np.float32],
+        history: Sequence[int],
+        mask: NDArray[np.uint32] | None,
+    ) -> NDArray[np.float32]:
+        """The logits after processors, constraint, logit bias and the penalties that precede
+        other steps."""
         if self._processors:
             changed = processed(self._processors, history, logits)
-        elif self._bias or self._first:
+        elif self._bias or self._first or mask is not None:
             changed = logits.copy()
         else:
             return logits
+        if mask is not None:
+            forbid(changed, mask)
         add_bias(changed, self._bias)
         for name in self._first:
             self._penalize(name, changed, history)
         if changed.max() == -math.inf:
-            raise QrtError("no token may be chosen: logit_bias or a processor forbids every one")
+            raise QrtError(
+                "no token may be chosen: logit_bias, a processor or the grammar forbids every one"
+            )
         return changed
 
     def _penalize(self, name: str, logits: NDArray[np.float32], history: Sequence[int]) -> None:

@@ -1,4 +1,4 @@
-"""The steps that change logits and drop no token: logit bias and the repetition penalties."""
+"""The steps that change logits: a constraint's mask, logit bias, the repetition penalties."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qrt.runtime.sampler.params import SamplingParams
+
+
+def forbid(logits: NDArray[np.float32], mask: NDArray[np.uint32]) -> None:
+    """Takes out, in place, the tokens whose bit is not set: bit i % 32 of word i // 32."""
+    bits = np.unpackbits(mask.astype("<u4", copy=False).view(np.uint8), bitorder="little")
+    logits[bits[: logits.size] == 0] = -np.inf
 
 
 def add_bias(logits: NDArray[np.float32], bias: Mapping[int, float]) -> None:
