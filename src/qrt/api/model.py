@@ -54,6 +54,11 @@ class Model(Generates):
         """The chat template: its `source`, and what it makes of messages."""
         return self._core.template
 
+    @property
+    def max_running(self) -> int:
+        """Generations that are computed at the same time; further ones wait."""
+        return self._core.engine.limits.n_running
+
     def tokenize(
         self, text: str, *, add_special: bool = True, parse_special: bool = False
     ) -> list[int]:

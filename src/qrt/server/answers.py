@@ -13,6 +13,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
+import msgspec
+
 from qrt.replies import CallArguments, CallBegun, Event, Reader, Text, Thought, reader_of
 from qrt.runtime.options import GenerateKeywords
 from qrt.runtime.records import Timings, TokenRecord
@@ -65,6 +67,8 @@ class Chat:
     template_vars: Mapping[str, Any] = field(default_factory=dict)
     splits: bool = True
     """Whether thoughts are told from the answer."""
+    continued: bool = False
+    """Whether the last message is what the assistant's answer begins with."""
 
 
 async def asked_chat(request: Request[Any], served: Served, chat: Chat) -> Asked:
@@ -75,7 +79,9 @@ async def asked_chat(request: Request[Any], served: Served, chat: Chat) -> Asked
     tools = [] if chat.tool_choice == "none" else list(chat.tools)
     if tools:
         template_vars["tools"] = tools
-    tokens = await asyncio.to_thread(model.tokenize_chat, messages, template_vars=template_vars)
+    tokens = await asyncio.to_thread(
+        model.chat_template.tokens, messages, template_vars, continued=chat.continued
+    )
 
     def reader() -> Reader:
         return reader_of(model.tokenizer, model.chat_template.source, tokens, tools)
@@ -173,6 +179,15 @@ class Call:
     id: str
     name: str
     arguments: str = ""
+
+
+def arguments_of(text: str) -> dict[str, Any]:
+    """The arguments of a call as an object; those of one that was cut off are none."""
+    try:
+        value = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 @dataclass(slots=True)

@@ -29,6 +29,10 @@ MODULES = (
     "openai_chat",
     "openai_completions",
     "openai_embeddings",
+    "anthropic",
+    "ollama",
+    "native",
+    "native_tools",
 )
 """Those of `qrt.server.routes` whose tables are served."""
 

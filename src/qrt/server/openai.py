@@ -100,13 +100,14 @@ def token_logprobs(tokenizer: Tokenizer, records: Iterable[TokenRecord]) -> dict
     """`logprobs` of a chat answer."""
     content = []
     for record in records:
-        own = _token(tokenizer, record.token, record.logprob)
-        own["top_logprobs"] = [_token(tokenizer, *top) for top in record.top_logprobs]
+        own = spelled_token(tokenizer, record.token, record.logprob)
+        own["top_logprobs"] = [spelled_token(tokenizer, *top) for top in record.top_logprobs]
         content.append(own)
     return {"content": content, "refusal": None}
 
 
-def _token(tokenizer: Tokenizer, token: int, logprob: float) -> dict[str, Any]:
+def spelled_token(tokenizer: Tokenizer, token: int, logprob: float) -> dict[str, Any]:
+    """A token's text and bytes beside its log probability, which JSON has no infinity for."""
     spelled = tokenizer.token_bytes(token)
     return {
         "token": spelled.decode("utf-8", "replace"),

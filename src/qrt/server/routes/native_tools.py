@@ -1,0 +1,155 @@
+"""llama-server's routes beside generating: tokens, templates, what is loaded and what runs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Any
+
+from starlette.responses import Response
+
+from qrt.server.errors import NATIVE, RefusedError
+from qrt.server.messages import tidied
+from qrt.server.openai import FINGERPRINT
+from qrt.server.routes.native_bodies import (
+    ApplyTemplate,
+    Detokenize,
+    Sampled,
+    Tokenize,
+    token_ids,
+)
+from qrt.server.routes.native_results import settings
+from qrt.server.routing import Request, Route
+from qrt.server.stream import json_response
+
+_NO_ENCODERS = "qrt runs no model that embeds or ranks texts yet"
+
+
+async def tokenize(request: Request[Tokenize]) -> Response:
+    """The tokens of a text."""
+    body = request.body
+    tokenizer = (await request.acquire(None)).model.tokenizer
+    parts = body.content if isinstance(body.content, list) else [body.content]
+    how = {"add_special": body.add_special, "parse_special": body.parse_special}
+    ids = await asyncio.to_thread(token_ids, parts, tokenizer, **how)
+    if not body.with_pieces:
+        return json_response({"tokens": ids})
+    pieces = [{"id": token, "piece": _piece(tokenizer.token_bytes(token))} for token in ids]
+    return json_response({"tokens": pieces})
+
+
+async def detokenize(request: Request[Detokenize]) -> Response:
+    """The text of tokens."""
+    model = (await request.acquire(None)).model
+    text = await asyncio.to_thread(model.detokenize, request.body.tokens, special=True)
+    return json_response({"content": text})
+
+
+async def apply_template(request: Request[ApplyTemplate]) -> Response:
+    """The prompt that a chat becomes."""
+    body = request.body
+    served = await request.acquire(None)
+    variables = {**served.template_vars, **(body.chat_template_kwargs or {})}
+    if body.reasoning_effort is not None:
+        variables["reasoning_effort"] = body.reasoning_effort
+    if body.tools:
+        variables["tools"] = body.tools
+    spans = await asyncio.to_thread(
+        served.model.chat_template.render,
+        tidied(body.messages),
+        variables,
+        add_generation_prompt=body.add_generation_prompt,
+        continued=body.continue_final_message,
+    )
+    return json_response({"prompt": "".join(text for text, _ in spans)})
+
+
+async def props(request: Request[Any]) -> Response:
+    """What is loaded, and how it answers where a request says nothing."""
+    served = await request.acquire(None)
+    model = served.model
+    tokenizer = model.tokenizer
+    marks = {"bos_token": tokenizer.bos_id, "eos_token": tokenizer.eos_id}
+    spelled = {
+        name: "" if token is None else tokenizer.piece(token) for name, token in marks.items()
+    }
+    defaults = {
+        "n_ctx": model.info.n_ctx,
+        "params": settings(served, served.options, Sampled()),
+    }
+    return json_response(
+        {
+            "default_generation_settings": defaults,
+            "total_slots": model.max_running,
+            "model_alias": served.name,
+            "model_path": os.path.basename(model.info.path),
+            "chat_template": model.chat_template.source,
+            "modalities": {"vision": False, "audio": False},
+            **spelled,
+            "build_info": FINGERPRINT,
+            "is_sleeping": False,
+        }
+    )
+
+
+async def slots(request: Request[Any]) -> Response:
+    """What runs: a place for each generation that can run at the same time, which belongs to no
+    request for longer than that."""
+    model = (await request.acquire(None)).model
+    n_running = min(request.state.metrics.n_running, model.max_running)
+    if n_running == model.max_running and request.query.get("fail_on_no_slot"):
+        raise RefusedError(503, "no slot available")
+    return json_response(
+        [
+            {
+                "id": i,
+                "n_ctx": model.info.n_ctx,
+                "speculative": False,
+                "is_processing": i < n_running,
+            }
+            for i in range(model.max_running)
+        ]
+    )
+
+
+async def slot(_: Request[Any]) -> Response:
+    """What llama-server does with the state of a slot. 501."""
+    raise RefusedError(
+        501,
+        "slots keep nothing here: what prompts begin with is stored for all, and found by itself",
+    )
+
+
+async def adapters(_: Request[Any]) -> Response:
+    """The adapters: none."""
+    return json_response([])
+
+
+async def encoders(_: Request[Any]) -> Response:
+    """What needs an encoder. 501."""
+    raise RefusedError(501, _NO_ENCODERS)
+
+
+def _piece(spelled: bytes) -> str | list[int]:
+    try:
+        return spelled.decode()
+    except UnicodeDecodeError:
+        return list(spelled)
+
+
+_GET, _POST = ("GET",), ("POST",)
+ROUTES = (
+    Route(_POST, "/tokenize", tokenize, Tokenize, NATIVE, summary="The tokens of a text"),
+    Route(_POST, "/detokenize", detokenize, Detokenize, NATIVE, summary="The text of tokens"),
+    Route(
+        *(_POST, "/apply-template", apply_template, ApplyTemplate, NATIVE),
+        summary="The prompt that a chat becomes",
+    ),
+    Route(_GET, "/props", props, shape=NATIVE, summary="What is loaded"),
+    Route(_GET, "/slots", slots, shape=NATIVE, summary="What runs"),
+    Route(_POST, "/slots/{id}", slot, shape=NATIVE, summary="Not to be had"),
+    Route(_GET, "/lora-adapters", adapters, shape=NATIVE, summary="The adapters: none"),
+    *Route(_POST, "/rerank", encoders, shape=NATIVE, summary="Not to be had yet").at(
+        "/reranking", "/v1/rerank", "/v1/reranking", "/embedding"
+    ),
+)
