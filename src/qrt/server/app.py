@@ -33,6 +33,7 @@ MODULES = (
     "ollama",
     "native",
     "native_tools",
+    "page",
 )
 """Those of `qrt.server.routes` whose tables are served."""
 
