@@ -23,6 +23,7 @@ COMMANDS = {
     "tokenize": "tokens.tokenize",
     **{name: f"{name}.{name}" for name in ("bench", "profile", "perplexity", "kl", "tune", "pack")},
     "serve": "serve.serve",
+    "app": "page.app",
     "doctor": "doctor.doctor",
 }
 """Where the function of each stands."""

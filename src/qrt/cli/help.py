@@ -61,6 +61,9 @@ qrt tune --reset""",
     "pack": """\
 qrt pack model.gguf
 qrt pack model.gguf --check""",
+    "app": """\
+qrt app
+qrt app qwen3:4b -c 8192""",
     "serve": """\
 qrt serve
 qrt serve qwen3:4b --port 8080

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -90,19 +91,41 @@ def serve(
 
     Clients of OpenAI's, Anthropic's and Ollama's interfaces and of llama-server find theirs.
     """
+    start(server.config(), load, model, model_flag, alias, yes=yes)
+
+
+def start(
+    config: ServerConfig,
+    load: ChatFlags,
+    model: str | None,
+    model_flag: str | None,
+    alias: str | None,
+    *,
+    yes: bool,
+    on_listening: Callable[[str], object] = lambda _: None,
+) -> None:
+    """Serves until a signal comes; `on_listening` is given the address, before the model is there.
+
+    Raises InputError, BackendError.
+    """
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         raise BackendError(f"a server needs {', '.join(missing)}; pip install 'qrt[server]'")
-    config = server.config()
     path = only_model(model, model_flag, yes=yes)
     name = alias or (model or model_flag if path is not None else "pydoc")
     assert name is not None
     if path is not None and name.endswith(".gguf"):
         name = Path(name).stem
-    _serve(config, path, load, name)
+    _serve(config, path, load, name, on_listening)
 
 
-def _serve(config: ServerConfig, path: str | None, load: ChatFlags, name: str) -> None:
+def _serve(
+    config: ServerConfig,
+    path: str | None,
+    load: ChatFlags,
+    name: str,
+    on_listening: Callable[[str], object],
+) -> None:
     """Listens at once, and answers when the model is loaded."""
     import logging
     import threading
@@ -117,6 +140,8 @@ def _serve(config: ServerConfig, path: str | None, load: ChatFlags, name: str) -
     models = OneModel(name, template_vars=load.template_vars)
     listener = listening(config)
     host, port = listener.getsockname()[:2]
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    on_listening(address)
     failures: list[BaseException] = []
 
     def fill(server: Server) -> None:
@@ -127,8 +152,7 @@ def _serve(config: ServerConfig, path: str | None, load: ChatFlags, name: str) -
                 failures.append(error)
                 server.should_exit = True
             else:
-                shown = f"[{host}]" if ":" in host else host
-                note(sys.stderr, f"{name} at http://{shown}:{port}")
+                note(sys.stderr, f"{name} at {address}")
 
         threading.Thread(target=work, name="qrt-load", daemon=True).start()
 

@@ -30,6 +30,7 @@ def listening(config: ServerConfig) -> socket.socket:
         if sys.platform != "win32":
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((config.host.strip("[]"), config.port))
+        listener.listen(_BACKLOG)  # who connects before the server runs waits
     except OSError as error:
         listener.close()
         raise BackendError(

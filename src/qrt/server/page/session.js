@@ -5,7 +5,7 @@ import { children, leafBelow, newId, pathTo } from "./tree.js";
 
 const SAVE_MS = 2000;
 const TITLE_LENGTH = 60;
-const TRIES = 6;
+const TRIES = 8;
 
 const titleOf = (text) => {
   const line = text.trim().split("\n", 1)[0].replace(/^[#>*\s]+/, "");

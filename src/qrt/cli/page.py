@@ -1,0 +1,44 @@
+"""`qrt app`: the chat page, in the browser."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from typing import Annotated
+
+from qrt.cli.chat_flags import ChatFlags
+from qrt.cli.flags import ModelArgument, ModelFlag, PullFlag, in_server
+from qrt.cli.output import say
+from qrt.cli.serve import start
+
+
+def app(
+    load: ChatFlags,
+    model: ModelArgument = None,
+    model_flag: ModelFlag = None,
+    port: Annotated[int, in_server("--port", help="Default: a free one.")] = 0,
+    browser: Annotated[
+        bool,
+        in_server("--browser/--no-browser", metavar=None, help="Open the page, or only say where."),
+    ] = True,
+    yes: PullFlag = False,
+) -> None:
+    """Chat in the browser.
+
+    The page is served on this machine, to this machine alone, until Ctrl-C.
+    """
+    from qrt.server.config import ServerConfig
+
+    config = ServerConfig(port=port)
+    show = partial(_show, is_opened=browser)
+    start(config, load, model, model_flag, None, yes=yes, on_listening=show)
+
+
+def _show(address: str, *, is_opened: bool) -> None:
+    """Says where the page is, and opens it beside what goes on."""
+    import threading
+    import webbrowser
+
+    say(sys.stdout, address)
+    if is_opened:
+        threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
