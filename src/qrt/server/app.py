@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from contextlib import AsyncExitStack
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -45,10 +45,11 @@ _PREFLIGHT = {
 _GONE = 499
 
 
-def build(config: ServerConfig, models: Models) -> App:
-    """The application of all route tables."""
-    tables = (import_module(f"qrt.server.routes.{name}").ROUTES for name in MODULES)
-    routes = [route for table in tables for route in table]
+def build(config: ServerConfig, models: Models, routes: Iterable[Route] | None = None) -> App:
+    """The application of `routes`, by default those of all tables."""
+    if routes is None:
+        tables = (import_module(f"qrt.server.routes.{name}").ROUTES for name in MODULES)
+        routes = [route for table in tables for route in table]
     return App(State(config, models, Metrics(), Table(routes)))
 
 

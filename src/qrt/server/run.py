@@ -17,6 +17,7 @@ import uvicorn
 from qrt.errors import BackendError
 from qrt.server.app import App
 from qrt.server.config import ServerConfig
+from qrt.server.protocol import protocol_class
 
 _BACKLOG = 2048
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -47,6 +48,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                http=protocol_class(config),
                 log_config=None,
                 access_log=False,
                 lifespan="off",
@@ -56,7 +58,7 @@ class Server(uvicorn.Server):
                 backlog=_BACKLOG,
                 timeout_keep_alive=int(config.idle_s),
                 timeout_graceful_shutdown=1,
-                h11_max_incomplete_event_size=4 * config.max_header_bytes,
+                h11_max_incomplete_event_size=2 * config.max_header_bytes,
             )
         )
         self._app = app
