@@ -254,12 +254,14 @@ def test_a_reader_that_stalls_is_cut_off() -> None:
         return EventStream(request, endless())
 
     route = Route(("GET",), "/", stream)
-    with served(models=OneModel("none"), routes=[route], stall_s=0.4) as one:
-        with socket.create_connection((one.host, one.port)) as connection:
-            connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            started = time.monotonic()
-            while not ended and time.monotonic() < started + 10:
-                time.sleep(0.02)
+    with (
+        served(models=OneModel("none"), routes=[route], stall_s=0.4) as one,
+        socket.create_connection((one.host, one.port)) as connection,
+    ):
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        started = time.monotonic()
+        while not ended and time.monotonic() < started + 10:
+            time.sleep(0.02)
     assert ended
     assert 0.3 < ended[0] - started < 5
 
