@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import socket
 import time
 from collections.abc import AsyncGenerator, Iterator
@@ -123,7 +124,7 @@ def test_every_route_but_the_open_ones_needs_a_key(locked: Served) -> None:
     routes = locked.app.state.table.routes
     assert len(routes) > len(MODULES)
     for route in routes:
-        path = route.path.partition("{")[0]
+        path = re.sub(r"\{[^}]*\}", "x", route.path)
         for method in route.methods:
             body = b"{}" if method == "POST" else None
             for headers in wrong[: 1 if route.path != "/v1/models" else None]:

@@ -28,6 +28,7 @@ MODULES = (
     "openai_models",
     "openai_chat",
     "openai_completions",
+    "openai_responses",
     "openai_embeddings",
     "anthropic",
     "ollama",

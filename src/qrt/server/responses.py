@@ -148,7 +148,7 @@ class Script:
     def _of_part(self, what: str, **fields: Any) -> bytes:
         assert self._open is not None
         kind = self._open["type"]
-        logprobs = {"logprobs": []} if kind == "message" else {}
+        logprobs: dict[str, Any] = {"logprobs": []} if kind == "message" else {}
         return self._of_item(f"{_PART[kind]}.{what}", content_index=0, **fields, **logprobs)
 
 

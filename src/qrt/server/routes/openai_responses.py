@@ -140,7 +140,9 @@ def _add_call(messages: list[dict[str, Any]], item: dict[str, Any]) -> None:
 def _texts(parts: object) -> str:
     found = parts if isinstance(parts, list) else []
     return "".join(
-        part["text"] for part in found if isinstance(part, dict) and isinstance(part.get("text"), str)
+        part["text"]
+        for part in found
+        if isinstance(part, dict) and isinstance(part.get("text"), str)
     )
 
 
