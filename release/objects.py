@@ -20,6 +20,7 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from qrt.backends.cpu.guard import guard_kernels
+from qrt.backends.cpu.rows import ROW_KERNELS
 from qrt.backends.cpu.tiling import many
 from qrt.config import default_threads
 from qrt.kernels.entries import packed
@@ -41,6 +42,7 @@ EXPERT_FORMATS = ("Q4_0", "Q8_0", "Q4_K", "Q5_K", "Q6_K", "MXFP4")
 OTHERS = (
     *TEAM_KERNELS,
     *guard_kernels(),
+    *ROW_KERNELS,
     *("fetch", "pack", "read", "clock"),
     *("norm", "hand_over", "rope", "add", "select", "slice"),
     *("glu.silu", "glu.gelu", "glu.oai", "elementwise.scale", "elementwise.softcap"),

@@ -11,7 +11,7 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from qrt.backends.base import Cancelled, Settings
+from qrt.backends.base import Cancelled, PlainRows, Settings
 from qrt.graph.batch import NO_PAGE, PAGE_LEN, Batch, Segment
 from qrt.graph.state import KV, Recurrent, StateGroup
 from qrt.runtime.engine import Engine
@@ -68,7 +68,7 @@ PLAIN = GROUPS[:1]
 
 
 @dataclass
-class FakeExecutor:
+class FakeExecutor(PlainRows):
     """Stores tokens where a model would store keys, values and states.
 
     Logits hash all that a row may see through its tables. What must not be read or written is

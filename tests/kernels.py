@@ -8,6 +8,7 @@ from typing import Any, get_args, get_type_hints
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from qrt.backends.cpu.rows import ROW_KERNELS
 from qrt.backends.cpu.tiling import Tiling, few, many
 from qrt.config import cache_dir
 from qrt.formats.cache_types import CACHE_BYTES
@@ -64,6 +65,7 @@ SOME = (  # every row of the instruction table
     *(f"glu.{act}" for act in GLU_ACTS),
     *("matmul.IQ4_NL.1", "matmul.IQ2_XXS.1", "matmul.F16.1", "hand_over.bf16"),
     "matmul_amx.Q4_0",
+    *ROW_KERNELS,
 )
 EXPERT_TYPES = ("F32", "Q8_0", "Q4_K", "MXFP4")
 EXPERT_TILES = (1, 2, 4)

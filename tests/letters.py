@@ -50,6 +50,7 @@ class Watched:
         self.executor, self.settings, self.closed = executor, executor.settings, threading.Event()
         self.copy_page, self.placement = executor.copy_page, executor.placement
         self.page, self.page_digest = executor.page, executor.page_digest
+        self.masked, self.survey = executor.masked, executor.survey
 
     def step(self, batch):
         assert not self.closed.is_set()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from reprlib import repr as shown
@@ -99,6 +100,19 @@ class Settings:
         return (phase == "decode" and self.decode_threads) or self.n_threads
 
 
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a sampler needs of a row of logits, to choose one of its k largest."""
+
+    norm: float
+    """log(sum(exp(logits))); NaN where one of them is not finite."""
+    ids: NDArray[np.int64] | None = None
+    """(n,), rising: those of the k largest, and of all that equal the least of these, and maybe of
+    some more; none whose logit is -inf. None where they are too many to be worth a list."""
+    logits: NDArray[np.float32] | None = None
+    """(n,), theirs."""
+
+
 class Executor(Protocol):
     """A prepared model: weights in place, pages and slots of every state group allocated."""
 
@@ -113,6 +127,18 @@ class Executor(Protocol):
         `cancel()` from another, stops it between ops. After any of these, what the batch was to
         write (KV slots of its rows, Recurrent slots in second place) is rubbish until it is written
         again, and nothing else has changed.
+        """
+
+    def masked(
+        self, rows: Sequence[NDArray[np.float32]], masks: Sequence[NDArray[np.uint32]]
+    ) -> NDArray[np.float32]:
+        """Copies (n_rows, n_vocab) of contiguous rows of logits, -inf where bit i % 32 of word
+        i // 32 of the row's mask is 0; valid until the next call. Not during a step.
+        """
+
+    def survey(self, rows: Sequence[NDArray[np.float32]], wanted: Sequence[int]) -> list[Survey]:
+        """What a sampler needs of each contiguous row (n_vocab,), with its `wanted` largest, 0 for
+        no list; the same whatever rows are beside it. Valid until the next call. Not during a step.
         """
 
     def copy_page(self, group: int, source: int, target: int) -> None:
@@ -132,6 +158,32 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """Frees weights and pages; a second time does nothing."""
+
+
+class PlainRows:
+    """`masked` and `survey` of an executor that has no kernels for them."""
+
+    def masked(
+        self, rows: Sequence[NDArray[np.float32]], masks: Sequence[NDArray[np.uint32]]
+    ) -> NDArray[np.float32]:
+        """See `Executor`."""
+        bits = [
+            np.unpackbits(mask.view(np.uint8), count=row.size, bitorder="little")
+            for row, mask in zip(rows, masks, strict=True)
+        ]
+        return np.where(bits, rows, np.float32(-np.inf))
+
+    def survey(self, rows: Sequence[NDArray[np.float32]], wanted: Sequence[int]) -> list[Survey]:
+        """No lists."""
+        return [Survey(norm(row)) for row, _ in zip(rows, wanted, strict=True)]
+
+
+def norm(logits: NDArray[np.float32]) -> float:
+    """log(sum(exp(logits))) of logits (n,); NaN where one of them is not finite."""
+    peak = logits.max()
+    if not (np.isfinite(peak) and np.isfinite(logits.min())):
+        return math.nan
+    return float(peak) + math.log(float(np.exp(logits - peak).sum()))
 
 
 class Cancelled(Exception):  # noqa: N818

@@ -169,6 +169,13 @@ GAUSSIAN_TOPK = record("GaussianTopK", "x out n_in n_deviations rows_of")
 LAYER_SCALE = record("LayerScale", "x weight n_in out lines floats tile_rows rows_of")
 SELECT = record("Select", "x out n_in")
 RECEIVE = record("Receive", "out n_in")
+MASK = record("Mask", "rows masks out n_in n_rows")
+"""rows, masks: the addresses of the address of each row, and of each row's words of 32 bits; out:
+rows one behind the other."""
+SURVEY = record("Survey", "rows wanted n_in n_rows room peaks sums counts ids logits")
+"""rows: as in MASK. wanted: for each row the k of its largest, 0 for none. room: places that each
+row has in ids, int64, and logits, float32; counts: int64, what would have been put there. peaks:
+the largest of each row; sums: that of e**(x - peak), NaN where the row is not finite."""
 READ = record("Read", "data n_bytes sums")
 READ_SUM = 256
 """Bytes of READ.sums for each thread: 64 lanes of 32 bits."""

@@ -10,7 +10,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from qrt.backends.base import Executor
+from qrt.backends.base import Executor, Survey
 from qrt.errors import InputError
 from qrt.graph.batch import Batch
 from qrt.runtime.checks import shown
@@ -64,6 +64,16 @@ class PartsExecutor:
         for part in others:
             rows = part.step(batch, rows)
         return rows
+
+    def masked(
+        self, rows: Items[NDArray[np.float32]], masks: Items[NDArray[np.uint32]]
+    ) -> NDArray[np.float32]:
+        """Copies of rows of logits under their masks, made where the logits are from."""
+        return self._parts[-1].masked(rows, masks)
+
+    def survey(self, rows: Items[NDArray[np.float32]], wanted: Items[int]) -> list[Survey]:
+        """What a sampler needs of each row, found where the logits are from."""
+        return self._parts[-1].survey(rows, wanted)
 
     def copy_page(self, group: int, source: int, target: int) -> None:
         """Copies a page of a KV group in every part."""

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qrt.backends.base import Cancelled, Settings, check_batch, not_finite
+from qrt.backends.base import Cancelled, Settings, Survey, check_batch, not_finite
 from qrt.backends.cpu.mapped import Mapped
 from qrt.backends.cpu.placement import placement
 from qrt.backends.cpu.recorder import Recorder, Tape
+from qrt.backends.cpu.rows import LogitRows
 from qrt.backends.cpu.step import StepMemory
 from qrt.backends.cpu.tiling import Tiling, few, tiling_for
 from qrt.graph.batch import FEW_ROWS, Batch, Phase, phase_of
@@ -62,6 +63,9 @@ class CpuExecutor:
             recorder.kept_output(),
         )
         self._width = graph.widths[graph.output]
+        self._rows = LogitRows(
+            recorder.library, teams["decode"], self._memory.address, graph.n_vocab
+        )
         self._gives_logits = recorder.plan.tasks[-1].of_logits
         self._cancelled = self._closed = False
         self._pid = os.getpid()
@@ -99,6 +103,16 @@ class CpuExecutor:
             tape = self._tapes[tiling] = self.recorder.tape(tiling)
         return tape.records
 
+    def masked(
+        self, rows: Sequence[NDArray[np.float32]], masks: Sequence[NDArray[np.uint32]]
+    ) -> NDArray[np.float32]:
+        """Copies of rows of logits, -inf where the row's mask says so."""
+        return self._rows.masked(rows, masks)
+
+    def survey(self, rows: Sequence[NDArray[np.float32]], wanted: Sequence[int]) -> list[Survey]:
+        """What a sampler needs of each row."""
+        return self._rows.survey(rows, wanted)
+
     def copy_page(self, group: int, source: int, target: int) -> None:
         """Copies a page of a KV group, of all its layers, over another."""
         pages = self.recorder.states.memory[group]
@@ -131,4 +145,4 @@ class CpuExecutor:
             team.close()
         if self._mapped is not None:
             self._mapped.close()
-        del self.recorder, self._tapes, self._mapped
+        del self.recorder, self._tapes, self._mapped, self._rows

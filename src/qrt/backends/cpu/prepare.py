@@ -16,6 +16,7 @@ from qrt.backends.cpu.memory import reserve
 from qrt.backends.cpu.ops import runner
 from qrt.backends.cpu.paging import PAGING_KERNELS
 from qrt.backends.cpu.recorder import Recorder, kernel_of, reserve_wide, scratch_sizes
+from qrt.backends.cpu.rows import ROW_KERNELS
 from qrt.backends.cpu.states import reserve_states
 from qrt.backends.cpu.tiling import few, tilings
 from qrt.backends.cpu.tuning import read_tuning
@@ -76,7 +77,8 @@ def prepare(
         for tiling in tilings(tier)
     }
     paging = PAGING_KERNELS if settings.room is not None else ()
-    names = sorted({*TEAM_KERNELS, "fetch", "pack", *guard_kernels(), *paging, *needed})
+    always = (*TEAM_KERNELS, *ROW_KERNELS, "fetch", "pack", *guard_kernels())
+    names = sorted({*always, *paging, *needed})
     library = load_kernels(names, tier, cache_dir(env), n_compilers, progress)
     with ExitStack() as undo:
         team = Team(settings.n_threads, library)

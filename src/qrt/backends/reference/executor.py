@@ -14,6 +14,7 @@ from qrt.backends.base import (
     Cancelled,
     Choices,
     Footprint,
+    PlainRows,
     Settings,
     check_batch,
     check_context,
@@ -39,7 +40,7 @@ def through(qtype: QType, rows: Array) -> Array:
     return kept.reshape(padded.shape)[:, : rows.shape[1]].astype(np.float64)
 
 
-class ReferenceExecutor:
+class ReferenceExecutor(PlainRows):
     """A prepared model: weights in float64, pages of what the type of the cache keeps."""
 
     def __init__(
