@@ -1,4 +1,4 @@
-"""Generations that an event loop waits for: each runs in a thread of its own.
+"""Generations that an event loop waits for: the engine's thread runs their steps.
 
 A task that is cancelled ends its generation and is done when that has ended, a step later: its
 pages are free then, and its session may go on.
@@ -7,20 +7,18 @@ pages are free then, and its session may go on.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
-from collections.abc import AsyncGenerator, Callable
-from typing import TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from qrt.api.completion import Completion, collect
+from qrt.runtime.driver import Feed
 from qrt.runtime.generate import Stream
-from qrt.runtime.policy import AHEAD
 from qrt.runtime.records import TokenRecord
 
 Start = Callable[[Callable[[], bool]], Stream]
-"""Makes the stream, which ends before its next step once the argument says so."""
-
-_Result = TypeVar("_Result")
+"""Makes the stream, which ends before its next step once the argument says so. It is called in a
+thread: a template, or a long prompt, takes its time."""
 
 
 class Rooms:
@@ -42,69 +40,29 @@ class Rooms:
 
 async def finished(start: Start, rooms: Rooms) -> Completion:
     """Runs a stream to its end, once there is room."""
-    stopped = threading.Event()
-    async with rooms.here():
-        future = _begin(lambda: collect(start(stopped.is_set)))
-        try:
-            await asyncio.wait([future])
-        except asyncio.CancelledError:
-            stopped.set()
-            await asyncio.wait([future])
-            future.exception()  # nobody else will look
-            raise
-        return future.result()
+    async with rooms.here(), _fed(start, each=False) as feed:
+        await feed.end()
+        return collect(feed.stream)
 
 
 async def records(start: Start) -> AsyncGenerator[TokenRecord, None]:
     """The records of a stream, of which a few are computed ahead of the reader."""
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Queue[TokenRecord | None] = asyncio.Queue()
-    room = threading.Semaphore(AHEAD)
-    stopped = threading.Event()
-
-    def work() -> None:
-        try:
-            with start(stopped.is_set) as stream:
-                for record in stream:
-                    _tell(loop, ready.put_nowait, record)
-                    room.acquire()
-        finally:
-            _tell(loop, ready.put_nowait, None)
-
-    future = _begin(work)
-    try:
-        while (record := await ready.get()) is not None:
-            room.release()
+    async with _fed(start, each=True) as feed:
+        while (record := await feed.next()) is not None:
             yield record
+
+
+@asynccontextmanager
+async def _fed(start: Start, *, each: bool) -> AsyncIterator[Feed]:
+    """A stream that was begun for the running task; it has ended when this is left."""
+    loop = asyncio.get_running_loop()
+    stopped = threading.Event()
+    begun = loop.run_in_executor(None, lambda: start(stopped.is_set).follow(loop, each=each))
+    try:
+        await asyncio.wait([begun])
+        yield begun.result()
     finally:
         stopped.set()
-        room.release()
-        await asyncio.wait([future])
-        error = future.exception()
-    if error is not None:
-        raise error
-
-
-def _begin(work: Callable[[], _Result]) -> asyncio.Future[_Result]:
-    """Runs `work` in a new thread; what it returns or raises."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[_Result] = loop.create_future()
-
-    def run() -> None:
-        try:
-            result = work()
-        except BaseException as error:
-            _tell(loop, future.set_exception, error)
-        else:
-            _tell(loop, future.set_result, result)
-
-    threading.Thread(target=run, name="qrt-async", daemon=True).start()
-    return future
-
-
-def _tell(
-    loop: asyncio.AbstractEventLoop, call: Callable[[_Result], object], value: _Result
-) -> None:
-    """Makes a call in the loop's thread; nobody waits for it in a loop that was closed."""
-    with contextlib.suppress(RuntimeError):
-        loop.call_soon_threadsafe(call, value)
+        await asyncio.wait([begun])
+        if begun.exception() is None:
+            await begun.result().end()

@@ -19,6 +19,7 @@ import numpy as np
 from qrt.backends.base import Cancelled, Executor
 from qrt.errors import BusyError, ClosedError, ContextFullError
 from qrt.graph.state import StateGroup
+from qrt.runtime.driver import Driver
 from qrt.runtime.policy import Limits
 from qrt.runtime.request import Request
 from qrt.runtime.scheduler import Scheduler
@@ -58,7 +59,8 @@ class Engine:
         self._dropped: deque[Callable[[], None]] = deque()
         self._is_settled = True
         self._closed = False
-        self._free = weakref.finalize(self, executor.close)
+        self.driver = Driver(self)
+        self._free = weakref.finalize(self, _free, executor, self.driver)
         _ENGINES.add(self)
 
     @property
@@ -225,6 +227,7 @@ class Engine:
             return  # a step of this thread, from which it was called, closes when it has ended
         with Alone(self._turns):
             self._scheduler.end_all(ClosedError(_CLOSED))
+            self.driver.tell()
             self._free()
 
     def check_integrity(self) -> None:
@@ -249,19 +252,24 @@ class Engine:
         try:
             if self._closed:
                 raise Cancelled
+            if self._scheduler.end_stopped():
+                self.driver.tell()
             self._scheduler.round()
         except Cancelled:
             self._scheduler.settle()
             self._scheduler.end_all(ClosedError(_CLOSED))
+        self.driver.tell()
 
     def _tidy(self) -> None:
         """Puts right what an interrupt cut short; ends what belonged to collected handles."""
         if not self._is_settled:
             self._scheduler.settle()
             self._is_settled = True
-        while self._dropped:
-            self._dropped[0]()  # an interrupt leaves it there
-            self._dropped.popleft()
+        if self._dropped:
+            while self._dropped:
+                self._dropped[0]()  # an interrupt leaves it there
+                self._dropped.popleft()
+            self.driver.tell()
 
     def _finalizer(
         self, handle: object, change: Callable[[], None]
@@ -281,11 +289,17 @@ class Engine:
     def _revive(self) -> None:
         """In a child process after a fork."""
         self._turns.reset()
+        self.driver.reset()
         self._scheduler.revive(ClosedError("its thread is in the parent process; start it again"))
 
 
 _CLOSED = "the model is closed; load it again"
 _ENGINES: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+def _free(executor: Executor, driver: Driver) -> None:
+    driver.close()
+    executor.close()
 
 
 def _after_fork() -> None:

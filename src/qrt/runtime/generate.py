@@ -6,15 +6,20 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Self
 
 from qrt.errors import BusyError, CancelledError, ClosedError
+from qrt.runtime.driver import Feed
 from qrt.runtime.engine import Engine
 from qrt.runtime.generation import Generation
+from qrt.runtime.policy import AHEAD
 from qrt.runtime.records import Timings, TokenRecord
 from qrt.runtime.request import UNTIL_IT_ENDS, Request
 from qrt.runtime.sequence import Sequence
 from qrt.runtime.turns import Caller
 
 if TYPE_CHECKING:
+    import asyncio
     from types import TracebackType
+
+_ONE_READER = "another thread is reading this stream; give each thread its own"
 
 
 class Stream(Iterator[TokenRecord]):
@@ -67,6 +72,24 @@ class Stream(Iterator[TokenRecord]):
             raise request.error
         return records
 
+    def follow(self, loop: asyncio.AbstractEventLoop, *, each: bool) -> Feed:
+        """Begins it for a task of `loop`, which alone reads it from then on; see `Feed`.
+
+        Raises what `read` does when it begins.
+        """
+        request = self._request
+        if not request.reading.acquire(False):
+            raise BusyError(_ONE_READER)
+        request.wanted = AHEAD if each else UNTIL_IT_ENDS
+        self._engine.submit(request)
+        feed = Feed(self._engine.driver, self, request, loop, each=each)
+        try:
+            self._engine.driver.follow(feed, loop)
+        except BaseException:
+            self._engine.leave(request)
+            raise
+        return feed
+
     def close(self) -> None:
         """Ends the generation; its KV pages are kept for the session's next turn, or freed.
 
@@ -85,7 +108,7 @@ class Stream(Iterator[TokenRecord]):
         """
         request = self._request
         if not request.reading.acquire(False):
-            raise BusyError("another thread is reading this stream; give each thread its own")
+            raise BusyError(_ONE_READER)
         try:
             request.wanted = n_records
             if not request.number:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Items
@@ -94,6 +95,8 @@ class Generation:
         self.n_valid = n_ctx
         self.records: list[TokenRecord] = []
         self.n_cached = 0
+        self.deadline = math.inf
+        """When its time is up, by `time.perf_counter`."""
         self._started = 0.0
         self._ttft_s = 0.0
         self._prefill_s = 0.0

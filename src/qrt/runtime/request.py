@@ -39,6 +39,11 @@ class Request:
         """Whether its reader has what it waits for."""
         return self.has_ended or len(self.generation.records) >= self.wanted
 
+    def fail(self, error: BaseException | None) -> None:
+        """What remains where the engine could not end it: its reader must not wait for ever."""
+        if not self.has_ended:
+            self.error, self.has_ended = error, True
+
     @property
     def sequence(self) -> Sequence:
         """The sequence that it runs on, once it was admitted."""

@@ -60,10 +60,15 @@ class Scheduler:
             self._live[request] = None
             self._waiting.append(request)
 
+    def end_stopped(self) -> bool:
+        """Ends what was told to stop; whether there was any."""
+        stopped = [request for request in list(self._live) if request.generation.is_stopped()]
+        for request in stopped:
+            self.end(request)
+        return bool(stopped)
+
     def round(self) -> None:
         """One step for all that can run now."""
-        for request in self._stopped():
-            self.end(request)
         if self._waiting:
             self._admit()
         running = self._running
@@ -131,9 +136,6 @@ class Scheduler:
             request.reading = threading.Lock()
             if request.wanted:
                 self.end(request, error)
-
-    def _stopped(self) -> list[Request]:
-        return [request for request in list(self._live) if request.generation.is_stopped()]
 
     def _admit(self) -> None:
         """Starts those that wait, in order, while there is room."""
