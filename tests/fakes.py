@@ -54,6 +54,9 @@ class FakeTokenizer:
         decoder = FakeDecoder(options.get("special", False))
         return "".join(decoder.push(token) for token in tokens)
 
+    def find_special(self, piece: str) -> int | None:
+        return PIECES.index(piece) if piece in PIECES[:2] else None
+
     def stream(self) -> FakeDecoder:
         return FakeDecoder()
 

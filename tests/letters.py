@@ -39,6 +39,8 @@ class Letters(FakeTokenizer):
 class Turns:
     """A chat template: the contents one after the other, a space behind each."""
 
+    source = ""
+
     def tokens(self, messages, _template_vars):
         return Letters().tokenize("".join(f"{m['content']} " for m in messages))
 

@@ -9,8 +9,8 @@ from qrt.cli.chat.conversation import Conversation
 from qrt.cli.chat.loop import Chat
 from qrt.cli.chat.settings import Settings
 from qrt.cli.chat_flags import ChatFlags
-from qrt.cli.thinking import Thoughts
 from qrt.errors import InputError
+from qrt.replies import plain_reader
 
 TIMINGS = Timings(5, 0, 2, 0.1, 50.0, 20.0, 1.0)
 
@@ -55,8 +55,8 @@ class Fake:
         self._messages = messages
         return [0] * sum(len(m["content"].split()) + 1 for m in messages)
 
-    def thoughts(self, _):
-        return Thoughts({}, are_open=False)
+    def reader(self, _):
+        return plain_reader()
 
     def count(self, text):
         return len(text.split())

@@ -23,11 +23,11 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no pty
 WRITE = """
 import sys
 from qrt.cli.output import AnswerWriter, Shown
-from qrt.cli.thinking import Thoughts
+from qrt.replies import plain_reader
 
 text, *shown = sys.argv[1:]
 shown = Shown(**dict.fromkeys(shown, True))
-writer = AnswerWriter(sys.stdout, Thoughts({}, are_open=False), shown)
+writer = AnswerWriter(sys.stdout, plain_reader(), shown)
 for i in range(0, len(text), 3):
     writer.write(text[i : i + 3])
 writer.end()

@@ -115,6 +115,7 @@ def model_itself(model: qrt.Model) -> None:
     assert_type(info.sampling, Mapping[str, Any])
     assert_type(info.to_dict(), dict[str, Any])
     assert_type(model.metadata, Mapping[str, object])
+    assert_type(model.chat_template.source, str)
     assert_type(model.tokenize("x", add_special=False, parse_special=True), list[int])
     assert_type(model.tokenize_chat(MESSAGES), list[int])
     assert_type(model.detokenize([5], special=True), str)

@@ -61,6 +61,15 @@ class Core:
         return build_tokenizer(file.metadata, graph.n_vocab, str(file.path))
 
     @property
+    def template(self) -> ChatTemplate:
+        """The chat template; waits for the tokenizer."""
+        tokenizer = self.tokenizer
+        if self._template is None:
+            metadata = self.loaded.file.metadata
+            self._template = choose_template(metadata, tokenizer, self._template_source)
+        return self._template
+
+    @property
     def n_vocab(self) -> int:
         """Token ids run from 0 to n_vocab - 1."""
         return self.loaded.graph.n_vocab
@@ -86,15 +95,6 @@ class Core:
         ):
             raise InputError(f"template_vars must map names to values, got {shown(template_vars)}")
         return self.template.tokens(messages, template_vars)
-
-    @property
-    def template(self) -> ChatTemplate:
-        """The chat template. Raises TemplateError if the file's own is not text."""
-        tokenizer = self.tokenizer
-        if self._template is None:
-            metadata = self.loaded.file.metadata
-            self._template = choose_template(metadata, tokenizer, self._template_source)
-        return self._template
 
     def options(self, keywords: GenerateKeywords) -> GenerateOptions:
         """The checked options of a call, with the sampling that the file recommends."""

@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import NamedTuple, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from qrt.cli.arguments import is_terminal
 from qrt.cli.render.cells import DIM, PLAIN, cells_of, sgr, wrap
@@ -15,7 +15,9 @@ from qrt.cli.render.lines import Lines
 from qrt.cli.render.reply import Reply
 from qrt.cli.render.screen import Screen, window_of
 from qrt.cli.render.thoughts import lines_of_thoughts
-from qrt.cli.thinking import Part, Thoughts
+
+if TYPE_CHECKING:
+    from qrt.replies import Event, Reader
 
 _BETWEEN_S = 0.03
 """A terminal that is drawn more often only slows the model down."""
@@ -39,29 +41,40 @@ class Shown(NamedTuple):
 ALL = Shown()
 
 
+class _Part(NamedTuple):
+    """A piece of what a model said."""
+
+    text: str
+    is_thought: bool
+
+
 class AnswerWriter:
     """Writes one answer, piece by piece; `end` closes it."""
 
     def __init__(
         self,
         out: TextIO,
-        thoughts: Thoughts | None = None,
+        reader: Reader | None = None,
         shown: Shown = ALL,
         *,
         closing_line: bool = True,
     ) -> None:
-        """thoughts: what tells the thoughts from the answer.
+        """reader: what tells the thoughts from the answer.
 
         closing_line: the answer ends its last line, also where it is piped.
         """
         self._out = out
         self._is_terminal = is_terminal(out)
-        self._thoughts = thoughts or Thoughts({}, are_open=False)
+        if reader is None:
+            from qrt.replies import plain_reader
+
+            reader = plain_reader()
+        self._reader = reader
         self._hides_thoughts = shown.hide_think
         self._drawn = None if shown.plain or not can_draw(out) else _Drawn(out, shown)
         self._closing_line = closing_line or self._is_terminal
         self._answer: list[str] = []
-        self._waiting: list[Part] = []
+        self._waiting: list[_Part] = []
         self._last = ""
         self._next = 0.0
 
@@ -72,7 +85,7 @@ class AnswerWriter:
 
     def write(self, text: str, token: int | None = None) -> None:
         """Adds the text of a token; it is seen at once, or a moment later if much comes."""
-        self._add(text, self._thoughts.push(text, token))
+        self._add(text, self._reader.read(text, token))
         start = time.monotonic()
         if start >= self._next:
             self._flush()
@@ -81,7 +94,7 @@ class AnswerWriter:
 
     def end(self) -> None:
         """Writes what is left; in a terminal, the cursor is at the start of a line afterwards."""
-        self._add("", self._thoughts.flush())
+        self._add("", self._reader.flush())
         self._flush()
         if self._drawn:
             self._drawn.draw(is_end=True)
@@ -89,14 +102,15 @@ class AnswerWriter:
             self._out.write("\n")
         self._out.flush()
 
-    def _add(self, text: str, parts: list[Part]) -> None:
+    def _add(self, text: str, events: list[Event]) -> None:
+        parts = _parts(events)
         self._answer += [part.text for part in parts if not part.is_thought]
         if self._drawn:
-            self._waiting += [Part(printable(text), is_thought) for text, is_thought in parts]
+            self._waiting += [_Part(printable(text), is_thought) for text, is_thought in parts]
         elif self._hides_thoughts:
             self._waiting += [part for part in parts if not part.is_thought]
         else:
-            self._waiting.append(Part(text, False))
+            self._waiting.append(_Part(text, False))
 
     def _flush(self) -> None:
         parts, self._waiting = self._waiting, []
@@ -123,7 +137,7 @@ class _Drawn:
             partial(_markdown, has_styles=has_styles),
         )
 
-    def draw(self, parts: Iterable[Part] = (), *, is_end: bool = False) -> None:
+    def draw(self, parts: Iterable[_Part] = (), *, is_end: bool = False) -> None:
         before, window = self._window, window_of(self._out)
         if window.width != before.width:
             self._window = window
@@ -132,6 +146,16 @@ class _Drawn:
         for part in parts:
             self._reply.push(part.text, is_thought=part.is_thought)
         self._screen.show(*self._reply.rows(window, is_end=is_end), window)
+
+
+def _parts(events: Iterable[Event]) -> list[_Part]:
+    from qrt.replies import Text, Thought
+
+    return [
+        _Part(event.text, isinstance(event, Thought))
+        for event in events
+        if isinstance(event, Text | Thought)
+    ]
 
 
 def _markdown(*, has_styles: bool) -> Lines:

@@ -136,10 +136,8 @@ def _answer(
         prompt, _ = fitted(conversation, respondent.tokens, n_ctx, settings.max_tokens)
         recommended = recommended_line(respondent.model, given)
         stream = respondent.stream(prompt, given)
-        thoughts = respondent.thoughts(prompt)
-        conversation.answer(
-            print_answer(stream, n_ctx, answer.shown, recommended, thoughts=thoughts)
-        )
+        reader = respondent.reader(prompt)
+        conversation.answer(print_answer(stream, n_ctx, answer.shown, recommended, reader=reader))
         if keeper is not None:
             keeper.write(conversation, path)
             respondent.remember(keeper.state)

@@ -10,7 +10,7 @@ from qrt.cli.timings import timings_line
 
 if TYPE_CHECKING:
     from qrt.api import Stream
-    from qrt.cli.thinking import Thoughts
+    from qrt.replies import Reader
 
 
 def print_answer(
@@ -19,12 +19,12 @@ def print_answer(
     shown: Shown,
     recommended: str,
     *,
-    thoughts: Thoughts | None = None,
+    reader: Reader | None = None,
     closing_line: bool = True,
 ) -> str:
     """Streams an answer, which it returns; with its timings, if they are shown, comes the sampling
     that the model recommended for it."""
-    writer = AnswerWriter(sys.stdout, thoughts, shown, closing_line=closing_line)
+    writer = AnswerWriter(sys.stdout, reader, shown, closing_line=closing_line)
     n_tokens, finish = 0, None
     try:
         with stream:

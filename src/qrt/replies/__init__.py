@@ -1,20 +1,33 @@
-"""What a reply consists of, told from the stream of its tokens."""
+"""What a reply consists of: thoughts, text and calls of tools, told from the stream by family.
+
+Names are imported when they are first used: a command that shows no reply needs no tokenizer.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import importlib
+from typing import TYPE_CHECKING
 
-from qrt.replies.events import (
-    CallArguments,
-    CallBegun,
-    CallEnded,
-    Event,
-    Text,
-    Thought,
-)
-from qrt.runtime.records import TokenRecord
-from qrt.text import Tokenizer
+if TYPE_CHECKING:
+    from qrt.replies.events import (
+        CallArguments,
+        CallBegun,
+        CallEnded,
+        Event,
+        Text,
+        Thought,
+        merged,
+    )
+    from qrt.replies.reader import Reader, plain_reader, reader_of
+    from qrt.replies.switches import template_vars
+
+_HOMES = {
+    **dict.fromkeys(
+        ("CallArguments", "CallBegun", "CallEnded", "Event", "Text", "Thought", "merged"), "events"
+    ),
+    **dict.fromkeys(("Reader", "plain_reader", "reader_of"), "reader"),
+    "template_vars": "switches",
+}
 
 __all__ = [
     "CallArguments",
@@ -24,27 +37,16 @@ __all__ = [
     "Reader",
     "Text",
     "Thought",
+    "merged",
+    "plain_reader",
     "reader_of",
+    "template_vars",
 ]
 
 
-class Reader:
-    """All of a reply is text."""
-
-    def push(self, record: TokenRecord) -> list[Event]:
-        """The events of a record."""
-        return [Text(record.text)] if record.text else []
-
-    def flush(self) -> list[Event]:
-        """What was held back."""
-        return []
-
-
-def reader_of(
-    _tokenizer: Tokenizer,
-    _template_source: str,
-    _prompt_tokens: Sequence[int],
-    _tools: Sequence[Mapping[str, Any]],
-) -> Reader:
-    """What tells the parts of a reply apart."""
-    return Reader()
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'qrt.replies' has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(f"qrt.replies.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

@@ -150,6 +150,12 @@ class Tokenizer:
         found = self._vocab.pieces.find(piece.encode())
         return found if found >= 0 else None
 
+    def find_special(self, piece: str) -> int | None:
+        """The id of the special token spelled `piece`: a control or a user-defined one."""
+        token = self.find(piece)
+        special = (Kind.CONTROL, Kind.UNKNOWN, Kind.USER_DEFINED)
+        return token if token is not None and self._special.kinds[token] in special else None
+
     def is_control(self, token: int) -> bool:
         """Whether `token` is a mark (turn, role, end ...) and not part of the text."""
         return not shows(int(self._special.kinds[self._checked(token)]))

@@ -37,7 +37,7 @@ class Answering:
         self._max_tokens = settings.max_tokens
         self._prompt: list[int] = []
         self._make_room([])
-        self.thoughts = respondent.thoughts(self._prompt)
+        self.reader = respondent.reader(self._prompt)
         """What tells its thoughts from the answer."""
 
     def __iter__(self) -> Iterator[TokenRecord]:

@@ -147,7 +147,7 @@ class Chat:
         except BaseException:
             self.conversation.take_back()
             raise
-        writer = AnswerWriter(sys.stdout, answering.thoughts, self.shown)
+        writer = AnswerWriter(sys.stdout, answering.reader, self.shown)
         try:
             self._stream(answering, writer)
         except KeyboardInterrupt:

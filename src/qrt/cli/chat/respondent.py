@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qrt.cli.loading import has_chat_format, loaded
-from qrt.cli.thinking import Thoughts, template_vars, thoughts_of
-from qrt.errors import QrtError
+from qrt.errors import InputError, QrtError
+from qrt.replies import Reader, reader_of, template_vars
 
 if TYPE_CHECKING:
-    from qrt.api import Stream
+    from qrt.api import Model, Stream
     from qrt.cli.chat.conversation import Message
     from qrt.cli.chat_flags import ChatFlags
 
@@ -36,7 +36,7 @@ class Respondent:
         self.has_chat_format = load.conversation is not False and (
             load.template is not None or has_chat_format(self.model)
         )
-        self._template_vars = template_vars(self.model, think, load.template) | given
+        self._template_vars = _asking(self.model, think) | given
         self._session = self.model.session()
         self._last: Stream | None = None
         self._prefill_tok_s = 0.0
@@ -59,9 +59,9 @@ class Respondent:
             return self.model.tokenize_chat(messages, template_vars=self._template_vars)
         return self.model.tokenize(messages[-1]["content"])
 
-    def thoughts(self, prompt: Sequence[int]) -> Thoughts:
+    def reader(self, prompt: Sequence[int]) -> Reader:
         """What tells the thoughts in a reply to a prompt."""
-        return thoughts_of(self.model, prompt)
+        return reader_of(self.model.tokenizer, self.model.chat_template.source, prompt)
 
     def count(self, text: str) -> int:
         """The tokens of a text alone."""
@@ -98,3 +98,15 @@ class Respondent:
         timings = last.timings
         speed = max(self._prefill_tok_s, timings.prefill_tok_s)
         return (timings.n_prompt_tokens + timings.n_tokens) / speed if speed else 0.0
+
+
+def _asking(model: Model, think: bool | None) -> dict[str, Any]:
+    """The variables that make a chat template ask for thoughts, or for none. Raises InputError if
+    it has no such variable."""
+    given = template_vars(model.chat_template.source, think) if think is not None else {}
+    if think is not None and not given:
+        raise InputError(
+            f"the chat template of {model.info.name} has no switch for thinking; leave "
+            f"--{'think' if think else 'no-think'} out (--hide-think hides what it thinks)"
+        )
+    return given
