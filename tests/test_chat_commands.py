@@ -269,6 +269,6 @@ def test_copying(tmp_path, monkeypatch, capsys):
 def test_tab_completes_commands_and_what_follows_them(text, found, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "notes.txt").touch()
-    monkeypatch.setattr("qrt.cli.models.shown_names", lambda: {1: "notes.gguf", 2: "other"})
+    monkeypatch.setattr("qrt.hub.shown.shown_names", lambda: {1: "notes.gguf", 2: "other"})
     completions = ChatCompleter(NAMES).get_completions(Document(text), CompleteEvent())
     assert [completion.text for completion in completions] == found

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 import qrt
-from qrt.cli import places
+from qrt import places
 from qrt.cli.app import app
 from qrt.cli.arguments import model_file
 from qrt.cli.chat import kept, respondent

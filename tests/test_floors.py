@@ -12,7 +12,7 @@ SRC = Path(__file__).parent.parent / "src"
 MAX_LINES = 400
 
 FLOORS = {
-    **dict.fromkeys(("errors", "config", "cgroups", "free_memory", "progress", "log"), 1),
+    **dict.fromkeys(("errors", "config", "cgroups", "free_memory", "places", "progress", "log"), 1),
     "formats": 2,
     **dict.fromkeys(("graph", "kernels"), 3),
     **dict.fromkeys(("arch", "text", "backends"), 4),

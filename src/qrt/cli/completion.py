@@ -15,7 +15,7 @@ VARIABLE = "_QRT_COMPLETE"
 
 def local_names(incomplete: str) -> list[str]:
     """The names of models on this machine, and the GGUF files that begin like this."""
-    from qrt.cli.models import shown_names
+    from qrt.hub.shown import shown_names
 
     return [
         *shown_names().values(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from typer import Argument, Option
 
@@ -14,9 +14,6 @@ from qrt.cli.confirm import confirm
 from qrt.cli.output import byte_size, printable
 from qrt.cli.pull import YesFlag
 from qrt.errors import InputError, MissingModelError, ModelError
-
-if TYPE_CHECKING:
-    from qrt.hub.places import LocalModel
 
 JsonFlag = Annotated[bool, Option("--json", help="Print JSON.")]
 _FITS = {True: "fits", False: "too large", None: ""}
@@ -34,11 +31,12 @@ def list_(
 ) -> None:
     """List the models of this machine.
 
-    What is in the Hugging Face cache, and what LM Studio, Ollama and llama.cpp keep. Each name can
-    stand for MODEL in every command. With --all, also the size of what can be fetched, and whether
-    it fits into the memory that is free here.
+    What is in the Hugging Face cache, what was uploaded to `qrt serve`, and what LM Studio, Ollama
+    and llama.cpp keep. Each name can stand for MODEL in every command. With --all, also the size of
+    what can be fetched, and whether it fits into the memory that is free here.
     """
     from qrt.hub.places import PLACES
+    from qrt.hub.shown import shown_names
 
     found = shown_names()
     known = _known(set(found.values())) if catalogue else []
@@ -101,49 +99,28 @@ def _show_offered(model: str) -> None:
 
 
 def rm(model: NameArgument, yes: YesFlag = False) -> None:
-    """Delete a model from the Hugging Face cache.
+    """Delete a model from the Hugging Face cache, or one that was uploaded to `qrt serve`.
 
     Files elsewhere, those of other tools too, are never deleted.
     """
     from qrt.cli.arguments import located
     from qrt.hub.cache import forget, is_cached
+    from qrt.hub.own import is_own, remove
     from qrt.hub.quants import splits_of
     from qrt.tools.pack import forget_packed
 
     path = Path(located(model))
     if not path.exists():
         raise ModelError(f"{model}: no such model; qrt list shows those of this machine")
-    if not is_cached(path):
+    if not (is_cached(path) or is_own(path)):
         raise InputError(f"{path}: is not in the Hugging Face cache; qrt deletes nothing elsewhere")
     files = [path.with_name(name) for name in splits_of(path.name)]
     if not confirm(f"Delete {path.name}" + f", {len(files)} files" * (len(files) > 1) + "?", yes):
         print("nothing was deleted")
         return
     forget_packed(path)
-    print(f"deleted {printable(model)}, {byte_size(forget(files))}")
-
-
-def shown_names() -> dict[LocalModel, str]:
-    """The models of this machine, each with its shortest name."""
-    from qrt.hub.places import PLACES
-
-    return {model: _shown_name(model) for place in PLACES.values() for model in place.models()}
-
-
-def _shown_name(model: LocalModel) -> str:
-    """The shortest name of a model."""
-    from qrt.hub.catalogue import short_name
-    from qrt.hub.places import HUB, cached_models
-    from qrt.hub.quants import HubFile, HubModel
-
-    if model.source != HUB:
-        return str(model)
-    owner, name, file = model.name.split("/", 2)
-    repo = f"{owner}/{name}"
-    quant = HubModel((HubFile(file, model.n_bytes),)).quant
-    if quant is None or [m.quant for m in cached_models(repo)].count(quant) > 1:
-        return str(model)
-    return short_name(repo, quant) or f"{repo}:{quant}"
+    n_bytes = forget(files) if is_cached(path) else remove(files)
+    print(f"deleted {printable(model)}, {byte_size(n_bytes)}")
 
 
 def _known(here: set[str]) -> list[dict[str, Any]]:

@@ -6,14 +6,17 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from qrt.hub.names import COMMIT, SHA256, is_repo
 from qrt.hub.quants import HubFile, HubModel, models_in
+from qrt.places import data_dir
 
 HUB = "hf"
+OWN = "local"
 
 _MAX_MANIFEST_BYTES = 1 << 20
 _MODEL_LAYER = "application/vnd.ollama.image.model"
@@ -98,6 +101,18 @@ def _snapshots(folder: Path) -> Iterator[Path]:
     yield from sorted(others, key=lambda s: (s.name != main, -s.stat().st_mtime))
 
 
+def own_models() -> Path:
+    """The folder of models that were given to qrt itself, made or not. Raises RuntimeError for a
+    user without a home.
+    """
+    return data_dir() / "models"
+
+
+def _own_models() -> Iterator[LocalModel]:
+    with suppress(RuntimeError):
+        yield from _below(own_models(), OWN)
+
+
 def _lm_studio_models() -> Iterator[LocalModel]:
     for root in (_home(".lmstudio", "models"), _home(".cache", "lm-studio", "models")):
         yield from _below(root, "lmstudio")
@@ -148,6 +163,7 @@ def _model_digest(manifest: Path) -> str | None:
 
 PLACES: Mapping[str, Place] = {
     HUB: Place("Hugging Face cache", _hub_models),
+    OWN: Place("qrt", _own_models),
     "lmstudio": Place("LM Studio", _lm_studio_models),
     "ollama": Place("Ollama", _ollama_models),
     "llamacpp": Place("llama.cpp", _llama_cpp_models),

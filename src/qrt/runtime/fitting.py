@@ -36,10 +36,12 @@ class Need:
     n_ctx: int
     max_rows: int
 
-    def state_bytes(self, n_ctx: int | None = None) -> int:
-        """Bytes of what one sequence is remembered by, of `n_ctx` positions or as many as asked."""
+    def state_bytes(self, n_ctx: int | None = None, spare: int = 0) -> int:
+        """Bytes of what one sequence is remembered by, of `n_ctx` positions or as many as asked,
+        and of `spare` positions for others.
+        """
         n_ctx = self.n_ctx if n_ctx is None else n_ctx
-        counts = capacities(self.groups, n_ctx, min(n_ctx, self.max_rows), spare=0)
+        counts = capacities(self.groups, n_ctx, min(n_ctx, self.max_rows), spare)
         return sum(n * size for n, size in zip(counts, self.footprint.units, strict=True))
 
     @property
@@ -51,6 +53,11 @@ class Need:
     def n_bytes(self) -> int:
         """All bytes, packed weights among them."""
         return self.fixed + self.footprint.packed + self.state_bytes()
+
+    @property
+    def most_bytes(self) -> int:
+        """All bytes, with every sequence that the model comes to hold beside the first."""
+        return self.fixed + self.footprint.packed + self.state_bytes(spare=SPARE_POSITIONS)
 
 
 def footprint_of(parts: Items[Footprint]) -> Footprint:

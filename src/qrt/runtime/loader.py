@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final, cast
 
 from qrt.arch import build_graph
-from qrt.backends.base import Backend, Executor, Settings, kv_types
+from qrt.backends.base import Backend, Executor, Footprint, Settings, kv_types
 from qrt.config import MAX_THREADS, default_threads, read_env
 from qrt.errors import InputError, VocabError
 from qrt.formats.gguf import GGUFFile, open_gguf
@@ -96,7 +96,7 @@ def load(path: str | os.PathLike[str], options: LoadOptions, progress: Progress)
     """
     file = open_gguf(path)
     where = str(path)
-    graph = build_graph(file.metadata, file.tensors, where, options.n_ctx or _DEFAULT_N_CTX)
+    graph = _graph(file, options)
     n_ctx = _context(options.n_ctx, graph.n_ctx_train)
     runs = _runs(options, graph)
     parts = _parts(graph, runs)  # imports what it needs before there is another thread
@@ -107,6 +107,11 @@ def load(path: str | os.PathLike[str], options: LoadOptions, progress: Progress)
     weight_bytes = bytes_per_token(graph, file.tensors)
     backend = "+".join(dict.fromkeys(backend for _, backend in runs))
     return Loaded(file, graph, executor, tokenizer, n_ctx, backend, weight_bytes)
+
+
+def _graph(file: GGUFFile, options: LoadOptions) -> Graph:
+    n_ctx = options.n_ctx or _DEFAULT_N_CTX
+    return build_graph(file.metadata, file.tensors, str(file.path), n_ctx)
 
 
 def _runs(options: LoadOptions, graph: Graph) -> list[tuple[int, str]]:
@@ -129,15 +134,34 @@ def _parts(graph: Graph, runs: Items[tuple[int, str]]) -> list[tuple[Graph, Back
     return list(zip(graphs, modules, strict=True))
 
 
-def _prepare(
+def need_of(path: str | os.PathLike[str], options: LoadOptions) -> Need:
+    """The memory that a model file would take, told from its header; nothing is loaded.
+
+    Raises what `load` raises before it looks at the memory there is.
+    """
+    with open_gguf(path) as file:
+        graph = _graph(file, options)
+        parts = _parts(graph, _runs(options, graph))
+        n_ctx = _context(options.n_ctx, graph.n_ctx_train)
+        return _planned(parts, file, graph, n_ctx, options).need
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """The settings of each part, capacities left out, and what the parts take."""
+
+    settings: list[Settings]
+    footprints: list[Footprint]
+    need: Need
+
+
+def _planned(
     parts: Items[tuple[Graph, Backend]],
     file: GGUFFile,
     whole: Graph,
     n_ctx: int,
     options: LoadOptions,
-    progress: Progress,
-) -> Executor:
-    """The graph on its backend, or its parts on theirs."""
+) -> _Plan:
     env = read_env()
     choices = [module.choices(env, options.n_threads) for _, module in parts]
     max_rows = min(n_ctx, *(choice.prefill_rows for choice in choices))
@@ -160,13 +184,29 @@ def _prepare(
         for (graph, module), settings in zip(parts, every, strict=True)
     ]
     need = Need(footprint_of(footprints), whole.states, n_ctx, max_rows)
+    return _Plan(every, footprints, need)
+
+
+def _prepare(
+    parts: Items[tuple[Graph, Backend]],
+    file: GGUFFile,
+    whole: Graph,
+    n_ctx: int,
+    options: LoadOptions,
+    progress: Progress,
+) -> Executor:
+    """The graph on its backend, or its parts on theirs."""
+    plan = _planned(parts, file, whole, n_ctx, options)
+    need = plan.need
     fitting = fit(need, free_memory(), str(file.path))
     with ExitStack() as undo:
         executors: list[Executor] = []
-        for (graph, module), own, footprint in zip(parts, every, footprints, strict=True):
+        for (graph, module), own, footprint in zip(
+            parts, plan.settings, plan.footprints, strict=True
+        ):
             settings = replace(
                 own,
-                capacities=capacities(graph.states, n_ctx, max_rows, fitting.spare),
+                capacities=capacities(graph.states, n_ctx, need.max_rows, fitting.spare),
                 room=fitting.room and fitting.room.share(footprint.packed / need.footprint.packed),
             )
             executors.append(module.prepare(graph, file.tensors, settings, progress))

@@ -37,7 +37,7 @@ class ChatCompleter(Completer):
             yield from _beginning(rest, settable())
         elif name in _PATHS:
             if name == "/load":
-                from qrt.cli.models import shown_names
+                from qrt.hub.shown import shown_names
 
                 yield from _beginning(rest, shown_names().values())
             yield from self._paths.get_completions(Document(rest), complete_event)

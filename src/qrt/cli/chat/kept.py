@@ -14,9 +14,9 @@ from datetime import datetime
 from pathlib import Path
 
 from qrt.cli.chat.conversation import Conversation, conversation_of
-from qrt.cli.places import state_dir
 from qrt.config import private_dir, replacing
 from qrt.errors import InputError
+from qrt.places import state_dir
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _UNNAMED = re.compile(r"chat-[0-9]{8}-[0-9]{6}(-[0-9]+)?")

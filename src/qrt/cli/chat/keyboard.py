@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from qrt.cli.chat.typeahead import mark_pastes
-from qrt.cli.places import state_dir
+from qrt.places import state_dir
 
 if TYPE_CHECKING:
     from prompt_toolkit.history import History
