@@ -1,4 +1,4 @@
-"""Steps of several models on the cores of one machine: crowds take turns, small teams run beside."""
+"""Steps of several models on one machine: crowds take turns, small teams run side by side."""
 
 from __future__ import annotations
 
@@ -54,16 +54,19 @@ def test_who_is_interrupted_leaves_nothing_behind():
     def interrupt(*_):
         raise KeyboardInterrupt
 
+    def take_and_give():
+        try:
+            cores.take("left", 1)
+        finally:
+            cores.give("left")
+
     cores = Cores(1)
     cores.take("holder", 1)
     before = signal.signal(signal.SIGALRM, interrupt)
     signal.setitimer(signal.ITIMER_REAL, 0.05)
     try:
         with pytest.raises(KeyboardInterrupt):
-            try:
-                cores.take("left", 1)
-            finally:
-                cores.give("left")
+            take_and_give()
     finally:
         signal.signal(signal.SIGALRM, before)
     cores.give("holder")

@@ -35,6 +35,7 @@ MODULES = (
     "native",
     "native_tools",
     "page",
+    "models",
 )
 """Those of `qrt.server.routes` whose tables are served."""
 
@@ -140,11 +141,12 @@ class _Exchange:
         route, params, key_salt = self._admitted()
         if self._state.is_draining and scope["method"] not in SAFE:
             raise ENDING
-        self._guard.check_media(scope, headers)
-        if route.body is not None:
-            body = await self._guard.read_body(self._receive, headers)
-            self._body = decoded(body, route.body)
-        self._watch = asyncio.create_task(self._until_gone(task))
+        if not route.has_file:
+            self._guard.check_media(scope, headers)
+            if route.body is not None:
+                body = await self._guard.read_body(self._receive, headers)
+                self._body = decoded(body, route.body)
+            self._watch = asyncio.create_task(self._until_gone(task))
         request = Request(
             self._body,
             scope,
@@ -155,6 +157,7 @@ class _Exchange:
             key_salt,
             self._started,
             held,
+            self._receive,
         )
         return await route.handler(request)
 

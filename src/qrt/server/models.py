@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from asyncio import Queue
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+)
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from qrt.server.errors import RefusedError
 
@@ -23,6 +29,29 @@ class Entry:
     created: int
     """Seconds since 1970."""
     info: ModelInfo | None = None
+
+
+Stage = Literal["unloaded", "loading", "loaded", "unloading"]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How a model stands.
+
+    n_requests: those that have it, or wait for it. memory_bytes: what it takes, once that is known.
+    expires_s: seconds until it is unloaded, if nobody asks for it; None: never, or not loaded.
+    progress: of a load, as `qrt.load` tells it. error: why it could not be loaded last.
+    """
+
+    name: str
+    stage: Stage
+    n_requests: int = 0
+    aliases: tuple[str, ...] = ()
+    file_bytes: int = 0
+    memory_bytes: int | None = None
+    expires_s: float | None = None
+    progress: tuple[str, int, int] | None = None
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +78,27 @@ class Models(Protocol):
     def entries(self) -> Sequence[Entry]:
         """All that can be asked for; the first is the default."""
 
-    async def acquire(self, name: str | None) -> AbstractAsyncContextManager[Served]:
+    def states(self) -> Sequence[State]:
+        """How each of them stands."""
+
+    def listening(self) -> AbstractContextManager[Queue[State | None]]:
+        """A queue of every change from now on, as long as the context lasts."""
+
+    def look(self) -> None:
+        """Looks at the disk anew: a model came, or went."""
+
+    async def acquire(
+        self, name: str | None, keep_alive: float | None = None
+    ) -> AbstractAsyncContextManager[Served]:
         """The model of that name, or the default, loaded; its loan lasts as long as the context.
 
-        Raises RefusedError for a name that there is not, and while it cannot be loaded.
+        keep_alive: seconds that it stays loaded afterwards, `math.inf` for ever; None: as the
+        server's settings say. Raises RefusedError for a name that there is not, and while it
+        cannot be loaded.
         """
+
+    async def unload(self, name: str) -> State:
+        """Lets a model go once its requests have ended. Raises RefusedError."""
 
 
 class OneModel:
@@ -65,6 +110,7 @@ class OneModel:
         self._created = int(time.time())
         self._defaults = defaults
         self._served: Served | None = None
+        self._n_loans = 0
         if model is not None:
             self.put(model)
 
@@ -82,13 +128,39 @@ class OneModel:
         info = self._served.model.info if self._served is not None else None
         return [Entry(self._name, self._created, info)]
 
-    async def acquire(self, _: str | None) -> AbstractAsyncContextManager[Served]:
+    def states(self) -> Sequence[State]:
+        """That of the one."""
+        if self._served is None:
+            return [State(self._name, "loading")]
+        n_bytes = self._served.model.info.file_bytes
+        return [State(self._name, "loaded", self._n_loans, file_bytes=n_bytes)]
+
+    @contextmanager
+    def listening(self) -> Iterator[Queue[State | None]]:
+        """Nothing changes."""
+        yield Queue()
+
+    def look(self) -> None:
+        """There is nothing to see."""
+
+    async def acquire(
+        self,
+        _: str | None,
+        keep_alive: float | None = None,  # noqa: ARG002
+    ) -> AbstractAsyncContextManager[Served]:
         """The one. Raises RefusedError while it is being loaded."""
         if self._served is None:
             raise RefusedError(503, "the model is being loaded; ask again soon")
-        return _lent(self._served)
+        return self._lent(self._served)
 
+    async def unload(self, name: str) -> State:
+        """Raises RefusedError."""
+        raise RefusedError(409, f"{name}: is the one model of this server; end the server")
 
-@asynccontextmanager
-async def _lent(served: Served) -> AsyncGenerator[Served, None]:
-    yield served
+    @asynccontextmanager
+    async def _lent(self, served: Served) -> AsyncGenerator[Served, None]:
+        self._n_loans += 1
+        try:
+            yield served
+        finally:
+            self._n_loans -= 1

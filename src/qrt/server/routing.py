@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -18,7 +19,7 @@ from qrt.server.metrics import Metrics
 from qrt.server.models import Models, Served
 
 if TYPE_CHECKING:
-    from starlette.types import Scope
+    from starlette.types import Receive, Scope
 
 Body = TypeVar("Body")
 
@@ -44,7 +45,7 @@ class Request(Generic[Body]):
     body: as the route's struct says; None where it has none. params: the parts of the path that
     the route names. key_salt: what keeps the stored prefixes of one API key from those of others.
     shape: that of its errors. started: when it came in, by `time.perf_counter`. held: closed when
-    its response is complete.
+    its response is complete. receive: what the client sends, where the handler reads it.
     """
 
     body: Body
@@ -56,6 +57,7 @@ class Request(Generic[Body]):
     key_salt: str
     started: float
     held: AsyncExitStack
+    receive: Receive
 
     @property
     def config(self) -> ServerConfig:
@@ -72,12 +74,30 @@ class Request(Generic[Body]):
         """What follows the path."""
         return QueryParams(self.scope["query_string"])
 
-    async def acquire(self, name: str | None) -> Served:
-        """The model of that name, or the default, until the response is complete.
+    async def acquire(self, name: str | None, keep_alive: float | None = None) -> Served:
+        """The model of that name, or the default, until the response is complete; `keep_alive` as
+        `Models.acquire` has it.
 
         Raises RefusedError.
         """
-        return await self.held.enter_async_context(await self.models.acquire(name))
+        return await self.held.enter_async_context(await self.models.acquire(name, keep_alive))
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        """The body as it comes in, of a route that takes a file. Raises RefusedError for one that
+        ends early, or stalls."""
+        is_whole = False
+        while not is_whole:
+            try:
+                async with asyncio.timeout(self.config.stall_s):
+                    message = await self.receive()
+            except TimeoutError:
+                raise RefusedError(
+                    408, "the body came too slowly", headers={"connection": "close"}
+                ) from None
+            if message["type"] == "http.disconnect":
+                raise RefusedError(400, "the body is not complete", headers={"connection": "close"})
+            yield message.get("body", b"")
+            is_whole = not message.get("more_body")
 
 
 Handler = Callable[[Request[Any]], Awaitable[Response]]
@@ -89,7 +109,8 @@ class Route:
 
     methods: as ("POST",); GET answers HEAD too. path: a part of it may be {name}, or {name:path}
     for all that follows. body: the struct that a JSON body must fit; None: no body is read. open:
-    it needs no API key. summary: one line for the OpenAPI document.
+    it needs no API key. summary: one line for the OpenAPI document. has_file: the body is a file,
+    of any size, which the handler reads by `Request.pieces`.
     """
 
     methods: tuple[str, ...]
@@ -99,6 +120,7 @@ class Route:
     shape: ErrorShape = OPENAI
     open: bool = False
     summary: str = ""
+    has_file: bool = False
 
     def at(self, *paths: str) -> tuple[Route, ...]:
         """This route, and the same under other paths."""

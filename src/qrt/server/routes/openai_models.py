@@ -12,8 +12,9 @@ from qrt.server.routing import Request, Route
 from qrt.server.stream import json_response
 
 
-def _described(entry: Entry) -> dict[str, Any]:
-    described: dict[str, Any] = {
+def described(entry: Entry) -> dict[str, Any]:
+    """An entry as OpenAI lists it, and what llama-server tells of a loaded one."""
+    found: dict[str, Any] = {
         "id": entry.name,
         "object": "model",
         "created": entry.created,
@@ -21,7 +22,7 @@ def _described(entry: Entry) -> dict[str, Any]:
     }
     if entry.info is not None:
         info = entry.info
-        described["meta"] = {
+        found["meta"] = {
             "n_vocab": info.n_vocab,
             "n_ctx": info.n_ctx,
             "n_ctx_train": info.n_ctx_train,
@@ -29,12 +30,12 @@ def _described(entry: Entry) -> dict[str, Any]:
             "n_params": info.n_params,
             "size": info.file_bytes,
         }
-    return described
+    return found
 
 
 async def listed(request: Request[Any]) -> Response:
     """All models."""
-    data = [_described(entry) for entry in request.models.entries()]
+    data = [described(entry) for entry in request.models.entries()]
     return json_response({"object": "list", "data": data})
 
 
@@ -43,13 +44,13 @@ async def one(request: Request[Any]) -> Response:
     name = request.params["name"]
     for entry in request.models.entries():
         if entry.name == name:
-            return json_response(_described(entry))
+            return json_response(described(entry))
     raise RefusedError(
         404, f"there is no model {name[:100]!r}", param="model", code="model_not_found"
     )
 
 
 ROUTES = (
-    *Route(("GET",), "/v1/models", listed, summary="The models").at("/models"),
+    Route(("GET",), "/v1/models", listed, summary="The models"),
     Route(("GET",), "/v1/models/{name:path}", one, summary="One model"),
 )
