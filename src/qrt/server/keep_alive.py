@@ -38,5 +38,10 @@ def keep_alive_s(value: Any) -> float:
     )
 
 
+def kept_s(value: Any) -> float | None:
+    """The same of what a request may leave out."""
+    return None if value is None else keep_alive_s(value)
+
+
 def _seconds(number: float) -> float:
     return math.inf if number < 0 else float(min(number, 1e9))

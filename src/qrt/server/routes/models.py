@@ -12,7 +12,7 @@ from starlette.responses import Response
 from qrt.errors import BackendError
 from qrt.server.config import is_loopback
 from qrt.server.errors import NATIVE, RefusedError
-from qrt.server.keep_alive import keep_alive_s
+from qrt.server.keep_alive import kept_s
 from qrt.server.models import Models, State
 from qrt.server.routes import openai_models
 from qrt.server.routing import Request, Route
@@ -59,7 +59,7 @@ async def list_models(request: Request[None]) -> Response:
 async def load(request: Request[LoadBody]) -> Response:
     """Loads a model; answered once it is there, or by events until then."""
     body, models = request.body, request.models
-    keep_alive = None if body.keep_alive is None else keep_alive_s(body.keep_alive)
+    keep_alive = kept_s(body.keep_alive)
     if body.stream:
         return EventStream(request, _loading(models, body.model, keep_alive))
     return json_response(described(await _touch(models, body.model, keep_alive)))

@@ -13,6 +13,7 @@ from qrt.errors import InputError
 from qrt.server import answers
 from qrt.server.answers import Answer, asked_chat, asked_text
 from qrt.server.errors import OLLAMA
+from qrt.server.keep_alive import kept_s
 from qrt.server.models import Served
 from qrt.server.routes.native_infill import infill_tokens
 from qrt.server.routes.ollama_bodies import (
@@ -35,7 +36,7 @@ _INFILL_SHARE = 4
 async def chat(request: Request[Chat]) -> Response:
     """Answers a conversation; one without messages only loads the model."""
     body = request.body
-    served = await request.acquire(body.model)
+    served = await request.acquire(body.model, kept_s(body.keep_alive))
     if not body.messages:
         return _loaded(body, {"message": {"role": "assistant", "content": ""}})
     conversation = chat_messages(body.messages)
@@ -57,7 +58,7 @@ async def chat(request: Request[Chat]) -> Response:
 async def generate(request: Request[Generate]) -> Response:
     """Continues or answers a text, or fills a gap; without one it only loads the model."""
     body = request.body
-    served = await request.acquire(body.model)
+    served = await request.acquire(body.model, kept_s(body.keep_alive))
     if body.images:
         raise InputError("images: the models that qrt runs read text alone")
     if body.template:
