@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from served import served
 
-from qrt.config import embedded_model
+from qrt.config import cache_dir, embedded_model
 from qrt.errors import InputError
 from qrt.hub import own
 from qrt.places import data_dir
@@ -19,11 +19,13 @@ from qrt.server.many import ManyModels
 from qrt.server.settings import read_settings, settings_of
 
 EMBEDDED = Path(str(embedded_model()))
+KERNELS = str(cache_dir())
 
 
 @pytest.fixture
-def site(hub_cache):  # noqa: ARG001
+def site(hub_cache, monkeypatch):  # noqa: ARG001
     """A server of many models: local:a.gguf and the embedded one."""
+    monkeypatch.setenv("QRT_CACHE_DIR", KERNELS)
     folder = data_dir() / "models"
     folder.mkdir(parents=True)
     (folder / "a.gguf").symlink_to(EMBEDDED)
