@@ -21,6 +21,7 @@ from qrt.errors import BusyError, ClosedError, ContextFullError
 from qrt.graph.state import StateGroup
 from qrt.runtime.driver import Driver
 from qrt.runtime.policy import Limits
+from qrt.runtime.prefix_tree import Tree
 from qrt.runtime.request import Request
 from qrt.runtime.scheduler import Scheduler
 from qrt.runtime.sequence import Sequence
@@ -48,12 +49,15 @@ class Engine:
         groups: Items[StateGroup],
         n_ctx: int,
         limits: Limits | None = None,
+        prefixes: Tree | None = None,
     ) -> None:
-        """`groups` are the state groups of the graph that `executor` runs."""
+        """`groups` are the state groups of the graph that `executor` runs; `prefixes` is to hold
+        what is stored of them.
+        """
         self.n_ctx = n_ctx
         self.limits = limits or Limits(executor.settings.max_rows)
         self._executor = executor
-        self._store = Store(groups, executor)
+        self._store = Store(groups, executor, prefixes)
         self._scheduler = Scheduler(executor, self._store, n_ctx, self.limits)
         self._turns = Turns()
         self._dropped: deque[Callable[[], None]] = deque()
@@ -75,7 +79,7 @@ class Engine:
 
     @property
     def n_free_pages(self) -> tuple[int, ...]:
-        """Those that nothing refers to."""
+        """Those that no sequence refers to; the prefix store lets go of its own when asked."""
         with Alone(self._turns):
             self._tidy()
             return tuple(self._store.n_free)
@@ -175,6 +179,12 @@ class Engine:
             self._store.cut(seq, 0)
             StateFile(file, self._executor, key).read(seq, n_vocab, self.n_ctx)
             return len(seq)
+
+    def drop_prefixes(self) -> None:
+        """Forgets what is stored for prompts to come; sequences keep what they have."""
+        with Alone(self._turns):
+            self._tidy()
+            self._store.prefixes.clear()
 
     def release(self, seq: Sequence) -> None:
         """Ends `seq`, and a generation on it, and frees its pages; a second time does nothing."""

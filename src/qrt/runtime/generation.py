@@ -79,6 +79,8 @@ class Generation:
             banned=sorted(eog) if options.ignore_eos else (),
             processors=options.logits_processors,
         )
+        self.salt = options.cache_salt if options.cache_prompt else None
+        """With whom it shares what is stored of its context; None: with nobody."""
         self._n_logprobs = options.logprobs
         self._stopping = options.stopping
         self.is_stopped = options.cancel.is_set if options.cancel is not None else never

@@ -25,6 +25,7 @@ _INTS = {
 _OPTIONAL = ("max_tokens", "seed")
 _MAX_STOPS = 16
 _MAX_STOP_LEN = 256
+_MAX_SALT_LEN = 1024
 
 
 class GenerateKeywords(TypedDict, total=False):
@@ -43,6 +44,8 @@ class GenerateKeywords(TypedDict, total=False):
     logits_processors: Sequence[LogitsProcessor]
     stopping: Sequence[Stopping]
     constraint: ConstraintFactory | None
+    cache_prompt: bool
+    cache_salt: str
     samplers: tuple[str, ...]
     logit_bias: dict[int, float]
     repeat_penalty: float
@@ -90,6 +93,9 @@ class GenerateOptions:
     Both run in whichever thread computes the step, which waits for them; what they raise ends this
     generation alone and is raised to its caller.
     constraint: makes what an answer is held to, anew for each generation; see `Constraint`.
+    cache_prompt: whether what is stored of the prompt, by whomever, is used instead of computing it
+        again, and what this generation computes stays stored for others; its results are the same.
+    cache_salt: only generations of equal salt share what is stored.
     """
 
     max_tokens: int | None = None
@@ -104,6 +110,8 @@ class GenerateOptions:
     logits_processors: Sequence[LogitsProcessor] = ()
     stopping: Sequence[Stopping] = ()
     constraint: ConstraintFactory | None = None
+    cache_prompt: bool = True
+    cache_salt: str = ""
     sampling: SamplingParams = field(default_factory=SamplingParams)
 
     def __post_init__(self) -> None:
@@ -111,11 +119,14 @@ class GenerateOptions:
             value = getattr(self, name)
             if value is not None or name not in _OPTIONAL:
                 object.__setattr__(self, name, check_int(name, value, low, high))
-        for name in ("ignore_eos", "context_shift"):
+        for name in ("ignore_eos", "context_shift", "cache_prompt"):
             check_bool(name, getattr(self, name))
         for name in ("logits_processors", "stopping"):
             object.__setattr__(self, name, check_hooks(name, getattr(self, name)))
         object.__setattr__(self, "stop", self.stop_strings)
+        if not isinstance(self.cache_salt, str) or len(self.cache_salt) > _MAX_SALT_LEN:
+            expected = f"a string of at most {_MAX_SALT_LEN} characters"
+            raise InputError(f"cache_salt must be {expected}, got {shown(self.cache_salt)}")
         if not isinstance(self.sampling, SamplingParams):
             raise InputError(f"sampling must be SamplingParams, got {shown(self.sampling)}")
         if self.cancel is not None and not isinstance(self.cancel, threading.Event):

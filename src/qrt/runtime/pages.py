@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Sequence as Items
 from typing import Self
 
 import numpy as np
@@ -66,6 +67,32 @@ class Pages:
             self._table[self._n : n] = self._pool.alloc(n - self._n)
             self._n = n
         return self._table[:n]
+
+    def unit(self, end: int) -> int:
+        """The page of the last of `end` positions, NO_PAGE where there is none."""
+        i = (end - 1) // PAGE_LEN
+        return int(self._table[i]) if self._first <= i < self._n else NO_PAGE
+
+    def swap(self, end: int, page: int) -> None:
+        """Puts another page of the same content in that place."""
+        i = (end - 1) // PAGE_LEN
+        old = int(self._table[i])
+        self._pool.share([page])
+        self._table[i] = page
+        self._pool.drop([old])
+
+    def adopt(self, n_tokens: int, pages: Items[int]) -> None:
+        """From empty: refers to the pages of so many positions, which stay others' too.
+
+        Those before the window may be NO_PAGE, and are let go.
+        """
+        table = np.full(max(len(pages), len(self._table)), NO_PAGE, np.int32)
+        first = max((i + 1 for i, page in enumerate(pages) if page == NO_PAGE), default=0)
+        if self._window is not None:
+            first = max(first, (n_tokens + 1 - self._window - SLACK) // PAGE_LEN)
+        table[first : len(pages)] = pages[first:]
+        self._table, self._first, self._n = table, first, len(pages)
+        self._pool.share(self.held)
 
     def refill(self, n_tokens: int, n_held: int) -> None:
         """From empty: takes `n_held` pages, the last ones of so many positions, to be written.

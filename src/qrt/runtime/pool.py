@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from qrt.errors import BackendError
 from qrt.graph.batch import PAGE_LEN
@@ -17,7 +17,8 @@ def pages_for(n_positions: int) -> int:
 class Pool:
     """Counts the references to each of `n_pages`. Not thread-safe; the storage is the backend's.
 
-    `what` names the pages in errors.
+    A page may be kept for the prefix store beside those references, or without any: then it is
+    idle, and counts as free. `what` names the pages in errors.
     """
 
     def __init__(self, n_pages: int, what: str) -> None:
@@ -25,49 +26,84 @@ class Pool:
         self._what = what
         self._free = list(range(n_pages - 1, -1, -1))
         self._counts = [0] * n_pages
+        self._kept: set[int] = set()
+        self._idle: dict[int, None] = {}  # kept ones that nothing refers to, the longest first
+        self.forget: Callable[[int], None] = self.let_go
+        """Called with an idle page that is needed: its keeper lets go of it."""
 
     @property
     def n_free(self) -> int:
-        """Pages that nothing refers to."""
-        return len(self._free)
+        """Pages that nothing refers to, idle ones among them."""
+        return len(self._free) + len(self._idle)
 
     def alloc(self, n: int) -> list[int]:
-        """Takes n pages, those freed last first. Raises BackendError if fewer are free."""
-        if n > len(self._free):
+        """Takes n pages, those freed last first, idle ones last. Raises BackendError if fewer are
+        free."""
+        if n > self.n_free:
             raise BackendError(
-                f"the KV cache is full: {n} {self._what} needed, {len(self._free)} of "
+                f"the KV cache is full: {n} {self._what} needed, {self.n_free} of "
                 f"{self.n_pages} free; let other generations finish first"
             )
+        while len(self._free) < n:
+            self.forget(next(iter(self._idle)))
         pages = [self._free.pop() for _ in range(n)]
         for page in pages:
             self._counts[page] = 1
         return pages
 
     def is_shared(self, page: int) -> bool:
-        """Whether more than one table refers to it."""
-        return self._counts[page] > 1
+        """Whether more than one table refers to it, or it is kept."""
+        return self._counts[page] > 1 or page in self._kept
+
+    def count(self, page: int) -> int:
+        """The references to it."""
+        return self._counts[page]
+
+    def keep(self, page: int) -> None:
+        """Keeps a page that something refers to."""
+        self._kept.add(page)
+
+    def let_go(self, page: int) -> None:
+        """Keeps it no longer; without references it is free."""
+        self._kept.discard(page)
+        if page in self._idle:
+            del self._idle[page]
+            self._free.append(page)
 
     def share(self, pages: Iterable[int]) -> None:
         """Counts one reference more to each."""
         for page in pages:
+            if not self._counts[page]:
+                del self._idle[page]
             self._counts[page] += 1
 
     def drop(self, pages: Sequence[int]) -> None:
-        """Counts one reference less to each; those that have none left are free."""
+        """Counts one reference less to each; those that have none left are free, or idle."""
         counts = self._counts
         for page in reversed(pages):
             counts[page] -= 1
-            if not counts[page]:
+            if counts[page]:
+                continue
+            if page in self._kept:
+                self._idle[page] = None
+            else:
                 self._free.append(page)
 
-    def recount(self, held: Iterable[int]) -> None:
+    def recount(self, held: Iterable[int], kept: Iterable[int] = ()) -> None:
         """Counts anew from all references: puts right what an interrupt cut short."""
         found = Counter(held)
         self._counts = [found[page] for page in range(self.n_pages)]
-        self._free = [page for page in range(self.n_pages - 1, -1, -1) if not found[page]]
+        self._kept = set(kept)
+        idle = [*(page for page in self._idle if page in self._kept), *sorted(self._kept)]
+        self._idle = dict.fromkeys(page for page in idle if not found[page])
+        used = found.keys() | self._kept
+        self._free = [page for page in range(self.n_pages - 1, -1, -1) if page not in used]
 
-    def check_integrity(self, held: Iterable[int]) -> None:
-        """Asserts that each page is free, or counted exactly as often as `held` has it."""
+    def check_integrity(self, held: Iterable[int], kept: Iterable[int] = ()) -> None:
+        """Asserts that each page is free, or counted exactly as often as `held` has it, or kept."""
         found = Counter(held)
         assert self._counts == [found[page] for page in range(self.n_pages)]
-        assert sorted(self._free) == [page for page in range(self.n_pages) if not found[page]]
+        assert self._kept == set(kept)
+        assert self._idle.keys() == {page for page in self._kept if not found[page]}
+        used = found.keys() | self._kept
+        assert sorted(self._free) == [page for page in range(self.n_pages) if page not in used]

@@ -76,6 +76,7 @@ class Scheduler:
             jobs = running if running[0].is_wanted else []
         else:
             jobs = [each for each in running if each.is_wanted or each.may_run_ahead()]
+        jobs = self._apart(jobs)
         work = policy.plan(jobs, self._limits, at_borders=self._store.has_states)
         work = self._fitting(work)
         if work:
@@ -148,7 +149,9 @@ class Scheduler:
         for request in [each for each in list(self._waiting) if each.is_wanted]:
             need = self._need(request)
             if not policy.admits(need, room, n_running, self._limits):
-                break
+                need = _less(need, self._shared(request))
+                if not policy.admits(need, room, n_running, self._limits):
+                    break
             room = _less(room, need)
             n_running += 1
             self._start(request)
@@ -156,15 +159,38 @@ class Scheduler:
     def _need(self, request: Request) -> tuple[int, ...]:
         return self._store.need(request.seq, len(request.generation.context) + 1)
 
+    def _shared(self, request: Request) -> tuple[int, ...]:
+        """Pages that it would have in common with those that run, if it has none yet."""
+        if request.n_stored:
+            return (0,) * len(self._store.pools)
+        running = [each.sequence for each in self._running]
+        generation = request.generation
+        return self._store.shared(running, generation.context, generation.salt)
+
+    def _apart(self, jobs: list[Request]) -> list[Request]:
+        """Those of the jobs that do not wait for a page which one before them computes; prompts
+        first take what others have computed since they began."""
+        chosen, pages = [], set[bytes]()
+        for request in jobs:
+            if request.n_left > 1:
+                generation = request.generation
+                found = self._store.catch_up(request.sequence, generation.context, generation.salt)
+                generation.n_cached += 0 if generation.records else found
+                page = self._store.prefixes.next_page(request.sequence, generation.context)
+                if page in pages:
+                    continue
+                pages |= {page} if page else set()
+            chosen.append(request)
+        return chosen
+
     def _start(self, request: Request) -> None:
         generation = request.generation
         if request.seq is None:
             request.seq = self._store.open()
             request.seq.owner = request
-        elif not generation.records:
-            n_shared = request.seq.common_prefix(generation.context)
-            n_shared = min(n_shared, len(generation.context) - 1)
-            generation.n_cached = self._store.cut(request.seq, n_shared)
+        n_stored = self._store.restore(request.seq, generation.context, generation.salt)
+        if not generation.records:
+            generation.n_cached = n_stored
         self._running.append(request)
         self._running.sort(key=lambda each: each.number)
         self._waiting.remove(request)
@@ -185,7 +211,7 @@ class Scheduler:
         """Takes its pages; it waits, first in the queue, to be computed again."""
         self._waiting.appendleft(request)
         self._running.remove(request)
-        self._store.cut(request.sequence, 0)
+        self._store.set_aside(request.sequence)
 
     def _compute(self, work: Work) -> None:
         """One step; where it fails, each request alone, so that only the guilty one ends."""

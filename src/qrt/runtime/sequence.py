@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence as Items
 
 from qrt.runtime.pages import Pages
+from qrt.runtime.prefix_tree import Node
 from qrt.runtime.slots import Slots
 
 State = Pages | Slots
@@ -18,13 +19,15 @@ class Sequence:
     reuse until another sequence needs the room.
     """
 
-    __slots__ = ("last_step", "owner", "states", "tokens")
+    __slots__ = ("last_step", "node", "owner", "states", "tokens")
 
     def __init__(self, states: tuple[State, ...]) -> None:
         self.tokens: list[int] = []
         self.states = states
         self.owner: object | None = None
         self.last_step = 0
+        self.node: Node | None = None
+        """The last of its pages that the prefix store has; None: it shares nothing."""
 
     def __len__(self) -> int:
         return len(self.tokens)

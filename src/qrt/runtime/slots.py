@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence as Items
 from typing import Self
 
 import numpy as np
@@ -43,6 +44,24 @@ class Slots:
         twin._at, twin._kept, twin._mark = self._at, dict(self._kept), self._mark
         self._pool.share(twin.held)
         return twin
+
+    @property
+    def snapshots(self) -> list[int]:
+        """The positions up to which it has a snapshot."""
+        return list(self._kept)
+
+    def unit(self, end: int) -> int:
+        """The slot of the state after `end` positions, NO_PAGE where there is none."""
+        return self._at[1] if self._at[0] == end else self._kept.get(end, NO_PAGE)
+
+    def swap(self, end: int, slot: int) -> None:
+        """Its own slot of the same state goes on: it is let go soon."""
+
+    def adopt(self, n_tokens: int, slots: Items[int]) -> None:
+        """From empty: refers to the last of `slots`, the state after so many positions."""
+        if n_tokens:
+            self._at = n_tokens, slots[-1]
+            self._pool.share([slots[-1]])
 
     def needed(self, start: int, n_rows: int) -> int:  # noqa: ARG002
         """Free slots that a step takes."""

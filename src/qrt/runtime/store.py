@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from collections.abc import Sequence as Items
 from functools import partial
@@ -16,6 +17,8 @@ from qrt.graph.state import KV, StateGroup
 from qrt.runtime.capacity import needs
 from qrt.runtime.pages import Pages
 from qrt.runtime.pool import Pool
+from qrt.runtime.prefix_tree import Tree
+from qrt.runtime.prefixes import Prefixes
 from qrt.runtime.sequence import Sequence, State
 from qrt.runtime.slots import Slots
 
@@ -30,7 +33,10 @@ class Store:
     them as they were before it.
     """
 
-    def __init__(self, groups: Items[StateGroup], executor: Executor) -> None:
+    def __init__(
+        self, groups: Items[StateGroup], executor: Executor, tree: Tree | None = None
+    ) -> None:
+        """`tree` is to hold what is stored of prefixes."""
         self._groups = tuple(groups)
         self._max_rows = executor.settings.max_rows
         self.has_states = not all(isinstance(group, KV) for group in self._groups)
@@ -38,13 +44,14 @@ class Store:
             Pool(n, f"pages of {PAGE_LEN} positions" if isinstance(group, KV) else "state slots")
             for group, n in zip(self._groups, executor.settings.capacities, strict=True)
         )
+        self.prefixes = Prefixes(self._groups, self.pools, tree or Tree())
         self._copies = [partial(executor.copy_page, group) for group in range(len(self._groups))]
         self._sequences: dict[Sequence, None] = {}
         self._n_steps = 0
 
     @property
     def n_free(self) -> list[int]:
-        """Pages or slots of each group that nothing refers to."""
+        """Pages or slots of each group that no sequence refers to."""
         return [pool.n_free for pool in self.pools]
 
     def open(self) -> Sequence:
@@ -59,13 +66,14 @@ class Store:
         twin = Sequence(tuple(state.fork() for state in seq.states))
         twin.tokens = seq.tokens.copy()
         twin.last_step = seq.last_step
+        twin.node = seq.node
         self._sequences[twin] = None
         return twin
 
     def release(self, seq: Sequence) -> None:
         """Ends `seq`; a second time does nothing."""
         if seq in self._sequences:
-            self.cut(seq, 0)
+            self.set_aside(seq)
             del self._sequences[seq]
 
     def check(self, seq: Sequence) -> None:
@@ -86,10 +94,48 @@ class Store:
         """Cuts `seq` to the nearest restorable length up to `n_tokens`, which it returns."""
         n = self.restorable(seq, n_tokens)
         if n < len(seq):
+            if seq.node is not None:
+                seq.node = seq.node.up_to(n)
             del seq.tokens[n:]
             for state in seq.states:
                 state.finish(n)
         return n
+
+    def set_aside(self, seq: Sequence) -> None:
+        """Empties `seq`; what it had and shares stays stored while there is room."""
+        self.prefixes.publish_end(seq)
+        self.cut(seq, 0)
+
+    def restore(self, seq: Sequence, tokens: Items[int], salt: str | None) -> int:
+        """Cuts `seq` to what it has of `tokens`, or gives it what is stored of them, if that is
+        more; how many are left or given, never all of them.
+
+        `salt`: with whom it shares from here on; None: with nobody, and nothing is reused.
+        """
+        root = None if salt is None else self.prefixes.root(salt)
+        if root is None or (seq.node is not None and seq.node.space != root.space):
+            self.set_aside(seq)
+            seq.node = None
+        if root is None:
+            return 0
+        seq.node = seq.node or root
+        n = self.restorable(seq, min(seq.common_prefix(tokens), len(tokens) - 1))
+        nodes, n_stored = self.prefixes.find(root, tokens[:-1])
+        if n_stored <= n:
+            self.cut(seq, n)
+            self.prefixes.publish(seq)
+            return n
+        self.cut(seq, 0)
+        seq.node = root
+        self.prefixes.adopt(seq, nodes, tokens[:n_stored])
+        return n_stored
+
+    def catch_up(self, seq: Sequence, tokens: Items[int], salt: str | None) -> int:
+        """Takes what was stored of `tokens` since `seq` began with them; how many that are."""
+        if salt is None or not self.prefixes.has_next(seq, tokens):
+            return 0
+        n = len(seq)
+        return self.restore(seq, tokens, salt) - n
 
     def short(self, rows: Items[Growth]) -> list[int]:
         """The groups that have too few free pages for a step that appends so."""
@@ -112,21 +158,38 @@ class Store:
         for group in self.short(rows):
             for seq in self._sequences:
                 seq.states[group].shed()
+        for seq, _ in rows if self.short(rows) else ():
+            self.prefixes.give_up_last(seq)
         growing = {seq for seq, _ in rows}
         idle = [seq for seq in self._sequences if seq.owner is None and seq not in growing]
         for seq in sorted(idle, key=lambda seq: seq.last_step):
             if not self.short(rows):
                 break
-            self.cut(seq, 0)
+            self.set_aside(seq)
         return not self.short(rows)
 
     def room(self, others: Iterable[Sequence] = ()) -> tuple[int, ...]:
         """Pages of each group that are free, or held by idle sequences and by `others`."""
         holders = [*(seq for seq in self._sequences if seq.owner is None), *others]
         free = self.n_free
-        for seq in holders:
-            free = [n + len(state.held) for n, state in zip(free, seq.states, strict=True)]
+        for group, pool in enumerate(self.pools) if holders else ():
+            held = Counter([page for seq in holders for page in seq.states[group].held])
+            free[group] += sum(pool.count(page) == n for page, n in held.items())
         return tuple(free)
+
+    def shared(
+        self, running: Iterable[Sequence], tokens: Items[int], salt: str | None
+    ) -> tuple[int, ...]:
+        """Pages of each group that a new sequence of `tokens` would share with those running."""
+        if salt is None:
+            return (0,) * len(self.pools)
+        nodes, n_tokens = self.prefixes.find(self.prefixes.root(salt), tokens[:-1])
+        full = nodes[: n_tokens // PAGE_LEN]
+        counts = []
+        for group in range(len(self.pools)):
+            busy = {page for seq in running for page in seq.states[group].held}
+            counts.append(sum(node.units[group] in busy for node in full))
+        return tuple(counts)
 
     def need(self, seq: Sequence | None, n_positions: int) -> tuple[int, ...]:
         """Pages of each group that `seq`, or a new sequence, lacks to hold so many positions."""
@@ -148,10 +211,15 @@ class Store:
         seq.last_step = self._n_steps
         seq.tokens.extend(tokens)
         n = len(seq.tokens)
+        node = seq.node
+        if node is not None and n - node.end >= PAGE_LEN:
+            self.prefixes.publish(seq)  # before a window lets go of pages
         for state in seq.states:
             state.finish(n)
             if keep:
                 state.keep(n)
+        if self.has_states and len(tokens) > 1:
+            self.prefixes.fill(seq, n)
 
     def keep(self, seq: Sequence) -> None:
         """Makes a cut back to where `seq` stands possible later."""
@@ -167,8 +235,10 @@ class Store:
 
     def check_integrity(self) -> None:
         """Asserts that every page is free or counted once for each reference, and none missing."""
+        self.prefixes.check_integrity()
+        kept = self.prefixes.recount()
         for group, pool in enumerate(self.pools):
-            pool.check_integrity(self._held(group))
+            pool.check_integrity(self._held(group), kept[group])
         for seq in self._sequences:
             for state in seq.states:
                 state.check_integrity(len(seq))
@@ -177,8 +247,9 @@ class Store:
         return [page for seq in self._sequences for page in seq.states[group].held]
 
     def _recount(self) -> None:
+        kept = self.prefixes.recount()
         for group, pool in enumerate(self.pools):
-            pool.recount(self._held(group))
+            pool.recount(self._held(group), kept[group])
 
 
 def _state(group: StateGroup, pool: Pool) -> State:
