@@ -19,11 +19,12 @@ from qrt.config import default_threads
 SETTLE_S = 0.5
 N_DECODING = 8
 N_WARM = 4
+N_ENDLESS = 1 << 30
 
 
 def options(n_tokens: int, seed: int) -> dict[str, object]:
-    """Of a generation that does not end by itself."""
-    return {"max_tokens": n_tokens, "seed": seed, "ignore_eos": True}
+    """Of a generation that computes all of its prompt, and does not end by itself."""
+    return {"max_tokens": n_tokens, "seed": seed, "ignore_eos": True, "cache_prompt": False}
 
 
 def seconds_of_one_call(model: qrt.Model, prompts: list[list[int]], n_tokens: int) -> float:
@@ -72,7 +73,7 @@ class Decoding:
             time.sleep(0.01)
 
     def _read(self, model: qrt.Model, prompt: list[int], times: list[float]) -> None:
-        for _ in model.stream(prompt, cancel=self._stop, seed=1, ignore_eos=True):
+        for _ in model.stream(prompt, cancel=self._stop, **options(N_ENDLESS, 1)):
             times.append(time.perf_counter())
 
     def close(self) -> float:
@@ -101,13 +102,14 @@ def measure(path: Path, n_threads: int, args: argparse.Namespace) -> Row:
             turns.append(times)
         note(f"{path.stem}: {args.sequences} threads measured")
         late = []
-        for _ in range(args.repeat):
+        for turn in range(args.repeat):
             time.sleep(SETTLE_S)
             alone = first_token_s(model, ids)
             with model.session() as session:
-                session.generate(ids[:-chunk], **options(1, 1))
+                own = {**options(1, 1), "cache_prompt": True, "cache_salt": str(turn)}
+                session.generate(ids[:-chunk], **own)
                 start = time.perf_counter()
-                session.generate(ids, **options(1, 1))
+                session.generate(ids, **own)
                 chunk_s = time.perf_counter() - start
             decoding = Decoding(model, prompts[:N_DECODING])
             beside = first_token_s(model, ids)
