@@ -46,9 +46,9 @@ def n_choices(n: int | None, most: int, name: str = "n") -> int:
 
 
 def usage_of(answers: Iterable[Answer]) -> dict[str, Any]:
-    """Tokens of one or several answers to the same prompt."""
+    """Tokens of answers; a prompt that several answer counts once."""
     answers = list(answers)
-    n_prompt = len(answers[0].asked.tokens)
+    n_prompt = sum(len(answer.asked.tokens) for answer in answers if answer.index == 0)
     n_tokens = sum(answer.n_tokens for answer in answers)
     return {
         "prompt_tokens": n_prompt,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import msgspec
 from starlette.responses import Response
 
+from qrt.api.scores import prompt_logprobs
+from qrt.runtime.records import TokenRecord
 from qrt.server.answers import (
     Answer,
     Asked,
@@ -32,6 +36,7 @@ from qrt.server.openai import (
 )
 from qrt.server.routing import Request, Route
 from qrt.server.stream import EventStream, json_response, sse
+from qrt.server.text_logprobs import TextLogprobs, joined
 
 _MAX_PROMPTS = 64
 _DEFAULT_TOKENS = 16
@@ -54,6 +59,25 @@ class CompletionBody(SamplingFields, kw_only=True):
     response_format: dict[str, Any] | None = None
 
 
+@dataclass(slots=True)
+class _Choice:
+    """One choice: an answer, after what it repeats of its prompt."""
+
+    index: int
+    answer: Answer
+    logprobs: TextLogprobs | None
+    echoed: str = ""
+    of_echoed: dict[str, Any] | None = None
+
+    def part(self, text: str, finish: str | None, logprobs: Any) -> dict[str, Any]:
+        """As a chunk or a response has it."""
+        return {"text": text, "index": self.index, "logprobs": logprobs, "finish_reason": finish}
+
+    def scored(self, records: list[TokenRecord]) -> dict[str, Any] | None:
+        """`logprobs` of tokens."""
+        return None if self.logprobs is None else self.logprobs.of_records(records)
+
+
 async def complete(request: Request[CompletionBody]) -> Response:
     """Continues texts."""
     body = request.body
@@ -66,15 +90,23 @@ async def complete(request: Request[CompletionBody]) -> Response:
         raise RefusedError(400, "best_of must not be more than n", param="best_of")
     served = await request.acquire(body.model)
     keywords = _keywords(body, served)
-    asked = [
-        await asked_text(request, served, prompt, keywords) for prompt in _prompts(body.prompt)
+    prompts = _prompts(body.prompt)
+    asked = [await asked_text(request, served, prompt, keywords) for prompt in prompts]
+    choices = [
+        choice for i, one in enumerate(asked) for choice in await _choices(body, one, i * n, n)
     ]
-    answers = [Answer(one, i) for one in asked for i in range(n)]
+    is_begun = _n_wanted(body) != 0
     if body.stream:
-        return EventStream(request, _chunks(body, answers))
-    done = await all_whole(answers)
-    choices = [_choice(i, one.text, one.answer.finish_reason) for i, one in enumerate(done)]
-    return json_response({**_head(asked[0]), "choices": choices, **ending(answers)})
+        return EventStream(request, _chunks(body, choices, is_begun))
+    answers = [choice.answer for choice in choices]
+    done = await all_whole(answers) if is_begun else []
+    parts = []
+    for i, choice in enumerate(choices):
+        text, records = (done[i].text, done[i].records) if is_begun else ("", [])
+        scored = [one for one in (choice.of_echoed, choice.scored(records)) if one is not None]
+        logprobs = joined(scored) if scored else None
+        parts.append(choice.part(choice.echoed + text, choice.answer.finish_reason, logprobs))
+    return json_response({**_head(asked[0]), "choices": parts, **ending(answers)})
 
 
 def _prompts(given: str | list[Any]) -> list[str | list[int]]:
@@ -93,13 +125,36 @@ def _prompts(given: str | list[Any]) -> list[str | list[int]]:
     return given
 
 
+def _n_wanted(body: CompletionBody) -> int:
+    given = (body.max_tokens, body.n_predict)
+    return next((limit for limit in given if limit is not None), _DEFAULT_TOKENS)
+
+
 def _keywords(body: CompletionBody, served: Served) -> Any:
     keywords: Any = keywords_of(body, served.model.info.n_vocab)
     if body.logprobs is not None:
         keywords["logprobs"] = body.logprobs
     if body.response_format is not None:
         keywords["response_format"] = body.response_format
-    return limited(keywords, body.max_tokens, body.n_predict, _DEFAULT_TOKENS)
+    return limited(keywords, _n_wanted(body) or 1)
+
+
+async def _choices(body: CompletionBody, asked: Asked, first: int, n: int) -> list[_Choice]:
+    """The choices for one prompt, numbered from `first` on."""
+    model, ids = asked.served.model, asked.tokens
+    echoed = model.detokenize(ids) if body.echo else ""
+    scores = None
+    if body.echo and body.logprobs is not None:
+        scores = await asyncio.to_thread(prompt_logprobs, model, ids, body.logprobs)
+    choices = []
+    for i in range(n):
+        logprobs = None
+        if body.logprobs is not None:
+            offset = 0 if body.echo else len(model.detokenize(ids))
+            logprobs = TextLogprobs(model.tokenizer, offset)
+        of_echoed = logprobs.of_prompt(ids, scores) if logprobs and scores is not None else None
+        choices.append(_Choice(first + i, Answer(asked, i), logprobs, echoed, of_echoed))
+    return choices
 
 
 def _head(asked: Asked) -> dict[str, Any]:
@@ -112,13 +167,12 @@ def _head(asked: Asked) -> dict[str, Any]:
     }
 
 
-def _choice(index: int, text: str, finish: str | None, logprobs: Any = None) -> dict[str, Any]:
-    return {"text": text, "index": index, "logprobs": logprobs, "finish_reason": finish}
-
-
-async def _chunks(body: CompletionBody, answers: list[Answer]) -> AsyncGenerator[bytes, None]:
+async def _chunks(
+    body: CompletionBody, choices: list[_Choice], is_begun: bool
+) -> AsyncGenerator[bytes, None]:
+    answers = [choice.answer for choice in choices]
     head = _head(answers[0].asked)
-    streams = [_of_one(i, answer, head) for i, answer in enumerate(answers)]
+    streams = [_of_one(choice, head, is_begun) for choice in choices]
     async with aclosing(side_by_side(streams)) as chunks:
         async for chunk in chunks:
             yield chunk
@@ -127,12 +181,20 @@ async def _chunks(body: CompletionBody, answers: list[Answer]) -> AsyncGenerator
     yield DONE
 
 
-async def _of_one(index: int, answer: Answer, head: dict[str, Any]) -> AsyncGenerator[bytes, None]:
-    async with aclosing(answer.pieces()) as pieces:
-        async for record, _ in pieces:
-            if record.text:
-                yield sse({**head, "choices": [_choice(index, record.text, None)]})
-    last = {"choices": [_choice(index, "", answer.finish_reason)]}
+async def _of_one(
+    choice: _Choice, head: dict[str, Any], is_begun: bool
+) -> AsyncGenerator[bytes, None]:
+    """The chunks of one choice."""
+    answer = choice.answer
+    if choice.echoed:
+        yield sse({**head, "choices": [choice.part(choice.echoed, None, choice.of_echoed)]})
+    if is_begun:
+        async with aclosing(answer.pieces()) as pieces:
+            async for record, _ in pieces:
+                scored = choice.scored([record])
+                if record.text or (scored is not None and scored["tokens"]):
+                    yield sse({**head, "choices": [choice.part(record.text, None, scored)]})
+    last = {"choices": [choice.part("", answer.finish_reason, None)]}
     yield sse({**head, **last, "timings": timings_of(answer.timings)})
 
 
