@@ -129,9 +129,11 @@ class Answer:
     """A generation under way: `pieces`, once, and what it came to."""
 
     def __init__(self, asked: Asked, index: int = 0) -> None:
-        """index: of several answers to one request. Raises InputError for wrong options."""
+        """index: of several answers to one request. Raises InputError for wrong options or
+        tools."""
         self.index = index
         self.asked = asked
+        self._reader = asked.reader() if asked.reader is not None else None
         self._records = asked.served.model.astream(asked.tokens, **asked.options(index))
         self.timings = _NO_TIMINGS
         self.n_tokens = 0
@@ -141,7 +143,7 @@ class Answer:
     async def pieces(self) -> AsyncGenerator[Piece, None]:
         """Runs it. Raises what `Model.stream` raises."""
         asked = self.asked
-        reader = asked.reader() if asked.reader is not None else None
+        reader = self._reader
         metrics = asked.metrics
         metrics.n_running += 1
         last, called = asked.started, False
