@@ -1,4 +1,4 @@
-"""A server's life: ready or not, streams that ping and end, clients that go, the end on a signal."""
+"""A server's life: ready or not, streams that ping and end, clients that go, signals."""
 
 from __future__ import annotations
 
@@ -255,8 +255,9 @@ def test_a_second_signal_ends_it_at_once() -> None:
     ],
 )
 def test_what_cannot_be_served(arguments: list[str], code: int, says: str) -> None:
-    from qrt.cli.app import app as qrt_app
     from typer.testing import CliRunner
+
+    from qrt.cli.app import app as qrt_app
 
     result = CliRunner().invoke(qrt_app, ["serve", *arguments])
     assert result.exit_code == code

@@ -114,7 +114,7 @@ def _asked(
             param="messages" if reader else "prompt",
             code="context_length_exceeded",
         )
-    given: Any = {**served.options, **keywords}
+    given: Any = {**served.options, **keywords, "cache_salt": request.key_salt}
     return Asked(served, tokens, given, reader, request.state.metrics, request.started)
 
 
