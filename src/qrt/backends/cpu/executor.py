@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qrt.backends.base import Cancelled, Settings, Survey, check_batch, not_finite
-from qrt.backends.base import Cancelled, Settings, check_batch, not_finite
 from qrt.backends.cpu.cores import CORES
 from qrt.backends.cpu.mapped import Mapped
 from qrt.backends.cpu.placement import placement
