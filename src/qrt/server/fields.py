@@ -95,6 +95,14 @@ def _bias(token: int | str, bias: float | bool, n_vocab: int) -> tuple[int, floa
     return number, float("-inf") if bias is False else float(bias)
 
 
+def formatted(keywords: GenerateKeywords, *formats: dict[str, Any] | None) -> GenerateKeywords:
+    """With the first of the formats that is given and more than text as `response_format`."""
+    given = next((one for one in formats if one is not None), None)
+    if given is None or given.get("type") == "text":
+        return keywords
+    return {**keywords, "response_format": given}  # type: ignore[typeddict-unknown-key]
+
+
 def limited(keywords: GenerateKeywords, *limits: int | None) -> GenerateKeywords:
     """With the first of the limits that is given as `max_tokens`; -1 is none."""
     n_tokens = next((limit for limit in limits if limit is not None), -1)

@@ -22,7 +22,7 @@ from qrt.server.answers import (
     timings_of,
 )
 from qrt.server.errors import RefusedError
-from qrt.server.fields import Count, SamplingFields, keywords_of, limited
+from qrt.server.fields import Count, SamplingFields, formatted, keywords_of, limited
 from qrt.server.models import Served
 from qrt.server.openai import (
     DONE,
@@ -101,10 +101,7 @@ def _keywords(body: ChatBody, served: Served) -> GenerateKeywords:
         raise RefusedError(400, "top_logprobs needs logprobs: true", param="top_logprobs")
     if body.logprobs:
         keywords["logprobs"] = body.top_logprobs or 0
-    formats = [body.response_format, body.json_schema]
-    if any(given is not None for given in formats):
-        keywords["response_format"] = next(given for given in formats if given is not None)
-    return keywords  # type: ignore[no-any-return]
+    return formatted(keywords, body.response_format, body.json_schema)
 
 
 def _completion(body: ChatBody, asked: Asked, done: list[Whole]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from qrt.server.answers import (
     timings_of,
 )
 from qrt.server.errors import RefusedError
-from qrt.server.fields import Count, SamplingFields, keywords_of, limited
+from qrt.server.fields import Count, SamplingFields, formatted, keywords_of, limited
 from qrt.server.models import Served
 from qrt.server.openai import (
     DONE,
@@ -134,9 +134,7 @@ def _keywords(body: CompletionBody, served: Served) -> Any:
     keywords: Any = keywords_of(body, served.model.info.n_vocab)
     if body.logprobs is not None:
         keywords["logprobs"] = body.logprobs
-    if body.response_format is not None:
-        keywords["response_format"] = body.response_format
-    return limited(keywords, _n_wanted(body) or 1)
+    return limited(formatted(keywords, body.response_format), _n_wanted(body) or 1)
 
 
 async def _choices(body: CompletionBody, asked: Asked, first: int, n: int) -> list[_Choice]:

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from qrt.server.answers import Answer, Chat, asked_chat, whole
 from qrt.server.errors import RefusedError
-from qrt.server.fields import Count, SamplingFields, keywords_of, limited
+from qrt.server.fields import Count, SamplingFields, formatted, keywords_of, limited
 from qrt.server.models import Served
 from qrt.server.responses import Script
 from qrt.server.routing import Request, Route
@@ -68,12 +68,10 @@ async def respond(request: Request[ResponsesBody]) -> Response:
 def _chat(body: ResponsesBody, served: Served) -> Chat:
     keywords: Any = keywords_of(body, served.model.info.n_vocab)
     wanted = body.text.format if body.text is not None else None
-    if wanted is not None:
-        keywords["response_format"] = wanted
     effort = body.reasoning.effort if body.reasoning is not None else None
     return Chat(
         messages=_messages(body),
-        keywords=limited(keywords, body.max_output_tokens),
+        keywords=limited(formatted(keywords, wanted), body.max_output_tokens),
         tools=[_tool(tool, i) for i, tool in enumerate(body.tools or ())],
         tool_choice=_choice(body.tool_choice),
         parallel_tool_calls=body.parallel_tool_calls is not False,
