@@ -9,6 +9,7 @@
     |   +-- FullError               2         429   more generations wait than the engine takes
     |   +-- UnknownOptionError      2         400   no such option; a TypeError too
     +-- CancelledError              2         499   whoever asked for it stopped it
+    +-- DeadlineError               2         504   its time was up before its first token
     +-- ModelError                  3         500   the model file cannot be used
     |   +-- MissingModelError       3         500   not on this machine; qrt pull may fetch it
     |   +-- GGUFError               3         500   not a GGUF file, truncated or inconsistent
@@ -59,6 +60,11 @@ class FullError(InputError):
 
     http_status = 429
 
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        """retry_after_s: when one of those that wait has probably begun."""
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
 
 class UnknownOptionError(InputError, TypeError):
     """No call has an option of this name; the message says what was probably meant."""
@@ -68,6 +74,12 @@ class CancelledError(QrtError):
     """The generation was stopped by whoever asked for it."""
 
     http_status = 499
+
+
+class DeadlineError(QrtError):
+    """A generation's time was up before its first token, or a function of its caller's hung."""
+
+    http_status = 504
 
 
 class ModelError(QrtError):

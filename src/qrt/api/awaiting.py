@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 
 from qrt.api.completion import Completion, collect
 from qrt.runtime.driver import Feed
-from qrt.runtime.generate import Stream
+from qrt.runtime.generate import Stream, follow
 from qrt.runtime.records import TokenRecord
 
 Start = Callable[[Callable[[], bool]], Stream]
@@ -57,7 +57,7 @@ async def _fed(start: Start, *, each: bool) -> AsyncIterator[Feed]:
     """A stream that was begun for the running task; it has ended when this is left."""
     loop = asyncio.get_running_loop()
     stopped = threading.Event()
-    begun = loop.run_in_executor(None, lambda: start(stopped.is_set).follow(loop, each=each))
+    begun = loop.run_in_executor(None, lambda: follow(start(stopped.is_set), loop, each=each))
     try:
         await asyncio.wait([begun])
         yield begun.result()

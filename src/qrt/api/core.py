@@ -37,7 +37,7 @@ class Core:
     def __init__(self, loaded: Loaded, seed: int | None, chat_template: str | None = None) -> None:
         """chat_template: its source; None: the file's own."""
         self.loaded = loaded
-        self.engine = Engine(loaded.executor, loaded.graph.states, loaded.n_ctx)
+        self.engine = Engine(loaded.executor, loaded.graph.states, loaded.n_ctx, loaded.limits)
         self.recommended = recommended_sampling(loaded.file.metadata, str(loaded.file.path))
         self._seed = seed
         self._template_source = chat_template

@@ -36,6 +36,10 @@ def load(
     backend: str = "auto",
     layers: Mapping[str, str] | None = None,
     pack: bool | None = None,
+    latency: str = "balanced",
+    max_running: int = 64,
+    max_waiting: int = 256,
+    stuck_s: float = 60.0,
     chat_template: str | None = None,
     progress: Progress | None = None,
     **foreign: Never,
@@ -54,6 +58,13 @@ def load(
     layers: the backend of some layers, as {"0-3": "reference"}; the others run on `backend`.
     pack: whether packed weights are kept on disk, as `qrt pack` does, and read from there: True
     for a model larger than memory. None: as QRT_PACK_CACHE says, else if they are kept already.
+    latency: how much of a prompt is computed in a step that other generations wait for: "low",
+    "balanced", or "throughput", which computes the most tokens a second.
+    max_running: generations that are computed together; max_waiting: those that may wait to be,
+    before FullError is raised.
+    stuck_s: seconds after which a step is logged with what all threads do, and a function of a
+    caller's in it, such as a logits processor, is ended with DeadlineError; event loops alone have
+    the thread that sees to it.
     chat_template: Jinja, or a name as "chatml" or "llama3", in place of the file's own template.
     progress: called as progress(what, done, total) while kernels compile and weights are packed;
     None: nothing is called.
@@ -80,6 +91,10 @@ def load(
         backend=backend,
         layers=layers,
         pack=pack,
+        latency=latency,
+        max_running=max_running,
+        max_waiting=max_waiting,
+        stuck_s=stuck_s,
     )
     if path is not None:
         return Model(Core(loader.load(_checked(path), options, progress), seed, source))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from qrt.runtime.generate import Stream
     from qrt.runtime.records import TokenRecord
     from qrt.runtime.request import Request
+    from qrt.runtime.watch import Watch
 
 
 class Feed:
@@ -149,17 +150,19 @@ class Driver:
         """Forgets thread and feeds: those of a child process do not exist in it."""
         self._lock = threading.Lock()
         self._bell = threading.Event()
-        self._caller = Caller(self._is_idle)
+        self._caller = Caller(self.is_idle)
         self._thread: threading.Thread | None = None
+        self._watch: Watch | None = None
         self._desks: dict[asyncio.AbstractEventLoop, Desk] = {}
 
-    def follow(self, feed: Feed, loop: asyncio.AbstractEventLoop) -> None:
-        """Runs steps for a feed of `loop`, in whose thread or another."""
+    def follow(self, engine: Engine, feed: Feed, loop: asyncio.AbstractEventLoop) -> None:
+        """Runs steps of its engine for a feed of `loop`, in whose thread or another."""
         with self._lock:
             if self._thread is None:
                 thread = threading.Thread(target=self._serve, name="qrt-engine", daemon=True)
                 thread.start()
                 self._thread = thread
+                self._watch = engine.watch()
             desks = {other: desk for other, desk in self._desks.items() if desk.feeds}
             desk = desks.setdefault(loop, Desk(loop))
             desk.feeds[feed] = None
@@ -182,11 +185,14 @@ class Driver:
         """Ends the thread, once it sleeps."""
         self._closed = True
         self.ring()
+        if self._watch is not None:
+            self._watch.close()
 
     def _feeds(self) -> list[Feed]:
         return [feed for desk in list(self._desks.values()) for feed in list(desk.feeds)]
 
-    def _is_idle(self) -> bool:
+    def is_idle(self) -> bool:
+        """Whether no feed needs a step."""
         return not any(feed.needs_steps() for feed in self._feeds())
 
     def _serve(self) -> None:
@@ -197,6 +203,8 @@ class Driver:
             engine = self._engine()
             if engine is None:
                 return
+            if self._watch is not None:
+                self._watch.ring()
             try:
                 engine.drive(self._caller)
             except BaseException as error:

@@ -11,7 +11,9 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from collections.abc import Sequence as Items
+from dataclasses import replace
 from functools import partial
+from time import perf_counter
 from typing import BinaryIO
 
 import numpy as np
@@ -20,6 +22,7 @@ from qrt.backends.base import Cancelled, Executor
 from qrt.errors import BusyError, ClosedError, ContextFullError
 from qrt.graph.state import StateGroup
 from qrt.runtime.driver import Driver
+from qrt.runtime.health import Health
 from qrt.runtime.policy import Limits
 from qrt.runtime.prefix_tree import Tree
 from qrt.runtime.request import Request
@@ -29,6 +32,7 @@ from qrt.runtime.steps import Logits, Rows, last_rows, run_step
 from qrt.runtime.store import Store
 from qrt.runtime.stored import StateFile
 from qrt.runtime.turns import Alone, Caller, Turns
+from qrt.runtime.watch import Watch
 
 _HELD = object()
 """The owner of a sequence that is not idle between two calls."""
@@ -240,6 +244,24 @@ class Engine:
             self.driver.tell()
             self._free()
 
+    def health(self) -> Health:
+        """How it is now, without waiting for a step."""
+        pulse, now = self._scheduler.pulse, perf_counter()
+        since = pulse.step_since
+        return Health(
+            step_s=0.0 if since is None else now - since,
+            idle_s=max(now - pulse.step_end, 0.0) if since is None else 0.0,
+            is_stuck=since is not None and now - since >= self.limits.stuck_s,
+            n_pages=self.n_pages,
+            n_free_pages=tuple(self._store.n_free),
+            generations=self._scheduler.generations(),
+            counts=replace(self._scheduler.counts),
+        )
+
+    def watch(self) -> Watch:
+        """A thread that sees to steps that hang, to be closed."""
+        return Watch(self._scheduler.pulse, self.limits.stuck_s, self.driver.is_idle)
+
     def check_integrity(self) -> None:
         """Asserts that every page is free or counted, and that each sequence has what it needs."""
         with Alone(self._turns):
@@ -264,7 +286,8 @@ class Engine:
                 raise Cancelled
             if self._scheduler.end_stopped():
                 self.driver.tell()
-            self._scheduler.round()
+            with self._scheduler.pulse.step():
+                self._scheduler.round()
         except Cancelled:
             self._scheduler.settle()
             self._scheduler.end_all(ClosedError(_CLOSED))

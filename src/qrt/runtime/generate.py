@@ -72,24 +72,6 @@ class Stream(Iterator[TokenRecord]):
             raise request.error
         return records
 
-    def follow(self, loop: asyncio.AbstractEventLoop, *, each: bool) -> Feed:
-        """Begins it for a task of `loop`, which alone reads it from then on; see `Feed`.
-
-        Raises what `read` does when it begins.
-        """
-        request = self._request
-        if not request.reading.acquire(False):
-            raise BusyError(_ONE_READER)
-        request.wanted = AHEAD if each else UNTIL_IT_ENDS
-        self._engine.submit(request)
-        feed = Feed(self._engine.driver, self, request, loop, each=each)
-        try:
-            self._engine.driver.follow(feed, loop)
-        except BaseException:
-            self._engine.leave(request)
-            raise
-        return feed
-
     def close(self) -> None:
         """Ends the generation; its KV pages are kept for the session's next turn, or freed.
 
@@ -149,3 +131,22 @@ class Stream(Iterator[TokenRecord]):
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def follow(stream: Stream, loop: asyncio.AbstractEventLoop, *, each: bool) -> Feed:
+    """Begins a stream for a task of `loop`, which alone reads it from then on; see `Feed`.
+
+    Raises what `Stream.read` does when it begins.
+    """
+    engine, request = stream._engine, stream._request
+    if not request.reading.acquire(False):
+        raise BusyError(_ONE_READER)
+    request.wanted = AHEAD if each else UNTIL_IT_ENDS
+    engine.submit(request)
+    feed = Feed(engine.driver, stream, request, loop, each=each)
+    try:
+        engine.driver.follow(engine, feed, loop)
+    except BaseException:
+        engine.leave(request)
+        raise
+    return feed

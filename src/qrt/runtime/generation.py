@@ -83,6 +83,8 @@ class Generation:
         """With whom it shares what is stored of its context; None: with nobody."""
         self._n_logprobs = options.logprobs
         self._stopping = options.stopping
+        self.has_hooks = bool(options.logits_processors or options.stopping or options.constraint)
+        """Whether a step calls functions of a caller's."""
         self.is_stopped = options.cancel.is_set if options.cancel is not None else never
         self._tokenizer = tokenizer
         self._stop_strings = options.stop_strings
@@ -97,8 +99,10 @@ class Generation:
         self.n_valid = n_ctx
         self.records: list[TokenRecord] = []
         self.n_cached = 0
+        self.priority = options.priority
         self.deadline = math.inf
-        """When its time is up, by `time.perf_counter`."""
+        """When its time is up, by `time.perf_counter`, once it has begun."""
+        self._timeout = math.inf if options.timeout is None else options.timeout
         self._started = 0.0
         self._ttft_s = 0.0
         self._prefill_s = 0.0
@@ -117,6 +121,7 @@ class Generation:
     def start(self) -> None:
         """The time to its first token runs from here."""
         self._started = time.perf_counter()
+        self.deadline = self._started + self._timeout
 
     def stop_when(self, is_stopped: Callable[[], bool]) -> None:
         """It ends before its next step also once this says so."""
@@ -241,8 +246,8 @@ class Generation:
         return context
 
     def _is_full(self, n_tokens: int) -> bool:
-        """Whether max_tokens or, unless it shifts, the context allows no further token."""
-        if n_tokens == self._max_tokens:
+        """Whether max_tokens, the time or, unless it shifts, the context allows no further one."""
+        if n_tokens == self._max_tokens or time.perf_counter() >= self.deadline:
             return True
         return len(self.prompt) + n_tokens >= self._n_ctx and not self._context_shift
 

@@ -22,9 +22,10 @@ from qrt.graph.cut import cut
 from qrt.graph.graph import Graph
 from qrt.progress import Progress
 from qrt.runtime.capacity import capacities
-from qrt.runtime.checks import INT_MAX, check_bool, check_int, shown
+from qrt.runtime.checks import INT_MAX, check_bool, check_float, check_int, shown
 from qrt.runtime.fitting import Need, fit, footprint_of
 from qrt.runtime.parts import PartsExecutor, backend_of_layers, runs_of
+from qrt.runtime.policy import SHARED_CHUNKS, Limits
 from qrt.text import Tokenizer, load_tokenizer
 
 BACKENDS: Final[Mapping[str, str]] = {
@@ -47,6 +48,10 @@ class LoadOptions:
     backend: "auto", "cpu" or "reference".
     layers: the backend of some layers, as {"0-3": "reference"}; None: `backend` runs all.
     pack: whether packed weights are kept on disk and read from there; None: as QRT_PACK_CACHE says.
+    latency: "low", "balanced" or "throughput": how much of a prompt is computed in a step that
+        others wait for.
+    max_running, max_waiting: generations that are computed together, and that wait to be.
+    stuck_s: seconds after which a step, or a function of a caller's in it, counts as hanging.
     """
 
     n_ctx: int | None = None
@@ -56,6 +61,10 @@ class LoadOptions:
     backend: str = "auto"
     layers: Mapping[str, str] | None = None
     pack: bool | None = None
+    latency: str = "balanced"
+    max_running: int = 64
+    max_waiting: int = 256
+    stuck_s: float = 60.0
 
     def __post_init__(self) -> None:
         if self.n_ctx is not None:
@@ -66,6 +75,12 @@ class LoadOptions:
         if self.pack is not None:
             check_bool("pack", self.pack)
         kv_types(self.kv_type)
+        if self.latency not in SHARED_CHUNKS:
+            known = ", ".join(SHARED_CHUNKS)
+            raise InputError(f"latency must be one of {known}, got {shown(self.latency)}")
+        check_int("max_running", self.max_running, 1, INT_MAX)
+        check_int("max_waiting", self.max_waiting, 1, INT_MAX)
+        check_float("stuck_s", self.stuck_s, 0.1, 1e9)
         if self.layers is not None and not isinstance(self.layers, Mapping):
             raise InputError(f"layers must map ranges to backends, got {shown(self.layers)}")
         for backend in (self.backend, *(self.layers or {}).values()):
@@ -86,6 +101,7 @@ class Loaded:
     backend: str
     weight_bytes: int
     """Bytes of weights that one decoded token reads."""
+    limits: Limits
 
 
 def load(path: str | os.PathLike[str], options: LoadOptions, progress: Progress) -> Loaded:
@@ -106,7 +122,14 @@ def load(path: str | os.PathLike[str], options: LoadOptions, progress: Progress)
     executor = _prepare(parts, file, graph, n_ctx, options, progress)
     weight_bytes = bytes_per_token(graph, file.tensors)
     backend = "+".join(dict.fromkeys(backend for _, backend in runs))
-    return Loaded(file, graph, executor, tokenizer, n_ctx, backend, weight_bytes)
+    limits = Limits(
+        executor.settings.max_rows,
+        options.max_running,
+        options.max_waiting,
+        SHARED_CHUNKS[options.latency],
+        options.stuck_s,
+    )
+    return Loaded(file, graph, executor, tokenizer, n_ctx, backend, weight_bytes, limits)
 
 
 def _graph(file: GGUFFile, options: LoadOptions) -> Graph:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, TypedDict, cast
 
 from qrt.errors import InputError
-from qrt.runtime.checks import INT_MAX, check_bool, check_int, check_strings, shown
+from qrt.runtime.checks import INT_MAX, check_bool, check_float, check_int, check_strings, shown
 from qrt.runtime.constraint import ConstraintFactory
 from qrt.runtime.foreign import INSTEAD_GENERATING, OF_GENERATING, unknown_option
 from qrt.runtime.hooks import LogitsProcessor, Stopping, check_hooks
@@ -21,8 +21,10 @@ _INTS = {
     "seed": (0, MAX_SEED),
     "n_keep": (0, INT_MAX),
     "logprobs": (0, INT_MAX),
+    "priority": (-INT_MAX, INT_MAX),
 }
 _OPTIONAL = ("max_tokens", "seed")
+_MAX_SECONDS = 1e9
 _MAX_STOPS = 16
 _MAX_STOP_LEN = 256
 _MAX_SALT_LEN = 1024
@@ -46,6 +48,8 @@ class GenerateKeywords(TypedDict, total=False):
     constraint: ConstraintFactory | None
     cache_prompt: bool
     cache_salt: str
+    priority: int
+    timeout: float | None
     samplers: tuple[str, ...]
     logit_bias: dict[int, float]
     repeat_penalty: float
@@ -96,6 +100,10 @@ class GenerateOptions:
     cache_prompt: whether what is stored of the prompt, by whomever, is used instead of computing it
         again, and what this generation computes stays stored for others; its results are the same.
     cache_salt: only generations of equal salt share what is stored.
+    priority: of those that wait for room the highest begin first, the oldest among equals; where
+        memory runs out, those of the lowest wait.
+    timeout: seconds from its begin; past them DeadlineError is raised if there is no token yet,
+        else the answer ends with "length", or without a last record while it waits for memory.
     """
 
     max_tokens: int | None = None
@@ -112,6 +120,8 @@ class GenerateOptions:
     constraint: ConstraintFactory | None = None
     cache_prompt: bool = True
     cache_salt: str = ""
+    priority: int = 0
+    timeout: float | None = None
     sampling: SamplingParams = field(default_factory=SamplingParams)
 
     def __post_init__(self) -> None:
@@ -121,6 +131,9 @@ class GenerateOptions:
                 object.__setattr__(self, name, check_int(name, value, low, high))
         for name in ("ignore_eos", "context_shift", "cache_prompt"):
             check_bool(name, getattr(self, name))
+        if self.timeout is not None:
+            seconds = check_float("timeout", self.timeout, 0, _MAX_SECONDS)
+            object.__setattr__(self, "timeout", seconds)
         for name in ("logits_processors", "stopping"):
             object.__setattr__(self, name, check_hooks(name, getattr(self, name)))
         object.__setattr__(self, "stop", self.stop_strings)

@@ -1,22 +1,27 @@
 """What an engine runs next. Pure: jobs and numbers in, a decision out.
 
 Every step has a row of each generation that decodes, and at most one chunk of prompts, so that
-nobody waits longer than one chunk between two tokens. Prompts are computed oldest first. Who came
-first is never made to give way: it ends, then the next is first.
+nobody waits longer than one chunk between two tokens. Jobs are given by rank: by falling priority,
+the oldest first among equals. Prompts are computed in that order, and the first job is never made
+to give way: it ends, then the next is first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from qrt.graph.batch import PAGE_LEN
 
 AHEAD = 4
 """Tokens that a stream is computed ahead of its reader while others run too: threads that read
 one token at a time would otherwise miss every other step."""
+
+
+SHARED_CHUNKS: Final[Mapping[str, int]] = {"low": 64, "balanced": 256, "throughput": 1 << 30}
+"""The knob for latency against throughput: `Limits.shared_chunk` by its names."""
 
 
 class Job(Protocol):
@@ -46,12 +51,14 @@ class Limits:
     token, and decoding is bound by arithmetic, not by weights, from about 32 rows on.
     max_waiting: generations that wait to be admitted. shared_chunk: rows of prompts in a step in
     which others decode: half a full step halves their wait, and costs a prompt a few per cent.
+    stuck_s: seconds after which a step, or a function of a caller's in it, counts as hanging.
     """
 
     max_rows: int
     max_running: int = 64
     max_waiting: int = 256
-    shared_chunk: int = 256
+    shared_chunk: int = SHARED_CHUNKS["balanced"]
+    stuck_s: float = 60.0
 
     @property
     def n_running(self) -> int:
@@ -69,7 +76,7 @@ def admits(need: tuple[int, ...], room: tuple[int, ...], n_running: int, limits:
 
 
 def plan(jobs: Items[AnyJob], limits: Limits, *, at_borders: bool) -> list[tuple[AnyJob, int]]:
-    """The next step: jobs and how many rows of each, of those given in order of their arrival.
+    """The next step: jobs and how many rows of each, of those given by rank.
 
     at_borders: a part of a prompt ends at a page border, where a state can be kept.
     """
@@ -94,9 +101,10 @@ def plan(jobs: Items[AnyJob], limits: Limits, *, at_borders: bool) -> list[tuple
 
 
 def victims(jobs: Items[AnyJob]) -> Iterator[AnyJob]:
-    """Who gives way when pages run out, of those that run in order of arrival.
+    """Who gives way when pages run out, of those that run, given by rank.
 
-    First those whose reader is elsewhere, then the youngest; the first that is wanted stays.
+    First those whose reader is elsewhere, then the last, the youngest of the lowest priority; the
+    first that is wanted stays.
     """
     wanted = [job for job in jobs if job.is_wanted]
     yield from (job for job in reversed(jobs) if not job.is_wanted)

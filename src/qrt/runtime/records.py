@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 FinishReason = Literal["stop", "length"]
-"""stop: an end token, a stop token or a stop string. length: max_tokens or the context is full."""
+"""stop: an end token, a stop token or a stop string. length: max_tokens, the context is full, or
+the time was up."""
 
 TopLogprobs = tuple[tuple[int, float], ...]
 """Token ids and the natural logs of their probabilities, the likeliest first."""

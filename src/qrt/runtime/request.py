@@ -56,6 +56,11 @@ class Request:
         return len(self.generation.records) < self.wanted
 
     @property
+    def rank(self) -> tuple[int, int]:
+        """Who goes first has the least: the highest priority, among equals the oldest."""
+        return -self.generation.priority, self.number
+
+    @property
     def n_stored(self) -> int:
         """Rows of it that are computed."""
         return 0 if self.seq is None else len(self.seq.tokens)

@@ -6,22 +6,33 @@ import itertools
 import threading
 import time
 from collections import deque
+from contextlib import nullcontext
+from operator import attrgetter
 
 from qrt.backends.base import Cancelled, Executor
-from qrt.errors import BusyError, ClosedError, FullError
+from qrt.errors import BusyError, ClosedError, DeadlineError, FullError
 from qrt.runtime import policy
+from qrt.runtime.health import Counts, Pulse, Running
 from qrt.runtime.policy import Limits
 from qrt.runtime.request import Request
 from qrt.runtime.sequence import Sequence
 from qrt.runtime.steps import NO_LOGITS, Logits, Rows, last_rows, run_step
 from qrt.runtime.store import Growth, Store
+from qrt.runtime.watch import Stuck
+
+_ENDS = 16
+"""Ends of generations that tell how soon there will be room."""
+_LEAST_WAIT_S, _MOST_WAIT_S = 0.05, 60.0
+_HANGS = "a logits processor, stopping function or constraint ran for more than {:g} s"
+
+_rank = attrgetter("rank")
 
 Work = list[tuple[Request, int]]
 """Requests and the rows of each that a step computes."""
 
 
 class Scheduler:
-    """The requests of an engine. All but `submit` is called by the leader.
+    """The requests of an engine. All but `submit` and `generations` is called by the leader.
 
     A request is in `_live` from `submit` until it has ended; the other lists follow from that.
     Since `submit` adds to `_live` and `_waiting` at any time, they are copied to be walked through.
@@ -35,8 +46,11 @@ class Scheduler:
         self._numbers = itertools.count(1)
         self._live: dict[Request, None] = {}
         self._waiting: deque[Request] = deque()
-        self._running: list[Request] = []  # in order of arrival
+        self._running: list[Request] = []  # by rank
         self._lock = threading.Lock()  # of `submit`
+        self._ends: deque[float] = deque(maxlen=_ENDS)
+        self.counts = Counts()
+        self.pulse = Pulse()
 
     def submit(self, request: Request) -> None:
         """Puts a request in the queue, from any thread.
@@ -52,7 +66,8 @@ class Scheduler:
                     )
             limit = self._limits.max_waiting
             if sum(other.is_wanted for other in list(self._waiting)) >= limit:
-                raise FullError(f"{limit} generations wait already; ask again later")
+                message = f"{limit} generations wait already; ask again later"
+                raise FullError(message, self._seconds_between_ends())
             if request.seq is not None:
                 request.seq.owner = request
             request.number = next(self._numbers)
@@ -61,11 +76,32 @@ class Scheduler:
             self._waiting.append(request)
 
     def end_stopped(self) -> bool:
-        """Ends what was told to stop; whether there was any."""
-        stopped = [request for request in list(self._live) if request.generation.is_stopped()]
-        for request in stopped:
-            self.end(request)
-        return bool(stopped)
+        """Ends what was told to stop, and what has no time left; whether there was any."""
+        now, n_live = time.perf_counter(), len(self._live)
+        for request in list(self._live):
+            generation = request.generation
+            if generation.is_stopped():
+                self.end(request)
+            elif generation.deadline <= now:
+                if not generation.records:
+                    self.end(request, DeadlineError("its time was up before its first token"))
+                elif request in self._waiting or not request.is_wanted:
+                    self.end(request)  # else its next token is its last
+        return len(self._live) < n_live
+
+    def generations(self) -> tuple[Running, ...]:
+        """All that runs or waits; from any thread."""
+        return tuple(
+            Running(
+                request.number,
+                request.generation.priority,
+                request not in self._running,
+                len(request.generation.prompt),
+                request.n_stored,
+                len(request.generation.records),
+            )
+            for request in list(self._live)
+        )
 
     def round(self) -> None:
         """One step for all that can run now."""
@@ -97,6 +133,8 @@ class Scheduler:
                 self._store.release(request.seq)
         request.has_ended = True
         self._live.pop(request, None)
+        self._ends.append(time.perf_counter())
+        self.counts.n_ended += 1
 
     def end_all(self, error: BaseException) -> None:
         """Ends every request."""
@@ -132,6 +170,7 @@ class Scheduler:
     def revive(self, error: BaseException) -> None:
         """In a child process: ends the requests whose threads do not exist in it."""
         self._lock = threading.Lock()
+        self.pulse = Pulse()
         self.settle()
         for request in list(self._live):
             request.reading = threading.Lock()
@@ -146,7 +185,8 @@ class Scheduler:
         for request in wanted:
             room = _less(room, self._need(request))
         n_running = len(wanted)
-        for request in [each for each in list(self._waiting) if each.is_wanted]:
+        waiting = [each for each in list(self._waiting) if each.is_wanted]
+        for request in sorted(waiting, key=_rank):
             need = self._need(request)
             if not policy.admits(need, room, n_running, self._limits):
                 need = _less(need, self._shared(request))
@@ -192,7 +232,7 @@ class Scheduler:
         if not generation.records:
             generation.n_cached = n_stored
         self._running.append(request)
-        self._running.sort(key=lambda each: each.number)
+        self._running.sort(key=_rank)
         self._waiting.remove(request)
 
     def _fitting(self, work: Work) -> Work:
@@ -208,7 +248,8 @@ class Scheduler:
         return work
 
     def _preempt(self, request: Request) -> None:
-        """Takes its pages; it waits, first in the queue, to be computed again."""
+        """Takes its pages; it waits to be computed again, before those that came later."""
+        self.counts.n_preempted += 1
         self._waiting.appendleft(request)
         self._running.remove(request)
         self._store.set_aside(request.sequence)
@@ -230,6 +271,8 @@ class Scheduler:
                 self._compute([each])
             return
         seconds = time.perf_counter() - since
+        n_rows = sum(n for _, n in work)
+        n_prompt_rows = n_rows - sum(_decodes(request, n) for request, n in work)
         at = 0
         for (request, _), part in zip(work, rows, strict=True):
             if not request.generation.records:
@@ -237,20 +280,35 @@ class Scheduler:
             n_logits = len(part.logit_rows)
             self._give(request, part, logits[at : at + n_logits], since)
             at += n_logits
+        self.counts.count_step(n_prompt_rows, n_rows, time.perf_counter() - since)
 
     def _give(self, request: Request, part: Rows, logits: Logits, since: float) -> None:
         """The token that follows, if the rows end the context; then what they stored counts."""
         generation, failed = request.generation, None
+        n_before = len(generation.records)
         if len(logits):
             try:
-                generation.take(logits[0], since)
+                with self.pulse.calling(request) if generation.has_hooks else nullcontext():
+                    generation.take(logits[0], since)
             except Exception as error:
                 failed = error
+            except Stuck:
+                self.pulse.hook = None
+                failed = DeadlineError(_HANGS.format(self._limits.stuck_s))
+        self.counts.n_tokens += len(generation.records) - n_before
+        if not n_before and generation.records:
+            self.counts.n_cached_tokens += generation.n_cached
         self._store.commit(part.seq, part.tokens, keep=len(part.tokens) > 1 == len(logits))
         if failed is not None or generation.is_finished:
             self.end(request, failed)
         else:
             self._align(request)
+
+    def _seconds_between_ends(self) -> float:
+        """How long it lately took until one of those that run ended; 1 s where nobody knows."""
+        ends = list(self._ends)
+        seconds = (ends[-1] - ends[0]) / (len(ends) - 1) if len(ends) > 1 else 1.0
+        return min(max(seconds, _LEAST_WAIT_S), _MOST_WAIT_S)
 
     def _align(self, request: Request) -> None:
         """Cuts its sequence to what is left of it in the context, when that was shifted."""
@@ -267,6 +325,10 @@ def _rows(request: Request, n_rows: int) -> Rows:
     is_last = start + n_rows == len(context)
     logit_rows = last_rows(n_rows, 1) if is_last else NO_LOGITS
     return Rows(request.sequence, context[start : start + n_rows], logit_rows)
+
+
+def _decodes(request: Request, n_rows: int) -> bool:
+    return n_rows == 1 and bool(request.generation.records)
 
 
 def _growth(work: Work) -> list[Growth]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import uuid
 from collections.abc import Callable, Mapping
@@ -67,11 +68,14 @@ def failure_of(error: BaseException, body: object = None) -> Failure:
         return error.failure
     status = error.http_status if isinstance(error, QrtError) else _INTERNAL
     if isinstance(error, QrtError) and status != _INTERNAL:
+        headers = {}
+        if isinstance(error, FullError):
+            headers["retry-after"] = str(math.ceil(error.retry_after_s))
         code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), None)
         message = str(error)
         first = _WORD.match(message)
         param = first[0] if first and first[0] in getattr(body, "__struct_fields__", ()) else None
-        return Failure(status, message, param, code, _with_retry(status, {}))
+        return Failure(status, message, param, code, _with_retry(status, headers))
     number = uuid.uuid4().hex[:12]
     if isinstance(error, QrtError):
         LOG.error("error %s: %s", number, error)

@@ -1,0 +1,86 @@
+"""Watches a leader: tells what all threads do when a step hangs, and ends a caller's function."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from time import perf_counter
+
+from qrt.runtime.health import Pulse
+
+LOOKS = 4
+"""Looks in the time after which a step counts as hanging."""
+
+
+class Stuck(BaseException):
+    """Raised within a function of a caller's that has run for too long."""
+
+
+class Watch:
+    """A thread that sleeps while `is_quiet` says that nothing is to be computed."""
+
+    def __init__(self, pulse: Pulse, stuck_s: float, is_quiet: Callable[[], bool]) -> None:
+        self._pulse = pulse
+        self._stuck_s = stuck_s
+        self._is_quiet = is_quiet
+        self._bell, self._closed = threading.Event(), threading.Event()
+        self._told: float | None = None  # the begin of the step that was told of
+        self._thread = threading.Thread(target=self._serve, name="qrt-watch", daemon=True)
+        self._thread.start()
+
+    def ring(self) -> None:
+        """There is something to watch."""
+        if not self._bell.is_set():
+            self._bell.set()
+
+    def close(self) -> None:
+        """Ends the thread."""
+        self._closed.set()
+        self._bell.set()
+
+    def look(self) -> None:
+        """Tells of a step that hangs, once, and interrupts what hangs in it."""
+        since = self._pulse.step_since
+        if since is None or perf_counter() - since < self._stuck_s:
+            return
+        if since != self._told:
+            self._told = since
+            logging.getLogger("qrt").error(
+                "a step has been running for %.1f s; all threads:\n%s",
+                perf_counter() - since,
+                stacks(),
+            )
+        self._interrupt()
+
+    def _serve(self) -> None:
+        while not self._closed.wait(self._stuck_s / LOOKS):
+            self.look()
+            if self._is_quiet():
+                self._bell.wait()
+                self._bell.clear()
+
+    def _interrupt(self) -> None:
+        """Raises `Stuck` in a hook that has run for too long, if it is still there.
+
+        It comes through when the hook next runs Python: one that waits in a system call ends that
+        first.
+        """
+        with self._pulse.lock:
+            hook = self._pulse.hook
+            if hook is not None and perf_counter() - hook[1] >= self._stuck_s:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                    ctypes.c_ulong(hook[0]), ctypes.py_object(Stuck)
+                )
+
+
+def stacks() -> str:
+    """What every thread of Python is at, the innermost call last."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    return "\n".join(
+        f"{names.get(number, number)}:\n{''.join(traceback.format_stack(frame))}"
+        for number, frame in sys._current_frames().items()
+    )
