@@ -24,6 +24,8 @@ COMMANDS = {
     **{name: f"{name}.{name}" for name in ("bench", "profile", "perplexity", "kl", "tune", "pack")},
     "serve": "serve.serve",
     "app": "page.app",
+    "ps": "servers.ps",
+    "stop": "servers.stop",
     "doctor": "doctor.doctor",
 }
 """Where the function of each stands."""

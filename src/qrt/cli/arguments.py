@@ -29,11 +29,18 @@ _ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|(.))")
 def model_and_text(
     first: str | None, rest: Sequence[str] | None, flag: str | None, *, yes: bool = False
 ) -> tuple[str | None, str | None]:
-    """(model, text) of `[MODEL] [TEXT]` and `-m`: the path of a model; none is the embedded one.
+    """As `name_and_text`, with the path of the model as `only_model` finds it."""
+    name, text = name_and_text(first, rest, flag)
+    return _there(name, yes), text
 
-    A lone argument is the model if it looks like one, else the text. A model that the hub has is
-    pulled if `yes`, or the person at the terminal, says so. Raises ModelError for one that is not
-    there then, InputError for a text of several words, before anything is read or loaded.
+
+def name_and_text(
+    first: str | None, rest: Sequence[str] | None, flag: str | None
+) -> tuple[str | None, str | None]:
+    """(model, text) of `[MODEL] [TEXT]` and `-m`, the model as it is named, None for none.
+
+    A lone argument is the model if it looks like one, else the text. Raises InputError for a text
+    of several words.
     """
     words = [word for word in (first, *(rest or ())) if word is not None]
     names_model = bool(words) and looks_like_model(words[0])
@@ -44,7 +51,7 @@ def model_and_text(
     if len(words) > 1:
         model = f"{flag} is the model" if flag else f"{words[0]}: no such model"
         raise InputError(f"{model}; put a text of several words in quotes: {_quoted(words)}")
-    return _there(flag, yes), words[0] if words else None
+    return flag, words[0] if words else None
 
 
 def _is_sentence(rest: Sequence[str]) -> bool:
@@ -58,10 +65,19 @@ def _quoted(words: Sequence[str]) -> str:
 
 
 def only_model(first: str | None, flag: str | None, *, yes: bool = False) -> str | None:
-    """The model of `[MODEL]` and `-m`; pulls and raises as `model_and_text` does."""
+    """The path of the model of `[MODEL]` and `-m`; none is the embedded one.
+
+    A model that the hub has is pulled if `yes`, or the person at the terminal, says so. Raises
+    ModelError for one that is not there then, before anything is read or loaded.
+    """
+    return _there(only_name(first, flag), yes)
+
+
+def only_name(first: str | None, flag: str | None) -> str | None:
+    """The same, as it was named. Raises InputError."""
     if first is not None and flag is not None:
         raise InputError(f"MODEL is given twice: {first} and -m {flag}")
-    return _there(first if flag is None else flag, yes)
+    return first if flag is None else flag
 
 
 def located(model: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qrt.cli.arguments import only_model, prompt_from
+from qrt.cli.arguments import only_model, only_name, prompt_from
 from qrt.cli.flags import (
     AnswerLoadFlags,
     EscapeFlag,
@@ -11,6 +11,7 @@ from qrt.cli.flags import (
     ModelFlag,
     PromptFlag,
     PullFlag,
+    RemoteFlags,
     TimingsFlag,
 )
 from qrt.cli.generate_flags import GenerateFlags
@@ -23,6 +24,7 @@ from qrt.errors import InputError
 def complete(
     load: AnswerLoadFlags,
     generate: GenerateFlags,
+    remote: RemoteFlags,
     model: ModelArgument = None,
     model_flag: ModelFlag = None,
     prompt: PromptFlag = None,
@@ -35,10 +37,16 @@ def complete(
 
     The text of -p, -f or a pipe goes to the model as it stands, without a chat template.
     """
-    path = only_model(model, model_flag, yes=yes)
+    name = only_name(model, model_flag)
+    path = None if remote.is_asked_for else only_model(model, model_flag, yes=yes)
     text = prompt_from(text=None, flag=prompt, file=file, escape=escape)
     if text is None:
         raise InputError("there is no prompt; give -p TEXT or -f FILE, or pipe it in")
+    if remote.is_asked_for:
+        from qrt.cli.asking import completed
+
+        completed(remote, name, load, text, generate.keywords(), timings=timings)
+        return
     with loaded(path, load) as ready:
         keywords = generate.keywords()
         stream = ready.stream(text, **keywords)

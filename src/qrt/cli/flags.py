@@ -93,6 +93,24 @@ TimingsFlag = Annotated[
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteFlags:
+    """Whether a server answers that runs already."""
+
+    server: Annotated[
+        bool,
+        in_server("--server", metavar=None, help="Let a running `qrt serve` of yours answer."),
+    ] = False
+    server_url: Annotated[
+        str | None, in_server("--server-url", metavar="URL", help="Let the server there answer.")
+    ] = None
+
+    @property
+    def is_asked_for(self) -> bool:
+        """Whether one is to answer."""
+        return self.server or self.server_url is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerFlags:
     """What of an answer is shown, and whether the model thinks before it."""
 

@@ -85,7 +85,11 @@ class AnswerWriter:
 
     def write(self, text: str, token: int | None = None) -> None:
         """Adds the text of a token; it is seen at once, or a moment later if much comes."""
-        self._add(text, self._reader.read(text, token))
+        self.take(text, self._reader.read(text, token))
+
+    def take(self, text: str, events: list[Event]) -> None:
+        """Adds a text that was told apart already."""
+        self._add(text, events)
         start = time.monotonic()
         if start >= self._next:
             self._flush()

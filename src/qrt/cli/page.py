@@ -9,10 +9,11 @@ from typing import Annotated
 from qrt.cli.chat_flags import ChatFlags
 from qrt.cli.flags import ModelArgument, ModelFlag, PullFlag, in_server
 from qrt.cli.output import say
-from qrt.cli.serve import start
+from qrt.cli.serving import LibraryFlags, start
 
 
 def app(
+    library: LibraryFlags,
     load: ChatFlags,
     model: ModelArgument = None,
     model_flag: ModelFlag = None,
@@ -31,7 +32,7 @@ def app(
 
     config = ServerConfig(port=port)
     show = partial(_show, is_opened=browser)
-    start(config, load, model, model_flag, None, yes=yes, on_listening=show)
+    start(config, library, load, model, model_flag, None, yes=yes, on_listening=show)
 
 
 def _show(address: str, *, is_opened: bool) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument
 
-from qrt.cli.arguments import is_terminal, model_and_text, prompt_from, read_text
+from qrt.cli.arguments import is_terminal, model_and_text, name_and_text, prompt_from, read_text
 from qrt.cli.chat_flags import ChatFlags
 from qrt.cli.flags import (
     AnswerFlags,
@@ -19,6 +19,7 @@ from qrt.cli.flags import (
     ModelFlag,
     PromptFlag,
     PullFlag,
+    RemoteFlags,
     SessionFlag,
     in_chat,
 )
@@ -37,6 +38,7 @@ def run(
     load: ChatFlags,
     generate: GenerateFlags,
     answer: AnswerFlags,
+    remote: RemoteFlags,
     model: ModelArgument = None,
     words: Annotated[
         list[str] | None, Argument(metavar="PROMPT", help="What to answer; without it, a chat.")
@@ -69,7 +71,10 @@ def run(
     from qrt.cli.chat.settings import Settings
     from qrt.text.chat_process import start_early
 
-    path, argument = model_and_text(model, words, model_flag, yes=yes)
+    if remote.is_asked_for:
+        path, argument = name_and_text(model, words, model_flag)
+    else:
+        path, argument = model_and_text(model, words, model_flag, yes=yes)
     question = prompt_from(text=argument, flag=prompt_flag, file=file, escape=escape, joined=True)
     is_seen = is_terminal(sys.stdin) and is_terminal(sys.stdout)
     if question is None and not is_seen:
@@ -78,6 +83,13 @@ def run(
         question = _typed()
     chats = question is None or (load.conversation is True and is_seen and not single_turn)
     system = _given_once(system, system_file)
+    if remote.is_asked_for:
+        from qrt.cli.asking import answered
+
+        if question is None or chats or session or continued:
+            raise InputError("a server answers one PROMPT; leave --server out to chat")
+        answered(remote, path, load, answer, system, question, generate.keywords())
+        return
     settings = Settings(generate.keywords())
     keeper = _keeper(session, continued) if session or continued or chats else None
     conversation = Conversation()

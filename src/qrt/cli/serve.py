@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from qrt.cli.arguments import only_model
 from qrt.cli.chat_flags import ChatFlags
 from qrt.cli.flags import ModelArgument, ModelFlag, PullFlag, in_server
-from qrt.cli.output import note
-from qrt.errors import BackendError, InputError
+from qrt.cli.serving import LibraryFlags, start
+from qrt.errors import InputError
 
 if TYPE_CHECKING:
     from qrt.server.config import ServerConfig
-
-_NEEDED = ("starlette", "uvicorn", "msgspec", "prometheus_client")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,83 +72,31 @@ class ServerFlags:
 
 def serve(
     server: ServerFlags,
+    library: LibraryFlags,
     load: ChatFlags,
     model: ModelArgument = None,
     model_flag: ModelFlag = None,
     alias: Annotated[
         str | None, in_server("--alias", metavar="NAME", help="What clients call the model.")
     ] = None,
+    install_service: Annotated[
+        str | None,
+        in_server(
+            "--install-service",
+            metavar="KIND",
+            help="Print a unit for systemd or launchd that runs this command, and how to use it.",
+        ),
+    ] = None,
     yes: PullFlag = False,
 ) -> None:
-    """Serve a model over HTTP.
+    """Serve models over HTTP.
 
     Clients of OpenAI's, Anthropic's and Ollama's interfaces and of llama-server find theirs.
+    Without MODEL, all models of this machine are there: each is loaded when it is asked for.
     """
-    start(server.config(), load, model, model_flag, alias, yes=yes)
+    if install_service is not None:
+        from qrt.cli.services import print_unit
 
-
-def start(
-    config: ServerConfig,
-    load: ChatFlags,
-    model: str | None,
-    model_flag: str | None,
-    alias: str | None,
-    *,
-    yes: bool,
-    on_listening: Callable[[str], object] = lambda _: None,
-) -> None:
-    """Serves until a signal comes; `on_listening` is given the address, before the model is there.
-
-    Raises InputError, BackendError.
-    """
-    missing = [name for name in _NEEDED if find_spec(name) is None]
-    if missing:
-        raise BackendError(f"a server needs {', '.join(missing)}; pip install 'qrt[server]'")
-    path = only_model(model, model_flag, yes=yes)
-    name = alias or (model or model_flag if path is not None else "pydoc")
-    assert name is not None
-    if path is not None and name.endswith(".gguf"):
-        name = Path(name).stem
-    _serve(config, path, load, name, on_listening)
-
-
-def _serve(
-    config: ServerConfig,
-    path: str | None,
-    load: ChatFlags,
-    name: str,
-    on_listening: Callable[[str], object],
-) -> None:
-    """Listens at once, and answers when the model is loaded."""
-    import logging
-    import threading
-
-    from qrt.cli.loading import loaded
-    from qrt.server.app import build
-    from qrt.server.models import OneModel
-    from qrt.server.run import Server, listening, run
-
-    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(message)s", level=logging.WARNING)
-    logging.getLogger("qrt.server").setLevel(logging.INFO)
-    models = OneModel(name, template_vars=load.template_vars)
-    listener = listening(config)
-    host, port = listener.getsockname()[:2]
-    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    on_listening(address)
-    failures: list[BaseException] = []
-
-    def fill(server: Server) -> None:
-        def work() -> None:
-            try:
-                models.put(loaded(path, load))
-            except BaseException as error:
-                failures.append(error)
-                server.should_exit = True
-            else:
-                note(sys.stderr, f"{name} at {address}")
-
-        threading.Thread(target=work, name="qrt-load", daemon=True).start()
-
-    run(build(config, models), config, listener, fill)
-    if failures:
-        raise failures[0]
+        print_unit(install_service)
+        return
+    start(server.config(), library, load, model, model_flag, alias, yes=yes)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from qrt.errors import InputError
 from qrt.runtime.checks import check_float, check_int
+from qrt.server.whereabouts import Whereabouts
 
 _MIB = 1 << 20
 _INTS = {
@@ -36,6 +37,7 @@ class ServerConfig:
     drain_s: how long running requests may go on once the server was told to end.
     log_requests: a line for each request. log_prompts: what was asked and answered, in full.
     page: the chat page at /.
+    local: what tells programs of the same user that it is this server; its key is an API key.
     """
 
     host: str = "127.0.0.1"
@@ -56,6 +58,7 @@ class ServerConfig:
     log_requests: bool = False
     log_prompts: bool = False
     page: bool = True
+    local: Whereabouts | None = None
 
     def __post_init__(self) -> None:
         for name, (low, high) in _INTS.items():

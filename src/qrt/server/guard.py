@@ -35,6 +35,8 @@ class Guard:
     def __init__(self, config: ServerConfig) -> None:
         self._config = config
         self._keys = [key.encode() for key in config.api_keys]
+        if self._keys and config.local is not None:
+            self._keys.append(config.local.key.encode())
         self._names = {name.lower() for name in config.allowed_hosts} | {"localhost"}
         if not config.is_local:
             self._names |= {config.host.lower(), socket.gethostname().lower()}

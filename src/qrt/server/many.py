@@ -169,7 +169,8 @@ class ManyModels:
     def _begin_loan(self, slot: _Slot, keep_alive: float | None) -> None:
         slot.n_loans += 1
         slot.is_idle.clear()
-        slot.keep_s = slot.offer.settings.keep_alive if keep_alive is None else keep_alive
+        wanted = (keep_alive, slot.offer.settings.keep_alive, self._settings.keep_alive)
+        slot.keep_s = next(seconds for seconds in wanted if seconds is not None)
         if slot.expiry is not None:
             slot.expiry.cancel()
             slot.expiry = None

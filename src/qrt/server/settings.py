@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
@@ -30,7 +30,7 @@ from qrt.places import config_dir
 from qrt.runtime.checks import check_int, check_strings, shown
 from qrt.runtime.loader import LoadOptions
 from qrt.runtime.options import GenerateKeywords, options_from
-from qrt.server.keep_alive import DEFAULT_S, keep_alive_s
+from qrt.server.keep_alive import DEFAULT_S, keep_alive_s, kept_s
 
 FILE = "models.toml"
 _MOST_BYTES = 1 << 20
@@ -48,13 +48,14 @@ class ModelSettings:
     """What holds for one model.
 
     model: its name on this machine or its file; None: what it is called here is its name.
+    keep_alive: seconds, infinite: for ever; None: as for all.
     load: keywords of `qrt.load`; options: those of `generate`, where a request says nothing;
     template_vars: variables of the chat template, likewise.
     """
 
     model: str | None = None
     aliases: tuple[str, ...] = ()
-    keep_alive: float = DEFAULT_S
+    keep_alive: float | None = None
     load: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
     options: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
     template_vars: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
@@ -65,13 +66,25 @@ class Settings:
     """What holds for all models of a server, and for those with a table of their own.
 
     keep_alive: seconds; infinite: for ever. max_loaded: models at a time; None: as many as memory
-    allows. default: the name of the model for requests that name none.
+    allows. default: the name of the model for requests that name none. load, template_vars: as in
+    `ModelSettings`, for what a model's own do not say.
     """
 
     keep_alive: float = DEFAULT_S
     max_loaded: int | None = None
     default: str | None = None
     models: Mapping[str, ModelSettings] = field(default_factory=lambda: MappingProxyType({}))
+    load: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    template_vars: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+
+    def of(self, name: str) -> ModelSettings:
+        """What holds for one model, its own settings over the common ones."""
+        own = self.models.get(name) or ModelSettings()
+        return replace(
+            own,
+            load={**self.load, **own.load},
+            template_vars={**self.template_vars, **own.template_vars},
+        )
 
 
 def settings_file() -> Path | None:
@@ -110,7 +123,7 @@ def settings_of(table: Mapping[str, Any]) -> Settings:
     if most is not None:
         check_int("max_loaded", most, 1, _MOST_LOADED)
     models = {
-        _name("models", name): _model(f"models.{name}", _table(f"models.{name}", one), keep_alive)
+        _name("models", name): _model(f"models.{name}", _table(f"models.{name}", one))
         for name, one in _table("models", table.get("models", {})).items()
     }
     default = table.get("default")
@@ -126,7 +139,7 @@ def settings_of(table: Mapping[str, Any]) -> Settings:
     )
 
 
-def _model(where: str, table: Mapping[str, Any], keep_alive: float) -> ModelSettings:
+def _model(where: str, table: Mapping[str, Any]) -> ModelSettings:
     _check_keys(f"{where}: ", table, _OWN | _LOADING)
     load = {name: table[name] for name in _LOADING & table.keys()}
     options = _table(f"{where}.options", table.get("options", {}))
@@ -136,7 +149,7 @@ def _model(where: str, table: Mapping[str, Any], keep_alive: float) -> ModelSett
     try:
         LoadOptions(**{name: value for name, value in load.items() if name != "chat_template"})
         options_from(cast(GenerateKeywords, dict(options)))
-        own_keep = keep_alive_s(table["keep_alive"]) if "keep_alive" in table else keep_alive
+        own_keep = kept_s(table.get("keep_alive"))
         aliases = check_strings("aliases", table.get("aliases", ()), _MOST_ALIASES, _LONGEST_NAME)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None

@@ -51,7 +51,6 @@ class Shelf:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._plain = ModelSettings(keep_alive=settings.keep_alive)
         self._offers: dict[str, Offer] = {}
         self._by_other_name: dict[str, str] = {}
         self._looked = -_FRESH_S
@@ -66,7 +65,7 @@ class Shelf:
 
     def look(self) -> None:
         """Looks at the disk anew."""
-        offers = [self._set(name, one) for name, one in self._settings.models.items()]
+        offers = [self._set(name) for name in self._settings.models]
         others: dict[str, str] = {}
         for model, name in shown_names().items():
             offers.append(self._found(name, model.path, model.n_bytes))
@@ -74,7 +73,13 @@ class Shelf:
         inside = Path(str(embedded_model()))
         if inside.is_file():
             offers.append(
-                Offer(EMBEDDED, None, inside.stat().st_size, _written(inside), self._plain)
+                Offer(
+                    EMBEDDED,
+                    None,
+                    inside.stat().st_size,
+                    _written(inside),
+                    self._settings.of(EMBEDDED),
+                )
             )
         self._offers = {}
         for offer in offers:
@@ -123,10 +128,11 @@ class Shelf:
         return next((offer for offer in self._offers.values() if offer.source == str(path)), None)
 
     def _found(self, name: str, path: Path, n_bytes: int) -> Offer:
-        return Offer(name, str(path), n_bytes, _written(path), self._plain)
+        return Offer(name, str(path), n_bytes, _written(path), self._settings.of(name))
 
-    def _set(self, name: str, settings: ModelSettings) -> Offer:
+    def _set(self, name: str) -> Offer:
         """A model of the settings, which need not be here."""
+        settings = self._settings.of(name)
         offer = Offer(name, settings.model or name, 0, 0, settings)
         try:
             path = offer.path()

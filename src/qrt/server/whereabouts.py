@@ -89,7 +89,7 @@ def known() -> list[Whereabouts]:
         return []
     for path in paths:
         where = _read(path)
-        if where is not None and _lives(where.pid):
+        if where is not None and lives(where.pid):
             with suppress(OSError):
                 found.append((path.stat().st_mtime, where))
         else:
@@ -111,7 +111,8 @@ def _read(path: Path) -> Whereabouts | None:
     return Whereabouts(texts[0], pid, texts[1], texts[2])
 
 
-def _lives(pid: int) -> bool:
+def lives(pid: int) -> bool:
+    """Whether a process of this user runs."""
     if os.name == "nt":  # where a signal of 0 would end the process
         return True
     try:

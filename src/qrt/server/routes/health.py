@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from starlette.responses import Response
@@ -26,6 +27,14 @@ async def ready(request: Request[Any]) -> Response:
     return json_response({"status": "ok"})
 
 
+async def instance(request: Request[Any]) -> Response:
+    """Proves to a program of the same user, which knows the secret, that this is its server."""
+    local, nonce = request.config.local, request.query.get("nonce", "")
+    if local is None or not _NONCE.fullmatch(nonce):
+        raise RefusedError(404, "there is nothing to prove here")
+    return json_response({"pid": local.pid, "proof": local.proof(nonce)})
+
+
 async def metrics(request: Request[Any]) -> Response:
     """Counts for Prometheus."""
     return Response(
@@ -39,11 +48,13 @@ async def openapi(request: Request[Any]) -> Response:
 
 
 _GET = ("GET",)
+_NONCE = re.compile("[0-9a-f]{64}")
 ROUTES = (
     *Route(
         _GET, "/health", ready, shape=NATIVE, open=True, summary="Whether requests are answered"
     ).at("/v1/health", "/health/ready"),
     Route(_GET, "/health/live", live, shape=NATIVE, open=True, summary="Whether the process lives"),
+    Route(_GET, "/instance", instance, shape=NATIVE, open=True, summary="Whose server this is"),
     Route(_GET, "/metrics", metrics, shape=NATIVE, summary="Counts for Prometheus"),
     Route(_GET, "/openapi.json", openapi, shape=NATIVE, summary="This document"),
 )
