@@ -162,6 +162,6 @@ def test_help_is_in_groups():
     text = invoke("run", "-h").stdout
     titles = [line for line in text.splitlines() if line.endswith(":") and line[0] != " "]
     assert titles == [
-        *("Arguments:", "Model:", "Prompt:", "Chat:", "Context:", "Output:", "Speed:"),
+        *("Arguments:", "Model:", "Server:", "Prompt:", "Chat:", "Context:", "Output:", "Speed:"),
         *("Sampling:", "Options:", "Examples:"),
     ]

@@ -68,8 +68,8 @@ qrt app qwen3:4b -c 8192""",
 qrt serve
 qrt serve qwen3:4b --port 8080
 qrt serve --config models.toml --keep-alive 1h
-qrt serve qwen3:4b --install-service systemd > ~/.config/systemd/user/qrt.service
-qrt serve model.gguf --host 0.0.0.0 --api-key "$KEY" --allowed-host my.example.org""",
+qrt serve qwen3:4b --install-service systemd
+qrt serve model.gguf --host 0.0.0.0 --api-key "$KEY" --allowed-host NAME""",
     "ps": """\
 qrt ps""",
     "stop": """\
