@@ -32,6 +32,7 @@ MODULES = (
     "openai_embeddings",
     "anthropic",
     "ollama",
+    "ollama_models",
     "native",
     "native_tools",
     "page",

@@ -98,22 +98,6 @@ class Generate(Asked, kw_only=True):
     raw: bool | None = None
 
 
-class Named(Struct):
-    """A body that names a model, in one of two ways."""
-
-    model: str | None = None
-    name: str | None = None
-    stream: bool | None = None
-    verbose: bool | None = None
-
-    @property
-    def wanted(self) -> str:
-        """The name. Raises InputError if there is none."""
-        if not (self.model or self.name):
-            raise InputError("model: the name of a model is required")
-        return self.model or self.name or ""
-
-
 def generate_options(asked: Asked) -> dict[str, Any]:
     """Its options as keywords of `generate`. Raises InputError for values of other types."""
     options: dict[str, Any] = {}

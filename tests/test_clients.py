@@ -1,0 +1,187 @@
+"""Official clients against a server of ours, their code unchanged."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+
+import anthropic
+import ollama
+import openai
+import pytest
+from served import served
+
+import qrt
+from qrt.server import errors
+from qrt.server.models import OneModel
+
+KEY = "sk-of-these-tests"
+ASKED = [{"role": "user", "content": "What does os.path.join do?"}]
+
+
+@pytest.fixture(scope="module")
+def server():
+    with served(api_keys=(KEY,)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def answer(server):
+    """What the model says in this process."""
+    return server.model.chat(ASKED)
+
+
+@pytest.fixture(scope="module")
+def by_openai(server):
+    with openai.OpenAI(base_url=f"{server.base_url}/v1", api_key=KEY) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def by_anthropic(server):
+    with anthropic.Anthropic(base_url=server.base_url, api_key=KEY) as client:
+        yield client
+
+
+@contextmanager
+def ollama_client(base_url, key=KEY):
+    client = ollama.Client(base_url, headers={"Authorization": f"Bearer {key}"})
+    try:
+        yield client
+    finally:
+        client._client.close()
+
+
+@pytest.fixture(scope="module")
+def by_ollama(server):
+    with ollama_client(server.base_url) as client:
+        yield client
+
+
+def test_openai_chat(by_openai, answer):
+    done = by_openai.chat.completions.create(model="pydoc", messages=ASKED)
+    [choice] = done.choices
+    assert (choice.message.content, choice.finish_reason) == (answer.text, "stop")
+    assert done.usage.completion_tokens == len(answer.tokens)
+    usage = {"stream_options": {"include_usage": True}}
+    with by_openai.chat.completions.create(
+        model="pydoc", messages=ASKED, stream=True, **usage
+    ) as chunks:
+        *parts, last = list(chunks)
+    assert "".join(part.choices[0].delta.content or "" for part in parts) == answer.text
+    assert parts[-1].choices[0].finish_reason == "stop"
+    assert last.usage.total_tokens == done.usage.total_tokens
+
+
+def test_openai_others(by_openai, server):
+    assert [model.id for model in by_openai.models.list()] == ["pydoc"]
+    done = by_openai.completions.create(model="pydoc", prompt="import", max_tokens=4)
+    assert done.choices[0].text == server.model.generate("import", max_tokens=4).text
+
+
+def test_openai_errors(by_openai, server):
+    with pytest.raises(openai.BadRequestError, match="temperature") as raised:
+        by_openai.chat.completions.create(model="m", messages=ASKED, temperature=1e9)
+    assert raised.value.param == "temperature"
+    with pytest.raises(openai.BadRequestError) as raised:
+        by_openai.chat.completions.create(model="m", messages=ASKED * 100, stream=True)
+    assert raised.value.code == "context_length_exceeded"
+    with (
+        openai.OpenAI(base_url=f"{server.base_url}/v1", api_key="sk-other") as stranger,
+        pytest.raises(openai.AuthenticationError),
+    ):
+        stranger.models.list()
+
+
+def test_anthropic_messages(by_anthropic, answer):
+    said = {"model": "pydoc", "messages": ASKED, "max_tokens": 200}
+    done = by_anthropic.messages.create(**said)
+    assert [block.text for block in done.content] == [answer.text]
+    assert (done.stop_reason, done.usage.output_tokens) == ("end_turn", len(answer.tokens))
+    counted = by_anthropic.messages.count_tokens(model="pydoc", messages=ASKED)
+    assert counted.input_tokens == answer.n_prompt_tokens
+    with by_anthropic.messages.stream(**said) as stream:
+        assert "".join(stream.text_stream) == answer.text
+        message = stream.get_final_message()
+    assert (message.stop_reason, message.usage.output_tokens) == ("end_turn", len(answer.tokens))
+    done = by_anthropic.messages.create(**said, stop_sequences=["path"])
+    assert (done.stop_reason, done.stop_sequence) == ("stop_sequence", "path")
+
+
+def test_anthropic_errors(by_anthropic, server):
+    asked = {"model": "pydoc", "messages": ASKED, "max_tokens": 5}
+    with pytest.raises(anthropic.BadRequestError, match="temperature"):
+        by_anthropic.messages.create(**asked, extra_body={"temperature": "hot"})
+    with pytest.raises(anthropic.BadRequestError, match="context"):
+        by_anthropic.messages.create(**asked | {"messages": ASKED * 100}, stream=True)
+    with (
+        anthropic.Anthropic(base_url=server.base_url, api_key="other") as stranger,
+        pytest.raises(anthropic.AuthenticationError),
+    ):
+        stranger.messages.create(**asked)
+
+
+def test_ollama_chat(by_ollama, answer):
+    done = by_ollama.chat("pydoc", ASKED)
+    assert (done.message.content, done.done_reason) == (answer.text, "stop")
+    assert (done.prompt_eval_count, done.eval_count) == (answer.n_prompt_tokens, len(answer.tokens))
+    assert min(done.total_duration, done.prompt_eval_duration, done.eval_duration) > 1000
+    parts = list(by_ollama.chat("pydoc", ASKED, stream=True))
+    assert "".join(part.message.content for part in parts) == answer.text
+    assert [part.done for part in parts] == [False] * (len(parts) - 1) + [True]
+
+
+def test_ollama_generate(by_ollama, server, answer):
+    asked = ASKED[0]["content"]
+    done = by_ollama.generate("pydoc", asked, options={"num_predict": 3})
+    assert (answer.text.startswith(done.response), done.done_reason) == (True, "length")
+    raw = by_ollama.generate("pydoc", "import", raw=True, options={"num_predict": 3})
+    assert raw.response == server.model.generate("import", max_tokens=3).text
+    assert by_ollama.generate("pydoc").done_reason == "load"
+
+
+def test_ollama_models(by_ollama):
+    assert [model.model for model in by_ollama.list().models] == ["pydoc"]
+    assert [model.context_length for model in by_ollama.ps().models] == [512]
+    shown = by_ollama.show("pydoc")
+    assert (shown.details.family, shown.details.quantization_level) == ("llama", "Q8_0")
+    assert "completion" in shown.capabilities
+
+
+def test_ollama_errors(by_ollama, server):
+    with pytest.raises(ollama.ResponseError, match="temperature") as raised:
+        by_ollama.chat("pydoc", ASKED, options={"temperature": "hot"})
+    assert raised.value.status_code == 400
+    with (
+        ollama_client(server.base_url, "other") as stranger,
+        pytest.raises(ollama.ResponseError) as raised,
+    ):
+        stranger.list()
+    assert raised.value.status_code == 401
+
+
+def test_clients_ask_again_while_the_model_is_loaded(monkeypatch):
+    monkeypatch.setitem(errors._RETRY_S, 503, 0.2)
+    models = OneModel("pydoc")
+    with served(models=models) as running, qrt.load() as model:
+        for ask in (_openai_says, _anthropic_says):
+            models._served = None
+            threading.Timer(0.1, models.put, [model]).start()
+            assert ask(running.base_url) == model.chat(ASKED).text
+        models._served = None
+        with (
+            ollama_client(running.base_url) as client,
+            pytest.raises(ollama.ResponseError, match="being loaded") as raised,
+        ):
+            client.chat("pydoc", ASKED)
+        assert raised.value.status_code == 503
+
+
+def _openai_says(base_url):
+    with openai.OpenAI(base_url=f"{base_url}/v1", api_key="any") as client:
+        return client.chat.completions.create(model="m", messages=ASKED).choices[0].message.content
+
+
+def _anthropic_says(base_url):
+    with anthropic.Anthropic(base_url=base_url, api_key="any") as client:
+        return client.messages.create(model="m", messages=ASKED, max_tokens=200).content[0].text
