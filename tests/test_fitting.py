@@ -42,7 +42,8 @@ def test_pages_of_one_sequence_are_counted() -> None:
     ("memory", "expected"),
     [
         (FreeMemory(), Fit()),
-        (free(1 << 40), Fit()),
+        (free(1 << 40), Fit(15 * 640)),
+        (free(BESIDE + 1000 * KIB + 4 * 145 * 30 * KIB), Fit(145 * 64)),
         (free(BESIDE + 1000 * KIB), Fit(0)),
         (free(BESIDE + 1065 * KIB), Fit(128)),
         (free(BESIDE + 1000 * KIB - 1), Fit(0, Room(1000 * KIB - 1, "left"))),

@@ -59,7 +59,7 @@ def test_capacities_hold_a_full_context_and_a_window_costs_no_more_than_it_is_lo
     assert full == 1024 + 128
     assert windowed == pages_for(WINDOW + PAGE_LEN + 512) + 1 + 128
     assert slots >= 16 * (SNAPSHOTS + 2)
-    assert capacities(GROUPS, 256, 256)[:2] == (4 + 12, 4 + 12)
+    assert capacities(GROUPS, 256, 256)[:2] == (4 + 60, 4 + 60)
 
 
 @pytest.mark.parametrize("chunk", [1, 100, 512])

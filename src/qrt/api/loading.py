@@ -33,6 +33,7 @@ def load(
     n_threads_batch: int | None = None,
     seed: int | None = None,
     kv_type: str = "f16",
+    kv_bytes: int | None = None,
     backend: str = "auto",
     layers: Mapping[str, str] | None = None,
     pack: bool | None = None,
@@ -54,6 +55,9 @@ def load(
     seed: the seed of every generation that names none; None: a fresh one each.
     kv_type: the type of stored keys and values: "f16", "f32", "q8_0" or "q4_0"; two of them, as
     in "q8_0,q4_0", for keys and values apart.
+    kv_bytes: memory for keys and values beside those of one whole context: of generations that run
+    at the same time, and of earlier ones, for prompts that begin alike; None: 15 contexts, at most
+    a quarter of the memory that is free.
     backend: "auto", "cpu" or "reference" (NumPy, slow, for comparison).
     layers: the backend of some layers, as {"0-3": "reference"}; the others run on `backend`.
     pack: whether packed weights are kept on disk, as `qrt pack` does, and read from there: True
@@ -88,6 +92,7 @@ def load(
         n_threads=n_threads,
         n_threads_batch=n_threads_batch,
         kv_type=kv_type,
+        kv_bytes=kv_bytes,
         backend=backend,
         layers=layers,
         pack=pack,

@@ -12,7 +12,10 @@ from qrt.runtime.pool import pages_for
 from qrt.runtime.slots import SNAPSHOTS
 
 SPARE_POSITIONS: Final = 8192
-"""KV positions for sequences beside the first; untouched pages cost address space, not memory."""
+"""KV positions beside the first sequence, for others and for prefixes, where nothing says how many
+there is memory for; untouched pages cost address space, not memory."""
+OTHERS: Final = 15
+"""Whole sequences beside the first, and so many contexts' prefixes, that have pages at most."""
 _SEQUENCES: Final = 16
 """Sequences that have slots for a state, for the one that a step writes, and for all snapshots."""
 
@@ -43,7 +46,7 @@ def _held(group: KV, n_positions: int, max_rows: int) -> int:
 
 
 def _pages(group: KV, n_ctx: int, max_rows: int, spare: int) -> int:
-    return _held(group, n_ctx, max_rows) + pages_for(min(3 * n_ctx, spare))
+    return _held(group, n_ctx, max_rows) + pages_for(min(OTHERS * n_ctx, spare))
 
 
 def _slots(group: Recurrent, n_ctx: int, max_rows: int, spare: int) -> int:  # noqa: ARG001

@@ -11,10 +11,12 @@ from qrt.errors import BackendError
 from qrt.free_memory import FreeMemory
 from qrt.graph.batch import PAGE_LEN
 from qrt.graph.state import KV, StateGroup
-from qrt.runtime.capacity import SPARE_POSITIONS, capacities
+from qrt.runtime.capacity import OTHERS, SPARE_POSITIONS, capacities
 
 OVERHEAD: Final = 192 << 20
 """What a process takes beside the model: tokenizer, kernels, libraries, stacks."""
+_PART_OF_FREE: Final = 4
+"""Of the memory that is left once a model is loaded, a part of this size may fill with pages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,23 @@ class Need:
     groups: tuple[StateGroup, ...]
     n_ctx: int
     max_rows: int
+    kv_bytes: int | None = None
+    """Of pages beside one whole sequence; None: as much as memory allows without being short."""
+
+    @property
+    def page_bytes(self) -> int:
+        """Bytes of a page in each group that has pages."""
+        units = zip(self.groups, self.footprint.units, strict=True)
+        return max(sum(size for group, size in units if isinstance(group, KV)), 1)
+
+    def spare(self, left: int | None) -> int:
+        """Positions beside one whole sequence, where `left` bytes are left; None: unknown."""
+        usual = SPARE_POSITIONS // PAGE_LEN * self.page_bytes
+        asked = self.kv_bytes
+        if asked is None:
+            asked = usual if left is None else max(usual, left // _PART_OF_FREE)
+        n_bytes = asked if left is None else min(asked, left)
+        return min(n_bytes // self.page_bytes * PAGE_LEN, OTHERS * self.n_ctx)
 
     def state_bytes(self, n_ctx: int | None = None, spare: int = 0) -> int:
         """Bytes of what one sequence is remembered by, of `n_ctx` positions or as many as asked,
@@ -57,7 +76,7 @@ class Need:
     @property
     def most_bytes(self) -> int:
         """All bytes, with every sequence that the model comes to hold beside the first."""
-        return self.fixed + self.footprint.packed + self.state_bytes(spare=SPARE_POSITIONS)
+        return self.fixed + self.footprint.packed + self.state_bytes(spare=self.spare(None))
 
 
 def footprint_of(parts: Items[Footprint]) -> Footprint:
@@ -79,17 +98,14 @@ def fit(need: Need, free: FreeMemory, where: str) -> Fit:
         )
     roofs = [roof for roof in (free.n_bytes, free.address_space) if roof is not None]
     if not roofs:
-        return Fit()
+        return Fit(need.spare(None))
     if free.n_bytes is not None:
         left = free.n_bytes - need.fixed - need.state_bytes()
         if left < 0:
             raise BackendError(f"{where}: {_too_long(need, free)}")
         if left < need.footprint.packed:
             return Fit(0, Room(left, free.limit))
-    units = zip(need.groups, need.footprint.units, strict=True)
-    page = sum(size for group, size in units if isinstance(group, KV))
-    n_pages = (min(roofs) - need.n_bytes) // max(page, 1)
-    return Fit(min(SPARE_POSITIONS, n_pages * PAGE_LEN))
+    return Fit(need.spare(min(roofs) - need.n_bytes))
 
 
 def _too_long(need: Need, free: FreeMemory) -> str:

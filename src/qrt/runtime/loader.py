@@ -35,6 +35,7 @@ BACKENDS: Final[Mapping[str, str]] = {
 AUTO_BACKEND: Final = "cpu"
 
 _DEFAULT_N_CTX = 4096
+_MAX_KV_BYTES = 1 << 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,9 @@ class LoadOptions:
     n_threads: None: QRT_THREADS, what `qrt tune` measured, or one per CPU this process may use.
     n_threads_batch: those that read a prompt; None: as many.
     kv_type: "f16", "f32", "q8_0" or "q4_0"; "q8_0,q4_0" for keys and values apart.
+    kv_bytes: memory for keys and values beside those of one whole context: of other sequences, and
+        of earlier ones for prompts that begin alike; None: 15 contexts, at most a quarter of what
+        is free.
     backend: "auto", "cpu" or "reference".
     layers: the backend of some layers, as {"0-3": "reference"}; None: `backend` runs all.
     pack: whether packed weights are kept on disk and read from there; None: as QRT_PACK_CACHE says.
@@ -58,6 +62,7 @@ class LoadOptions:
     n_threads: int | None = None
     n_threads_batch: int | None = None
     kv_type: str = "f16"
+    kv_bytes: int | None = None
     backend: str = "auto"
     layers: Mapping[str, str] | None = None
     pack: bool | None = None
@@ -69,6 +74,8 @@ class LoadOptions:
     def __post_init__(self) -> None:
         if self.n_ctx is not None:
             check_int("n_ctx", self.n_ctx, 1, INT_MAX)
+        if self.kv_bytes is not None:
+            check_int("kv_bytes", self.kv_bytes, 0, _MAX_KV_BYTES)
         for name in ("n_threads", "n_threads_batch"):
             if getattr(self, name) is not None:
                 check_int(name, getattr(self, name), 1, MAX_THREADS)
@@ -206,7 +213,7 @@ def _planned(
         module.footprint(graph, file.tensors, settings)
         for (graph, module), settings in zip(parts, every, strict=True)
     ]
-    need = Need(footprint_of(footprints), whole.states, n_ctx, max_rows)
+    need = Need(footprint_of(footprints), whole.states, n_ctx, max_rows, options.kv_bytes)
     return _Plan(every, footprints, need)
 
 

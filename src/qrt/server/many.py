@@ -15,7 +15,7 @@ from qrt.errors import BackendError
 from qrt.free_memory import free_memory
 from qrt.progress import Progress
 from qrt.server.errors import RefusedError
-from qrt.server.memory import Claim, LookAtMemory, check_alone, claim_of, fits
+from qrt.server.memory import BESIDE_OTHERS, Claim, LookAtMemory, check_alone, claim_of, fits
 from qrt.server.models import Entry, Served, Stage, State
 from qrt.server.settings import Settings
 from qrt.server.shelf import Offer, Shelf
@@ -33,7 +33,7 @@ def load_offer(path: Path, offer: Offer, progress: Progress) -> Model:
     """The model of an offer, whose file is at `path`."""
     from qrt.api import load
 
-    return load(path, **offer.settings.load, progress=progress)
+    return load(path, **{**BESIDE_OTHERS, **offer.settings.load}, progress=progress)
 
 
 @dataclass(slots=True)
