@@ -58,7 +58,7 @@ class Bench:
         if self.n_fitting == math.inf:
             return FreeMemory()
         left = self.n_fitting - sum(not model.is_closed for model in self.models)
-        return FreeMemory(210_000_000 + left * 27_000_000, "of a test")
+        return FreeMemory(225_000_000 + left * 35_000_000, "of a test")
 
     def stages(self):
         return {state.name: state.stage for state in self.many.states()}

@@ -11,6 +11,10 @@ from qrt.free_memory import FreeMemory, free_memory
 from qrt.runtime.fitting import OVERHEAD, Need, fit
 from qrt.runtime.loader import LoadOptions, need_of
 
+BESIDE_OTHERS: Mapping[str, Any] = {"kv_bytes": 1 << 30}
+"""Keywords of `qrt.load` for each of several models, unless its settings say otherwise: alone, one
+would let its pages fill a part of the memory that others are to be loaded into."""
+
 LookAtMemory = Callable[[], FreeMemory]
 
 
@@ -38,7 +42,8 @@ def claim_of(path: Path, load: Mapping[str, Any]) -> Claim:
 
     Raises what loading it raises before it looks at the memory there is.
     """
-    keywords = {name: value for name, value in load.items() if name != "chat_template"}
+    given = {**BESIDE_OTHERS, **load}
+    keywords = {name: value for name, value in given.items() if name != "chat_template"}
     return Claim(need_of(path, LoadOptions(**keywords)))
 
 
