@@ -3,271 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import random
+import re
+import time
 
 import pytest
-from replies import records_of, summary, told, vocabulary
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from replies import cut, records_of, summary, told, vocabulary
+from reply_cases import CASES, HERMES_CALL, NAMES, TEMPLATES
 
-from qrt.replies.forms import family_of
-
-PARIS = '{"city": "Paris", "days": 2}'
-TEMPLATES = {
-    "harmony": "{{ tools }}<|start|><|channel|><|message|>",
-    "gemma4": "{{ tools }}<|tool_call>",
-    "kimi": "{{ tools }}<|im_middle|>",
-    "deepseek": "{{ tools }}<｜tool▁calls▁begin｜>",
-    "deepseek-dsml": "{{ tools }}<｜DSML｜function_calls>",
-    "mistral": "{{ tools }}[TOOL_CALLS]",
-    "minimax": "{{ tools }}<minimax:tool_call>",
-    "seed-oss": "{{ tools }}<seed:tool_call>",
-    "qwen3-coder": "{{ tools }}<tool_call><function=",
-    "glm": "{{ tools }}<tool_call><arg_key>",
-    "lfm2": "{{ tools }}<|tool_call_start|>",
-    "command-r": "{{ tools }}<|START_ACTION|>",
-    "phi4": "{{ tools }}<|tool_call|>",
-    "nemotron": "{{ tools }}<TOOLCALL>",
-    "hermes": "{{ tools }}<tool_call>",
-    "llama3": "{{ tools }}<|python_tag|>",
-    "generic": "{{ messages }}",
-}
-
-
-@dataclass(frozen=True)
-class Case:
-    """A reply, what is in it, and how its vocabulary has the marks."""
-
-    family: str
-    reply: str
-    parts: list[tuple[str, ...]]
-    control: tuple[str, ...] = ()
-    shown: tuple[str, ...] = ()
-
-
-def call(arguments: str = PARIS, name: str = "get_weather", id_: str = "0") -> tuple[str, ...]:
-    return ("call", name, arguments, id_)
-
-
-HARMONY = ("<|start|>", "<|channel|>", "<|message|>", "<|constrain|>", "<|end|>")
-HARMONY_ENDS = ("<|call|>", "<|return|>")
-GEMMA = ("<|tool_call>", "<tool_call|>", '<|"|>', "<|channel>", "<channel|>")
-KIMI = (
-    *("<|tool_calls_section_begin|>", "<|tool_calls_section_end|>", "<|tool_call_begin|>"),
-    *("<|tool_call_argument_begin|>", "<|tool_call_end|>"),
-)
-DEEPSEEK = (
-    *("<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>", "<｜tool▁call▁begin｜>"),
-    *("<｜tool▁call▁end｜>", "<｜tool▁sep｜>"),
-)
-QWEN = ("<tool_call>", "</tool_call>", "<think>", "</think>")
-HERMES_CALL = '<tool_call>\n{"name": "get_weather", "arguments": ' + PARIS + "}\n</tool_call>"
-
-CASES = [
-    Case("hermes", HERMES_CALL, [call()], shown=QWEN),
-    Case(
-        "hermes",
-        "<think>\nHm.\n</think>\n\nI look.\n"
-        + HERMES_CALL
-        + '\n<tool_call>\n{"arguments": {}, "name": "now"}\n</tool_call>',
-        [("thought", "\nHm.\n"), ("text", "I look.\n"), call(), call("{}", "now", "1")],
-        shown=QWEN,
-    ),
-    Case("hermes", HERMES_CALL + "\nThat is all.", [call(), ("text", "That is all.")]),
-    Case(
-        "hermes",
-        "<tool_call>{'name': 'get_weather', 'arguments': {'city': \"O'Hare\\n\", 'days': None}}",
-        [call('{"city": "O\'Hare\\n", "days": null}')],
-    ),
-    Case(
-        "hermes",
-        '<tool_call>[{"name": "now"}, {"type": "function", "function": {"name": "now", '
-        '"arguments": "{\\"a\\": 1}"}}]</tool_call>',
-        [call("{}", "now"), call('{"a": 1}', "now", "1")],
-    ),
-    Case(
-        "hermes",
-        '<tool_call>{"name": "now", "arguments": {"a": "</tool_call> <tool_call>"}}</tool_call>',
-        [call('{"a": "</tool_call> <tool_call>"}', "now")],
-        shown=QWEN,
-    ),
-    Case(
-        "qwen3-coder",
-        'I look.\n\n<tool_call>\n<function=get_weather>\n<parameter=city>\nSão "P"\n</parameter>\n'
-        "<parameter=days>\n2\n</parameter>\n<parameter=units>\nnull\n</parameter>\n"
-        '<parameter=where>\n{"a": [1]}\n</parameter>\n</function>\n</tool_call>',
-        [
-            ("text", "I look.\n\n"),
-            call('{"city": "São \\"P\\"", "days": 2, "units": null, "where": {"a": [1]}}'),
-        ],
-        shown=QWEN,
-    ),
-    Case(
-        "qwen3-coder",
-        "<function=get_weather>\n<parameter=city>\n5\n\n</parameter>\n</function>\n"
-        "<tool_call><function=now></function></tool_call>",
-        [call('{"city": "5\\n"}'), call("{}", "now", "1")],
-    ),
-    Case(
-        "seed-oss",
-        "<seed:think>a</seed:think><seed:tool_call>\n<function=get_weather>\n"
-        "<parameter=city>Rome</parameter>\n</function>\n</seed:tool_call>",
-        [("thought", "a"), call('{"city": "Rome"}')],
-    ),
-    Case(
-        "minimax",
-        '<think>a</think>\n<minimax:tool_call>\n<invoke name="get_weather">\n'
-        '<parameter name="city">Rome</parameter>\n<parameter name="days">x</parameter>\n'
-        '</invoke>\n<invoke name="now">\n</invoke>\n</minimax:tool_call>',
-        [("thought", "a"), call('{"city": "Rome", "days": "x"}'), call("{}", "now", "1")],
-        shown=("<minimax:tool_call>", "</minimax:tool_call>"),
-    ),
-    Case(
-        "deepseek-dsml",
-        '<｜DSML｜function_calls>\n<｜DSML｜invoke name="get_weather">\n<｜DSML｜parameter '
-        'name="city" string="true">Rome</｜DSML｜parameter>\n<｜DSML｜parameter '
-        'name="days" string="false">2</｜DSML｜parameter>\n'
-        "</｜DSML｜invoke>\n</｜DSML｜function_calls>",
-        [call('{"city": "Rome", "days": 2}')],
-    ),
-    Case(
-        "glm",
-        "<think>a</think>\n<tool_call>get_weather\n<arg_key>city</arg_key>\n"
-        "<arg_value>Rome\n</arg_value>\n<arg_key>days</arg_key>\n<arg_value>2</arg_value>\n"
-        "</tool_call>\n<tool_call>now\n</tool_call>",
-        [("thought", "a"), call('{"city": "Rome\\n", "days": 2}'), call("{}", "now", "1")],
-        shown=("<tool_call>", "</tool_call>", "<arg_key>", "</arg_key>", "<arg_value>"),
-    ),
-    Case(
-        "llama3",
-        '{"name": "get_weather", "parameters": ' + PARIS + "}",
-        [call()],
-        control=("<|python_tag|>",),
-    ),
-    Case(
-        "llama3",
-        '<|python_tag|>{"type": "function", "name": "get_weather", "parameters": '
-        + PARIS
-        + '}; {"name": "now", "parameters": {}}',
-        [call(), call("{}", "now", "1")],
-        control=("<|python_tag|>",),
-    ),
-    Case(
-        "mistral",
-        '[TOOL_CALLS] [{"name": "get_weather", "arguments": ' + PARIS + ', "id": "abcdefghi"}, '
-        '{"name": "now", "arguments": {}, "id": "abcdefghj"}]',
-        [call(), call("{}", "now", "1")],
-        control=("[TOOL_CALLS]",),
-    ),
-    Case(
-        "mistral",
-        "I look.[TOOL_CALLS]get_weather[ARGS]"
-        + PARIS
-        + "[TOOL_CALLS]now[CALL_ID]abcdefghj[ARGS]{}",
-        [("text", "I look."), call(), call("{}", "now", "abcdefghj")],
-        control=("[TOOL_CALLS]", "[ARGS]", "[CALL_ID]"),
-    ),
-    Case(
-        "gemma4",
-        '<|channel>thought\nHm.<channel|><|tool_call>call:get_weather{city:<|"|>P "a" \\\n<|"|>,'
-        'days:2,where:{a:[1,true,<|"|>b<|"|>],c:north west}}<tool_call|>'
-        "<|tool_call>call:now{}<tool_call|>",
-        [
-            ("thought", "Hm."),
-            call(
-                '{"city":"P \\"a\\" \\\\\\n","days":2,"where":{"a":[1,true,"b"],"c":"north west"}}'
-            ),
-            call("{}", "now", "1"),
-        ],
-        control=GEMMA,
-    ),
-    Case(
-        "harmony",
-        "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>commentary "
-        "to=functions.get_weather <|constrain|>json<|message|>" + PARIS + "<|call|>",
-        [("thought", "Hm."), call()],
-        control=HARMONY_ENDS,
-        shown=HARMONY,
-    ),
-    Case(
-        "harmony",
-        " to=functions.now<|channel|>commentary json<|message|>{}<|end|><|start|>assistant"
-        "<|channel|>commentary<|message|>So.<|end|><|start|>assistant<|channel|>final<|message|>Ok",
-        [call("{}", "now"), ("thought", "So."), ("text", "Ok")],
-        control=HARMONY_ENDS,
-        shown=HARMONY,
-    ),
-    Case(
-        "deepseek",
-        "I look.<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function"
-        "<｜tool▁sep｜>get_weather\n```json\n"
-        + PARIS
-        + "\n```<｜tool▁call▁end｜>\n<｜tool▁call▁begin｜>function<｜tool▁sep｜>now\n```json\n"
-        "{}\n```"
-        "<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
-        [("text", "I look."), call(), call("{}", "now", "1")],
-        shown=DEEPSEEK,
-    ),
-    Case(
-        "deepseek",
-        "<think>a<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>get_weather<｜tool▁sep｜>"
-        + PARIS
-        + "<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
-        [("thought", "a"), call()],
-        control=DEEPSEEK,
-    ),
-    Case(
-        "kimi",
-        "<think>a</think>I look.<|tool_calls_section_begin|><|tool_call_begin|>"
-        "functions.get_weather:0<|tool_call_argument_begin|>" + PARIS + "<|tool_call_end|>"
-        "<|tool_call_begin|>functions.now:1<|tool_call_argument_begin|>{}<|tool_call_end|>"
-        "<|tool_calls_section_end|>",
-        [
-            ("thought", "a"),
-            ("text", "I look."),
-            call(id_="functions.get_weather:0"),
-            call("{}", "now", "functions.now:1"),
-        ],
-        control=KIMI,
-    ),
-    Case(
-        "lfm2",
-        "<|tool_call_start|>[get_weather(city='Paris', days=2), now()]<|tool_call_end|>Done.",
-        [call(), call("{}", "now", "1"), ("text", "Done.")],
-        control=("<|tool_call_start|>", "<|tool_call_end|>"),
-    ),
-    Case(
-        "command-r",
-        "<|START_THINKING|>a<|END_THINKING|><|START_ACTION|>[\n"
-        '    {"tool_call_id": "7", "tool_name": "get_weather", "parameters": ' + PARIS + "}\n]"
-        "<|END_ACTION|>",
-        [("thought", "a"), call(id_="7")],
-        control=("<|START_ACTION|>", "<|END_ACTION|>", "<|START_THINKING|>", "<|END_THINKING|>"),
-    ),
-    Case(
-        "phi4",
-        '<|tool_call|>[{"name": "get_weather", "arguments": ' + PARIS + "}]<|/tool_call|>",
-        [call()],
-        control=("<|tool_call|>", "<|/tool_call|>"),
-    ),
-    Case(
-        "nemotron",
-        '<TOOLCALL>[{"name": "get_weather", "arguments": ' + PARIS + "}]</TOOLCALL>",
-        [call()],
-    ),
-    Case("generic", HERMES_CALL, [call()]),
-    Case("generic", '\n{"name": "get_weather", "arguments": ' + PARIS + "}\n", [call()]),
-    Case(
-        "generic",
-        'So:\n```json\n{"name": "get_weather", "arguments": ' + PARIS + "}\n```\n",
-        [("text", "So:\n"), call()],
-    ),
-    Case(
-        "generic",
-        '```tool_code\nprint(get_weather("Paris", 2))\n```',
-        [call()],
-    ),
-    Case("generic", "[get_weather(city='Paris', days=2), now()]", [call(), call("{}", "now", "1")]),
-]
-NAMES = [f"{i}-{case.family}" for i, case in enumerate(CASES)]
+from qrt.replies.forms import FORMS, family_of
+from qrt.runtime.records import TokenRecord
 
 
 @pytest.mark.parametrize("case", CASES, ids=NAMES)
@@ -281,3 +28,127 @@ def test_calls_are_told_from_text_and_thoughts(case):
     for kind, *call_parts in case.parts:
         if kind == "call":
             json.loads(call_parts[1])
+
+
+@pytest.mark.parametrize("case", CASES, ids=NAMES)
+def test_a_reply_is_the_same_however_it_is_cut(case):
+    """Marks are text here, where each may be cut in the middle."""
+    plain = vocabulary()
+    rng = random.Random(case.reply)
+    whole = told(plain, TEMPLATES[case.family], cut(case.reply, []))
+    assert summary(whole) == case.parts
+    for n in (1, 3, 9, len(case.reply)):
+        records = cut(case.reply, [rng.randrange(len(case.reply)) for _ in range(n)])
+        assert told(plain, TEMPLATES[case.family], records) == whole
+    assert told(plain, TEMPLATES[case.family], cut(case.reply, range(len(case.reply)))) == whole
+
+
+@pytest.mark.parametrize("case", CASES, ids=NAMES)
+def test_a_reply_may_break_off_anywhere(case):
+    tokenizer = vocabulary(case.control, case.shown)
+    records = records_of(tokenizer, case.reply)
+    calls = [part for part in case.parts if part[0] == "call"]
+    for n in range(len(records)):
+        parts = summary(told(tokenizer, TEMPLATES[case.family], records[:n]))
+        found = [part for part in parts if part[0] in ("call", "cut")]
+        assert all(part[0] == "call" for part in found[:-1])
+        for (_, name, arguments, _), (_, whole_name, whole_arguments, _) in zip(
+            found, calls, strict=False
+        ):
+            assert name == whole_name
+            before = re.sub(r"[<`][^<`]*$", "", arguments)  # the start of a mark
+            assert whole_arguments.startswith(before.rstrip('}"\\n'))
+
+
+SOUP = (
+    *(
+        "<tool_call>",
+        "</tool_call>",
+        "<function=",
+        "now",
+        "get_weather",
+        ">",
+        "<parameter=",
+        "city",
+    ),
+    *("</parameter>", "</function>", "{", "}", '"name"', ": ", '"arguments"', "{}", '"', "\\", ","),
+    *("[TOOL_CALLS]", "[ARGS]", "[", "]", "```json", "```", "\n", " ", "a", "é", "(", ")", "="),
+    *(
+        '<|"|>',
+        "<|tool_call>",
+        "call:now",
+        "<tool_call|>",
+        "<｜tool▁call▁begin｜>",
+        "<｜tool▁sep｜>",
+    ),
+    *("<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>", '{"name": "now"', HERMES_CALL),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.sampled_from(SOUP), max_size=30), st.lists(st.integers(0, 999)))
+@pytest.mark.parametrize("family", [name for name in FORMS if name != "harmony"])
+def test_whatever_comes_is_told_and_nothing_is_lost(family, soup, places):
+    text = "".join(soup)
+    plain = vocabulary()
+    events = told(plain, TEMPLATES[family], cut(text, []))
+    assert told(plain, TEMPLATES[family], cut(text, places)) == events
+    names = [type(event).__name__ for event in events]
+    assert names.count("CallBegun") == names.count("CallEnded")
+    if "CallBegun" not in names:
+        assert "".join(event.text for event in events) == text
+    for kind, name, *arguments in summary(events):
+        if kind == "call":
+            assert name in ("now", "get_weather")
+            json.loads(arguments[0])
+
+
+@pytest.mark.parametrize("case", CASES, ids=NAMES)
+def test_a_call_of_what_was_not_offered_is_text(case):
+    tools = [{"type": "function", "function": {"name": "other", "parameters": {}}}]
+    events = told(vocabulary(), TEMPLATES[case.family], cut(case.reply, []), tools=tools)
+    assert {type(event).__name__ for event in events} <= {"Text", "Thought"}
+    text = "".join(event.text for event in events if type(event).__name__ == "Text")
+    assert all(name in text for name in ("get_weather",) if name in case.reply)
+
+
+@pytest.mark.parametrize("case", CASES, ids=NAMES)
+def test_marks_that_are_tokens_cannot_be_spelled(case):
+    if not case.control and not case.shown:
+        pytest.skip("its marks are text")
+    tokenizer = vocabulary(case.control, case.shown)
+    spelled = [TokenRecord(char, 0, 0.0) for char in case.reply.removeprefix(" to=functions.now")]
+    events = told(tokenizer, TEMPLATES[case.family], spelled)
+    began = [event for event in events if type(event).__name__ == "CallBegun"]
+    assert not began or case.family in ("llama3", "qwen3-coder")
+
+
+HOSTILE = {
+    "openings": "<tool_call>" * 5000,
+    "brackets": "<tool_call>{" + '"a":[' * 10000,
+    "a long name": '<tool_call>{"name": "' + "n" * 60000,
+    "a long header": "<tool_call>" + "n" * 60000,
+    "starts of marks": "<tool_cal" * 6000,
+    "escapes": '<tool_call>{"name": "now", "arguments": {"a": "' + "\\" * 60000,
+    "early arguments": '<tool_call>{"arguments": {"a": "' + "x" * 60000,
+    "fences": "```json\n" * 6000,
+    "lists": "[" * 60000,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("family", ["hermes", "qwen3-coder", "generic", "harmony"])
+def test_hostile_replies_take_linear_time(name, family):
+    text = HOSTILE[name]
+    template = TEMPLATES[family]
+    if family == "harmony":
+        text = "<|channel|>commentary to=functions.now<|message|>" + text.removeprefix(
+            "<tool_call>"
+        )
+
+    def seconds(n):
+        start = time.process_time()
+        told(vocabulary(), template, [TokenRecord(text[i : i + 3], 0, 0.0) for i in range(0, n, 3)])
+        return time.process_time() - start
+
+    assert seconds(len(text)) < 20 * max(seconds(len(text) // 4), 0.02)

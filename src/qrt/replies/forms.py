@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
 
@@ -25,6 +25,8 @@ class Tags:
     call: str = ""
     """Before the name of a tool, which > ends; nothing: the name stands where the call begins."""
     call_end: str = ""
+    is_loose: bool = False
+    """Whether calls may stand without what wraps them."""
     trims: bool = False
     """A new line at either end of a value is none of it."""
 
@@ -59,7 +61,13 @@ class Form:
 
     @cached_property
     def begins(self) -> frozenset[str]:
-        """Marks with which a call begins."""
+        """Marks with which calls begin."""
+        is_loose = self.tags is not None and self.tags.is_loose
+        return self.goes_on if is_loose else frozenset(self.wraps)
+
+    @cached_property
+    def goes_on(self) -> frozenset[str]:
+        """Marks with which another call may follow one."""
         return frozenset((*self.wraps, *([self.tags.call] if self.tags and self.tags.call else [])))
 
     @cached_property
@@ -148,7 +156,7 @@ FORMS: Mapping[str, Form] = {
     "qwen3-coder": Form(
         wraps=("<tool_call>",),
         closes=("</tool_call>",),
-        tags=_FUNCTION_TAGS,
+        tags=replace(_FUNCTION_TAGS, is_loose=True),
         signs=("<function=",),
     ),
     "glm": Form(

@@ -19,7 +19,7 @@ Reading = Generator[None, Item, _Result]
 Put = Callable[[str], object]
 """Takes pieces of JSON text."""
 
-END: Final = Mark("", "")
+END: Final = Mark("\0", "")
 """Comes when nothing else does."""
 SPACE: Final = " \t\r\n"
 _MAX_DEPTH = 64
@@ -133,6 +133,8 @@ def text(quote: Item) -> Reading[str]:
 def _escape() -> Reading[str]:
     """What JSON writes for an escape sequence; one that it does not know is a backslash."""
     item = yield
+    if item == END:
+        raise Malformed
     if item == "'":
         return "'"
     if item == "u":
@@ -197,6 +199,8 @@ def _key(item: Item, put: Put, style: Style) -> Reading[Item]:
     if not style.is_bare:
         raise Malformed
     word, item = yield from word_until(item, ":" + _ENDS_BARE)
+    if item != ":":
+        raise Malformed
     put(json.dumps(word.strip(), ensure_ascii=False))
     return item
 
@@ -217,11 +221,13 @@ def _word(item: Item, put: Put, style: Style) -> Reading[Item]:
 
 def word_until(item: Item, ends: str) -> Reading[tuple[str, Item]]:
     """(characters from `item` on, the first of `ends` or the mark behind them). Raises Malformed
-    for too many."""
+    for too many, or where nothing is behind them."""
     pieces: list[str] = []
     while isinstance(item, str) and item not in ends:
         pieces.append(item)
         if len(pieces) > _MAX_WORD:
             raise Malformed
         item = yield
+    if item == END:
+        raise Malformed
     return "".join(pieces), item

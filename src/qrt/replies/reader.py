@@ -55,8 +55,8 @@ class _Parts:
 
     def flush(self) -> list[Event]:
         events, answer = self._thoughts.flush()
-        calls = self._calls.flush() if self._calls else []
-        return [*events, *self._answer(answer), *calls]
+        events += self._answer(answer)
+        return [*events, *(self._calls.flush() if self._calls else [])]
 
     def _answer(self, items: Sequence[Item]) -> list[Event]:
         if self._calls is None:

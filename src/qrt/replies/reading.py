@@ -42,7 +42,7 @@ def read_calls(form: Form, said: Said) -> Reading[Item | None]:
         item = yield from past_space(behind or (yield))
         while item.name in form.closes if isinstance(item, Mark) else item in form.fill:
             item = yield from after_space()
-        begins = item.name in form.begins if isinstance(item, Mark) else item in form.starts
+        begins = item.name in form.goes_on if isinstance(item, Mark) else item in form.starts
         if not begins:
             return item
 
@@ -225,23 +225,20 @@ def _parentheses(said: Said, name: str) -> Reading[None]:
     is_first = True
     item = yield from after_space()
     while item != ")":
-        key = ""
         word: list[str] = []
         while isinstance(item, str) and (item.isalnum() or item == "_") and len(word) < _MAX_HEADER:
             word.append(item)
             item = yield
         item = yield from past_space(item)
-        said.argue("" if is_first else ", ")
+        is_named = bool(word) and item == "="
+        key = "".join(word) if is_named else next(places, "")
+        if not key or isinstance(item, Mark):
+            raise Malformed
+        said.argue(f"{'' if is_first else ', '}{json.dumps(key)}: ")
         is_first = False
-        if word and item == "=":
-            key = "".join(word)
-            said.argue(f"{json.dumps(key)}: ")
+        if is_named:
             behind = yield from value((yield from after_space()), said.argue)
         else:
-            key = next(places, "")
-            if not key:
-                raise Malformed
-            said.argue(f"{json.dumps(key)}: ")
             behind = yield from _resumed("".join(word), item, said.argue)
         item = yield from past_space(behind or (yield))
         if item == ",":
