@@ -77,7 +77,7 @@ class Calls:
         self._is_after_text = True
 
     def _start(self, reading: Reading[Item | None], first: Item | None = None) -> None:
-        self._said.held, self._space = self._space, ""
+        self._said.held, self._space = [self._space], ""
         self._said.attempt()
         self._reading = reading
         self._is_of_call(None)
@@ -87,25 +87,25 @@ class Calls:
     def _is_of_call(self, item: Item | None) -> bool:
         """Whether what reads a call takes an item, None to begin; one it refuses comes again."""
         assert self._reading is not None
-        said, before = self._said, self._said.held
+        said = self._said
         text = "" if item is None else shown(item)
         if not said.is_open:
-            said.held += text
+            said.held.append(text)
         try:
             self._reading.send(item)  # type: ignore[arg-type]
         except StopIteration as end:
-            self._reading, said.held = None, ""
+            self._reading, said.held = None, []
             return end.value is None
         except Malformed:
             self._reading = None
             begins_anew = isinstance(item, Mark) and item.name in self._form.begins
-            if begins_anew:
-                said.held = before
-            elif said.is_open:
-                said.held = text
+            if said.is_open:
+                said.held = [text]
             elif said.is_between and item == END:
-                said.held = ""
-            self._is_after_text |= bool(said.held.strip())
+                said.held = []
+            if begins_anew and said.held:
+                said.held.pop()
+            self._is_after_text |= any(text.strip() for text in said.held)
             said.give_back()
             return not begins_anew
         return True

@@ -34,7 +34,7 @@ class Said:
         """Calls that have begun."""
         self.is_open = False
         """Whether a call has begun and not ended."""
-        self.held = ""
+        self.held: list[str] = []
         """The text read since it was last known to be of a call; it is given back if it is not."""
         self.is_between = False
         """Whether all that was read belongs to calls that have ended."""
@@ -66,7 +66,7 @@ class Said:
         self.n_calls += 1
         self.schema = self.tools[name]
         self.is_open = True
-        self.held = ""
+        self.held.clear()
         self._has_arguments = False
 
     def argue(self, text: str) -> None:
@@ -86,8 +86,8 @@ class Said:
         """What was read is no call: it is text, or breaks off the call that has begun."""
         if self.is_open:
             self.end(is_complete=False)
-        self.text(self.held)
-        self.held = ""
+        self.text("".join(self.held))
+        self.held.clear()
 
     def _id(self, model_id: str) -> str:
         is_usable = 0 < len(model_id) <= _MAX_ID and _MODEL_ID_LETTERS.issuperset(model_id)
