@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         merged,
     )
     from qrt.replies.reader import Reader, plain_reader, reader_of
+    from qrt.replies.stating import with_tools
     from qrt.replies.switches import template_vars
 
 _HOMES = {
@@ -27,6 +28,7 @@ _HOMES = {
     ),
     **dict.fromkeys(("Reader", "plain_reader", "reader_of"), "reader"),
     "template_vars": "switches",
+    "with_tools": "stating",
 }
 
 __all__ = [
@@ -41,6 +43,7 @@ __all__ = [
     "plain_reader",
     "reader_of",
     "template_vars",
+    "with_tools",
 ]
 
 

@@ -52,6 +52,8 @@ class Form:
     """Whether calls may be written name(key=value)."""
     id_part: int = -1
     """The part of the header that is the id of the call."""
+    is_told: bool = False
+    """Whether the form was told to the model as text, so that it may spell marks as text."""
     ends_thoughts: bool = False
     """Whether a call ends thoughts that nothing closed."""
     signs: tuple[str, ...] = field(default=(), kw_only=True)
@@ -202,6 +204,7 @@ FORMS: Mapping[str, Form] = {
         starts="{[",
         fill=");,",
         is_pythonic=True,
+        is_told=True,
     ),
 }
 """By family, those that are told by the surest signs first."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from qrt.text import StreamDecoder, Tokenizer
@@ -32,18 +32,21 @@ class Cutter:
     """Cuts the text of records at `marks`.
 
     A mark that the vocabulary has as a special token is that token alone, whatever the text may
-    spell; any other is text. How the text is divided among tokens makes no difference.
+    spell, unless it is one of `spelled`; any other is text. How the text is divided among tokens
+    makes no difference.
     """
 
-    def __init__(self, tokenizer: Tokenizer | None, marks: Iterable[str]) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer | None, marks: Iterable[str], spelled: Collection[str] = ()
+    ) -> None:
         """tokenizer: None: all marks are text."""
         of_token: dict[int, Mark] = {}
         plain: list[str] = []
         for name in marks:
             token = tokenizer.find_special(name) if tokenizer else None
-            if tokenizer is None or token is None:
+            if token is None or name in spelled:
                 plain.append(name)
-            else:
+            if tokenizer is not None and token is not None:
                 of_token[token] = Mark(name, "" if tokenizer.is_control(token) else name)
         self.tokens = {mark.name: token for token, mark in of_token.items()}
         """Special tokens by their marks."""

@@ -89,7 +89,8 @@ def reader_of(
         return Reader(
             cutter, Harmony(calls, harmony.begun(tokenizer, cutter.tokens, prompt_tokens))
         )
-    cutter = Cutter(tokenizer, dict.fromkeys((*MARKS, *(form.marks if calls else ()))))
+    marks = form.marks if calls else ()
+    cutter = Cutter(tokenizer, dict.fromkeys((*MARKS, *marks)), marks if form.is_told else ())
     ending = form.begins if calls and form.ends_thoughts else ()
     opened = are_open(tokenizer, cutter.tokens, prompt_tokens)
     return Reader(cutter, _Parts(Thoughts(ending, are_open=opened), calls))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from reprlib import repr as shown
 from types import MappingProxyType
@@ -10,7 +11,7 @@ from typing import Final
 from qrt.errors import InputError, TemplateError
 from qrt.text.chat_limits import Limits
 from qrt.text.chat_process import TemplateProcess
-from qrt.text.messages import Message, checked_messages, plain
+from qrt.text.messages import Message, checked_messages, plain, with_tool_responses
 from qrt.text.templates import BY_TOKENS, CHATML
 from qrt.text.tokenizer import Tokenizer
 
@@ -92,6 +93,8 @@ class ChatTemplate:
         }
         checked = checked_messages(messages)
         begun = _begun(checked) if continued else ""
+        if _takes_responses(self.source):
+            checked = with_tool_responses(checked)
         answer = self._process.ask(
             {
                 "messages": checked,
@@ -128,6 +131,11 @@ class ChatTemplate:
         if self._tokenizer.add_bos and spans and spans[0][1]:
             return [(spans[0][0].removeprefix(bos), True), *spans[1:]]
         return spans
+
+
+def _takes_responses(source: str) -> bool:
+    """Whether a template has results of calls in the message that called, and nowhere else."""
+    return "tool_responses" in source and not re.search(r"==\s*['\"]tool['\"]", source)
 
 
 def _begun(messages: list[Message]) -> str:

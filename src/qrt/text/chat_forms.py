@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from qrt.errors import TemplateError
-from qrt.text.messages import Message, merge_system, with_text_arguments
+from qrt.text.messages import (
+    Message,
+    has_all_ids,
+    merge_system,
+    with_ids,
+    with_text_arguments,
+)
 
 Render = Callable[[list[Message]], str]
 
@@ -36,6 +42,9 @@ def _forms(messages: list[Message]) -> Iterator[list[Message]]:
         yield as_system
     if any(m.get("tool_calls") for m in messages):
         yield with_text_arguments(as_system)
+    if not has_all_ids(messages):
+        yield with_ids(as_system)
+        yield with_text_arguments(with_ids(as_system))
     if any(m["role"] == "system" for m in as_system):
         yield merge_system(as_system)
 

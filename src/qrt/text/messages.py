@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from reprlib import repr as shown
+from typing import Any
 
 from qrt.errors import InputError
 
@@ -30,7 +31,7 @@ def checked_messages(messages: object) -> list[Message]:
 def _checked_message(message: object, where: str) -> Message:
     if not isinstance(message, Mapping):
         raise InputError(f"{where} is {type(message).__name__}; expected a dict")
-    unknown = [key for key in message if key not in _KEYS]
+    unknown = [key for key in message if key not in _KEYS and message[key]]
     if unknown:
         raise InputError(
             f"{where} has the unknown key {shown(unknown[0])}; known are {', '.join(_KEYS)}"
@@ -54,6 +55,8 @@ def _text(message: Mapping[str, object], where: str) -> str | None:
     content = message.get("content")
     if isinstance(content, str) or (content is None and message.get("tool_calls")):
         return content
+    if isinstance(content, Sequence) and not content and message.get("tool_calls"):
+        return None
     if isinstance(content, Sequence) and content:
         return "\n".join(_part(part, f"{where}[{i}]") for i, part in enumerate(content))
     raise InputError(f"{where} is {type(content).__name__}; expected text or a list of text parts")
@@ -70,6 +73,7 @@ def _tool_calls(calls: object, where: str) -> object:
     calls = plain(calls, where)
     if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
         raise InputError(f"{where} must be a list of dicts")
+    calls = [{key: value for key, value in call.items() if value is not None} for call in calls]
     for call in calls:
         function = call.get("function", call)
         if isinstance(function, dict) and isinstance(function.get("arguments"), str):
@@ -128,6 +132,53 @@ def _with_text_arguments(call: dict[str, object]) -> dict[str, object]:
     if "arguments" in call:
         return {**call, "arguments": json.dumps(call["arguments"], ensure_ascii=False)}
     return call
+
+
+def has_all_ids(messages: Sequence[Message]) -> bool:
+    """Whether each call has an id."""
+    return all("id" in call for message in messages for call in _calls(message))
+
+
+def with_ids(messages: Sequence[Message]) -> list[Message]:
+    """Calls that have no id, and results in their order, get one, as some templates demand."""
+    changed: list[Message] = []
+    waiting: list[object] = []
+    n_calls = 0
+    for message in messages:
+        calls = []
+        for call in _calls(message):
+            n_calls += 1
+            calls.append({"id": f"call{n_calls:05}", **call})
+            waiting.append(calls[-1]["id"])
+        if calls:
+            message = {**message, "tool_calls": calls}
+        elif message["role"] == "tool" and waiting:
+            message = {"tool_call_id": waiting.pop(0), **message}
+        changed.append(message)
+    return changed
+
+
+def with_tool_responses(messages: Sequence[Message]) -> list[Message]:
+    """Results of calls within the message that called, which some templates expect."""
+    changed: list[Message] = []
+    for message in messages:
+        calls = _calls(changed[-1]) if changed else []
+        if message["role"] != "tool" or not calls:
+            changed.append(message)
+            continue
+        responses = changed[-1].get("tool_responses", [])
+        assert isinstance(responses, list)
+        by_id = {call["id"]: call for call in calls if "id" in call}
+        call = by_id.get(message.get("tool_call_id"), calls[min(len(responses), len(calls) - 1)])
+        name = message.get("name") or call.get("function", call).get("name")
+        response = {"name": name, "response": message["content"] or ""}
+        changed[-1] = {**changed[-1], "tool_responses": [*responses, response]}
+    return changed
+
+
+def _calls(message: Message) -> list[dict[str, Any]]:
+    calls = message.get("tool_calls")
+    return calls if isinstance(calls, list) else []
 
 
 def one_line(text: str) -> str:
