@@ -15,7 +15,16 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from qrt.replies import CallArguments, CallBegun, Event, Reader, Text, Thought, reader_of
+from qrt.replies import (
+    CallArguments,
+    CallBegun,
+    Event,
+    Reader,
+    Text,
+    Thought,
+    reader_of,
+    with_tools,
+)
 from qrt.runtime.options import GenerateKeywords
 from qrt.runtime.records import Timings, TokenRecord
 from qrt.runtime.rng import MAX_SEED
@@ -74,11 +83,9 @@ class Chat:
 async def asked_chat(request: Request[Any], served: Served, chat: Chat) -> Asked:
     """What a conversation asks for. Raises InputError and RefusedError."""
     model = served.model
-    messages = tidied(chat.messages)
-    template_vars = {**served.template_vars, **chat.template_vars}
     tools = [] if chat.tool_choice == "none" else list(chat.tools)
-    if tools:
-        template_vars["tools"] = tools
+    messages, offering = with_tools(model.chat_template.source, tidied(chat.messages), tools)
+    template_vars = {**served.template_vars, **chat.template_vars, **offering}
     tokens = await asyncio.to_thread(
         model.chat_template.tokens, messages, template_vars, continued=chat.continued
     )
