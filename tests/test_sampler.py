@@ -213,6 +213,11 @@ def test_greedy_takes_the_lowest_id_of_the_largest():
     assert penalized.sample(logits, 0, [1])[0] == 2
 
 
+def test_a_temperature_just_above_zero_takes_the_largest():
+    sampler = Sampler(SamplingParams(temperature=5e-324), 4, seed=1)
+    assert {sampler.sample(np.float32([0, 30, 31, 1]), i, [])[0] for i in range(20)} == {2}
+
+
 def test_a_draw_depends_on_seed_and_position_alone():
     logits = np.zeros(50, dtype=np.float32)
     params = SamplingParams(**OFF)

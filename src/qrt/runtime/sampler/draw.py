@@ -10,13 +10,15 @@ from qrt.runtime.sampler.candidates import Candidates, largest, softmax
 
 _MIROSTAT_TOP = 100
 _LN2 = math.log(2.0)
+_COLDEST = 1e-30
+"""A temperature below it divides as this one does: float32 would overflow."""
 
 
 def heat(c: Candidates, temperature: float) -> Candidates:
     """Divides the logits by the temperature, which is above 0."""
     if temperature == 1.0:
         return c
-    return Candidates(c.ids, c.logits / np.float32(temperature), c.ranked)
+    return Candidates(c.ids, c.logits / np.float32(max(temperature, _COLDEST)), c.ranked)
 
 
 def dynamic_temperature(c: Candidates, temperature: float, spread: float, exponent: float) -> float:
