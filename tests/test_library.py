@@ -7,15 +7,17 @@ import json
 import pydoc
 import sys
 import types
+from typing import get_type_hints
 
 import numpy as np
 import pytest
 
 import qrt
+from qrt.api.asking import AnswerKeywords
 from qrt.api.generates import Generates
 from qrt.compat.llama_cpp import Llama
 from qrt.runtime import foreign
-from qrt.runtime.options import GenerateKeywords, GenerateOptions
+from qrt.runtime.options import GenerateOptions
 from qrt.runtime.sampler import SamplingParams
 
 OPTIONS = {"max_tokens": 4, "seed": 1, "ignore_eos": True}
@@ -33,7 +35,7 @@ def test_there_are_nine_ways_to_generate():
 @pytest.mark.parametrize("method", GENERATING, ids=lambda method: method.__name__)
 def test_help_lists_every_option_with_its_default(method):
     parameters = inspect.signature(method).parameters
-    assert GenerateKeywords.__annotations__.keys() <= parameters.keys()
+    assert get_type_hints(AnswerKeywords).keys() <= parameters.keys()
     assert parameters["temperature"].default == SamplingParams().temperature
     assert parameters["max_tokens"].default is GenerateOptions().max_tokens
     text = pydoc.plain(pydoc.render_doc(method))
@@ -49,7 +51,7 @@ def test_help_shows_the_defaults_of_llama_cpp_python():
 
 
 def test_the_names_of_other_libraries_are_told_ours(model):
-    known = set(GenerateKeywords.__annotations__)
+    known = set(get_type_hints(AnswerKeywords))
     assert set(foreign.OF_GENERATING.values()) <= known
     assert not known & {*foreign.OF_GENERATING, *foreign.INSTEAD_GENERATING}
     for name, ours in foreign.OF_GENERATING.items():
@@ -101,7 +103,7 @@ def test_records_become_dictionaries_that_json_holds(model):
     assert told["tokens"] == list(answer.tokens)
     assert told["top_logprobs"][0][0] == list(answer.top_logprobs[0][0])
     assert told["timings"] == answer.timings.to_dict()
-    assert told.keys() == {*answer.__slots__}
+    assert told.keys() == {name for name in answer.__slots__ if name[0] != "_"}
     (*_, last) = model.stream("abc", **OPTIONS)
     assert json.loads(json.dumps(last.to_dict()))["timings"]["n_tokens"] == 4
     assert json.dumps(model.info.to_dict())

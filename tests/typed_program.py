@@ -45,6 +45,10 @@ def results(model: qrt.Model) -> None:
     assert_type(answer.to_dict(), dict[str, Any])
     assert_type(answer.seed + answer.n_prompt_tokens, int)
     assert answer.finish_reason in ("stop", "length", "cancelled")
+    held = model.generate("x", grammar=qrt.Grammar("regex", "[0-9]"))
+    assert len(held.text) == 1
+    assert_type(held.parsed, Any)
+    assert_type(model.chat(MESSAGES, response_format={"const": 1}).parsed, Any)
     timings = assert_type(answer.timings, qrt.Timings)
     assert_type(timings.ttft_s + timings.prefill_tok_s + timings.decode_tok_s, float)
     assert_type(timings.to_dict(), dict[str, Any])

@@ -33,6 +33,7 @@ TYPE_CHECKING = False  # which checkers take for that of `typing`, without its i
 if TYPE_CHECKING:
     from qrt.api import (
         Completion,
+        Grammar,
         Model,
         ModelInfo,
         SamplingParams,
@@ -58,6 +59,7 @@ __all__ = [
     "DeadlineError",
     "FullError",
     "GGUFError",
+    "Grammar",
     "InputError",
     "MissingModelError",
     "Model",

@@ -5,12 +5,14 @@ from qrt.api.info import ModelInfo
 from qrt.api.loading import load, load_tokenizer
 from qrt.api.model import Model, Session
 from qrt.api.notebook import show
+from qrt.runtime.constraint import Grammar
 from qrt.runtime.generate import Stream
 from qrt.runtime.records import Timings, TokenRecord
 from qrt.runtime.sampler import SamplingParams
 
 __all__ = [
     "Completion",
+    "Grammar",
     "Model",
     "ModelInfo",
     "SamplingParams",

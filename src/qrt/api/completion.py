@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from qrt.runtime.checks import shown
+from qrt.runtime.constraint import ConstraintFactory
 from qrt.runtime.generate import Stream
 from qrt.runtime.records import FinishReason, Plain, Timings, TokenRecord, TopLogprobs
+from qrt.structure.forms import Parse
+from qrt.structure.grammars import Held
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -28,6 +31,22 @@ class Completion(Plain):
     timings: Timings
     top_logprobs: tuple[TopLogprobs, ...] = ()
     """For each token, the `logprobs` likeliest in its place, if so many were asked for."""
+    _parse: Parse | None = field(default=None, compare=False)
+
+    @property
+    def parsed(self) -> Any:
+        """What the answer says, as `response_format` asked: an instance of the class, or plain
+        values; None where nothing was asked, or the answer was cut short.
+
+        Raises InputError for an answer that the class itself refuses.
+        """
+        return None if self._parse is None else self._parse(self.text)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its fields in plain containers, those of records within it too."""
+        fields = Plain.to_dict(self)
+        del fields["_parse"]
+        return fields
 
     def __str__(self) -> str:
         return self.text
@@ -49,13 +68,29 @@ def collect(stream: Stream) -> Completion:
     """Runs a stream to its end."""
     with stream:
         records = stream.read()
-    return completion(records, stream.seed, stream.n_prompt_tokens, stream.timings)
+    return collected(stream, records)
+
+
+def collected(stream: Stream, records: Sequence[TokenRecord]) -> Completion:
+    """The records that a stream gave put together."""
+    return completion(
+        records, stream.seed, stream.n_prompt_tokens, stream.timings, stream.constrain
+    )
+
+
+def _is_whole(records: Sequence[TokenRecord]) -> bool:
+    """Whether an answer ended by itself."""
+    return bool(records) and records[-1].finish_reason == "stop" and not records[-1].stop_string
 
 
 def completion(
-    records: Sequence[TokenRecord], seed: int, n_prompt_tokens: int, timings: Timings
+    records: Sequence[TokenRecord],
+    seed: int,
+    n_prompt_tokens: int,
+    timings: Timings,
+    constrain: ConstraintFactory | None,
 ) -> Completion:
-    """The records of one generation put together."""
+    """The records of one generation, held to what `constrain` makes, put together."""
     finish = records[-1].finish_reason if records else None
     return Completion(
         text="".join(record.text for record in records),
@@ -66,4 +101,5 @@ def completion(
         n_prompt_tokens=n_prompt_tokens,
         timings=timings,
         top_logprobs=tuple(record.top_logprobs for record in records if record.top_logprobs),
+        _parse=constrain.form.parse if isinstance(constrain, Held) and _is_whole(records) else None,
     )

@@ -10,6 +10,7 @@ from collections.abc import Sequence as Items
 from pathlib import Path
 from typing import Any
 
+from qrt.api.asking import AnswerKeywords
 from qrt.config import replacing
 from qrt.errors import ContextFullError, InputError
 from qrt.runtime.checks import check_tokens, shown
@@ -17,7 +18,7 @@ from qrt.runtime.engine import Engine
 from qrt.runtime.generate import Stream
 from qrt.runtime.generation import Generation
 from qrt.runtime.loader import Loaded, build_tokenizer
-from qrt.runtime.options import GenerateKeywords, GenerateOptions, options_from
+from qrt.runtime.options import GenerateOptions, options_from
 from qrt.runtime.sampler import (
     Breakers,
     SamplingParams,
@@ -25,6 +26,8 @@ from qrt.runtime.sampler import (
     recommended_sampling,
 )
 from qrt.runtime.sequence import Sequence
+from qrt.structure.forms import form_of
+from qrt.structure.grammars import Grammars, Held
 from qrt.text import ChatTemplate, Tokenizer, choose_template
 
 Message = Mapping[str, object]
@@ -44,6 +47,7 @@ class Core:
         self._template: ChatTemplate | None = None
         self._breakers: tuple[tuple[str, ...], Breakers] | None = None
         self._tokenizer: Tokenizer | None = None
+        self.grammars = _grammars(self)
         self._is_forked = False
         _CORES.add(self)
 
@@ -96,9 +100,18 @@ class Core:
             raise InputError(f"template_vars must map names to values, got {shown(template_vars)}")
         return self.template.tokens(messages, template_vars)
 
-    def options(self, keywords: GenerateKeywords) -> GenerateOptions:
-        """The checked options of a call, with the sampling that the file recommends."""
-        return options_from(keywords, self.recommended)
+    def options(self, keywords: AnswerKeywords) -> GenerateOptions:
+        """The checked options of a call, with the sampling that the file recommends.
+
+        A grammar is compiled when a generation begins.
+        """
+        given: Any = dict(keywords)
+        form = form_of(given.pop("response_format", None), given.pop("grammar", None))
+        if form is not None:
+            if given.get("constraint") is not None:
+                raise InputError("constraint is given beside another form of the answer")
+            given["constraint"] = Held(self.grammars, form)
+        return options_from(given, self.recommended)
 
     def generation(self, tokens: Items[int], options: GenerateOptions) -> Generation:
         """A generation for these prompt tokens, not yet begun."""
@@ -172,12 +185,25 @@ class Core:
         return cached[1]
 
 
+def _grammars(core: Core) -> Grammars:
+    """Those of a model, which they do not keep alive."""
+    there = weakref.ref(core)
+
+    def tokenizer() -> Tokenizer:
+        found = there()
+        assert found is not None, "a generation is begun on its model"
+        return found.tokenizer
+
+    return Grammars(tokenizer)
+
+
 _CORES: weakref.WeakSet[Core] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
     for core in list(_CORES):
         core._is_forked = True
+        core.grammars = _grammars(core)  # whose locks a thread of the parent may hold
 
 
 if hasattr(os, "register_at_fork"):

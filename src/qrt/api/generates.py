@@ -8,11 +8,11 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Unpack
 
+from qrt.api.asking import AnswerKeywords
 from qrt.api.completion import Completion, collect
 from qrt.api.core import Core, Message
 from qrt.api.signatures import with_options
 from qrt.runtime.generate import Stream
-from qrt.runtime.options import GenerateKeywords
 from qrt.runtime.records import TokenRecord
 from qrt.runtime.sequence import Sequence
 
@@ -24,7 +24,7 @@ _NO_VARS: Mapping[str, Any] = MappingProxyType({})
 
 class Generates:
     """Four ways to generate, each with a twin for event loops. `options` are those of
-    `GenerateKeywords`; sampling that they do not name is as the file recommends
+    `AnswerKeywords`; sampling that they do not name is as the file recommends
     (`model.info.sampling`), else as in `SamplingParams`.
 
     A twin computes in a thread of its own and never blocks the loop; generations that are awaited
@@ -38,7 +38,7 @@ class Generates:
         self._rooms: Rooms | None = None
 
     @with_options
-    def stream(self, prompt: str | Iterable[int], **options: Unpack[GenerateKeywords]) -> Stream:
+    def stream(self, prompt: str | Iterable[int], **options: Unpack[AnswerKeywords]) -> Stream:
         """Yields one TokenRecord per token that continues `prompt`, text or token ids.
 
         A text prompt is tokenized with the special tokens the model starts with; special tokens
@@ -49,7 +49,7 @@ class Generates:
 
     @with_options
     def generate(
-        self, prompt: str | Iterable[int], **options: Unpack[GenerateKeywords]
+        self, prompt: str | Iterable[int], **options: Unpack[AnswerKeywords]
     ) -> Completion:
         """Continues `prompt` and returns when done; the arguments and errors are `stream`'s."""
         return collect(self.stream(prompt, **options))
@@ -60,7 +60,7 @@ class Generates:
         messages: Items[Message],
         *,
         template_vars: Mapping[str, Any] = _NO_VARS,
-        **options: Unpack[GenerateKeywords],
+        **options: Unpack[AnswerKeywords],
     ) -> Stream:
         """Yields one TokenRecord per token of the answer to `messages`.
 
@@ -77,7 +77,7 @@ class Generates:
         messages: Items[Message],
         *,
         template_vars: Mapping[str, Any] = _NO_VARS,
-        **options: Unpack[GenerateKeywords],
+        **options: Unpack[AnswerKeywords],
     ) -> Completion:
         """Answers `messages` and returns when done; see `stream_chat`."""
         return collect(self.stream_chat(messages, template_vars=template_vars, **options))
@@ -90,7 +90,7 @@ class Generates:
 
     @with_options
     def astream(
-        self, prompt: str | Iterable[int], **options: Unpack[GenerateKeywords]
+        self, prompt: str | Iterable[int], **options: Unpack[AnswerKeywords]
     ) -> AsyncGenerator[TokenRecord, None]:
         """`stream` for an event loop; the prompt is looked at when the first record is awaited."""
         from qrt.api.awaiting import records
@@ -99,7 +99,7 @@ class Generates:
 
     @with_options
     async def agenerate(
-        self, prompt: str | Iterable[int], **options: Unpack[GenerateKeywords]
+        self, prompt: str | Iterable[int], **options: Unpack[AnswerKeywords]
     ) -> Completion:
         """`generate` for an event loop."""
         return await self._finished(partial(self._core.prompt_tokens, prompt), options)
@@ -110,7 +110,7 @@ class Generates:
         messages: Items[Message],
         *,
         template_vars: Mapping[str, Any] = _NO_VARS,
-        **options: Unpack[GenerateKeywords],
+        **options: Unpack[AnswerKeywords],
     ) -> AsyncGenerator[TokenRecord, None]:
         """`stream_chat` for an event loop; messages are looked at when a record is awaited."""
         from qrt.api.awaiting import records
@@ -124,14 +124,14 @@ class Generates:
         messages: Items[Message],
         *,
         template_vars: Mapping[str, Any] = _NO_VARS,
-        **options: Unpack[GenerateKeywords],
+        **options: Unpack[AnswerKeywords],
     ) -> Completion:
         """`chat` for an event loop."""
         tokens = partial(self._core.chat_tokens, messages, template_vars)
         return await self._finished(tokens, options)
 
     async def _finished(
-        self, tokens: Callable[[], list[int]], options: GenerateKeywords
+        self, tokens: Callable[[], list[int]], options: AnswerKeywords
     ) -> Completion:
         from qrt.api.awaiting import Rooms, finished
 
@@ -139,7 +139,7 @@ class Generates:
             self._rooms = Rooms(self._core.engine.limits.n_running)
         return await finished(self._later(tokens, options), self._rooms)
 
-    def _later(self, tokens: Callable[[], list[int]], options: GenerateKeywords) -> Start:
+    def _later(self, tokens: Callable[[], list[int]], options: AnswerKeywords) -> Start:
         """What starts a stream in the thread that will read it; options are checked here."""
         checked = self._core.options(options)
         return lambda is_stopped: self._core.start(tokens(), checked, self._seq, is_stopped)

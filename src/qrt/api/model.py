@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from qrt.api.asking import AnswerKeywords
 from qrt.api.completion import Completion, completion
 from qrt.api.core import Core
 from qrt.api.generates import Generates
@@ -19,7 +20,6 @@ from qrt.api.signatures import with_options
 from qrt.errors import InputError
 from qrt.runtime.checks import check_int, check_tokens, shown
 from qrt.runtime.many import run_many
-from qrt.runtime.options import GenerateKeywords
 from qrt.runtime.sequence import Sequence
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Model(Generates):
         prompts: Iterable[str | Iterable[int]],
         *,
         batch_size: int = 16,
-        **options: Unpack[GenerateKeywords],
+        **options: Unpack[AnswerKeywords],
     ) -> list[Completion]:
         """Continues all prompts, up to `batch_size` of them at a time, from one thread.
 
@@ -124,7 +124,7 @@ class Model(Generates):
         ]
         results = run_many(self._core.engine, generations, batch_size)
         return [
-            completion(records, g.seed, len(g.prompt), g.timings)
+            completion(records, g.seed, len(g.prompt), g.timings, g.constrain)
             for g, records in zip(generations, results, strict=True)
         ]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-from qrt.api.completion import Completion, completion
+from qrt.api.completion import Completion, collected
 from qrt.runtime.generate import Stream
 
 _SECONDS_BETWEEN = 0.05
@@ -27,7 +27,7 @@ def show(stream: Stream) -> Completion:
         for record in stream:
             records.append(record)
             put(record.text, record.finish_reason is not None)
-    return completion(records, stream.seed, stream.n_prompt_tokens, stream.timings)
+    return collected(stream, records)
 
 
 def _print(text: str, is_last: bool) -> None:

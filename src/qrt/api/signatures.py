@@ -1,6 +1,6 @@
 """Signatures and documentation that show what `**options` of a method may be, with defaults.
 
-Type checkers read `**options: Unpack[GenerateKeywords]`; `help` and `inspect.signature` read what
+Type checkers read `**options: Unpack[AnswerKeywords]`; `help` and `inspect.signature` read what
 is made here of the fields of dataclasses.
 """
 
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import MISSING, fields
 from typing import Any, TypeVar
 
+from qrt.api.asking import AnswerOptions
 from qrt.runtime.options import GenerateOptions
 from qrt.runtime.sampler import SamplingParams
 
@@ -52,7 +53,8 @@ def _options(records: tuple[type, ...]) -> Iterator[inspect.Parameter]:
 
 with_options = shows(
     "Options and their defaults (of sampling: where the file recommends nothing else):",
+    AnswerOptions,
     GenerateOptions,
     SamplingParams,
 )
-"""Of a method whose `**options` are `GenerateKeywords`."""
+"""Of a method whose `**options` are `AnswerKeywords`."""

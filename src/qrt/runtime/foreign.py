@@ -9,7 +9,6 @@ from qrt.errors import UnknownOptionError
 from qrt.runtime.checks import shown
 
 _STREAM = "call stream or stream_chat, which yield records"
-_NO_GRAMMARS = "qrt has no grammars; a function in logits_processors can forbid tokens"
 _CPU_ONLY = "leave it out: qrt runs on the CPU"
 _OWN_CHOICE = "leave it out: qrt decides that itself, and `qrt tune` measures what is best"
 _TEMPLATE = "a variable of the chat template: template_vars={{{name!r}: ...}}"
@@ -32,6 +31,8 @@ OF_GENERATING: Mapping[str, str] = {
     **dict.fromkeys(("typical", "typ_p"), "typical_p"),
     **dict.fromkeys(("mirostat_mode", "mirostat_version"), "mirostat"),
     **dict.fromkeys(("random_seed", "rng_seed"), "seed"),
+    **dict.fromkeys(("json_schema", "guided_json", "output_type"), "response_format"),
+    **dict.fromkeys(("guided_grammar", "gbnf"), "grammar"),
     "bias": "logit_bias",
 }
 """Names of options by what they are called elsewhere."""
@@ -43,7 +44,7 @@ INSTEAD_GENERATING: Mapping[str, str] = {
     "echo": "put the prompt before the text yourself",
     "tfs_z": "leave it out: tail-free sampling is gone from llama.cpp too",
     **dict.fromkeys(("n", "num_return_sequences", "best_of"), "generate_many takes many prompts"),
-    **dict.fromkeys(("grammar", "response_format", "json_schema", "guided_json"), _NO_GRAMMARS),
+    "guided_regex": 'grammar={{"regex": ...}}',
     **dict.fromkeys(("tools", "tool_choice", "enable_thinking", "reasoning_effort"), _TEMPLATE),
 }
 """What to do instead of options that we lack."""

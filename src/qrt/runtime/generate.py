@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Self
 
 from qrt.errors import BusyError, CancelledError, ClosedError
+from qrt.runtime.constraint import ConstraintFactory
 from qrt.runtime.driver import Feed
 from qrt.runtime.engine import Engine
 from qrt.runtime.generation import Generation
@@ -45,6 +46,11 @@ class Stream(Iterator[TokenRecord]):
     def n_prompt_tokens(self) -> int:
         """Tokens of the prompt."""
         return len(self._request.generation.prompt)
+
+    @property
+    def constrain(self) -> ConstraintFactory | None:
+        """What made the constraint that the answer is held to."""
+        return self._request.generation.constrain
 
     @property
     def timings(self) -> Timings:

@@ -88,7 +88,7 @@ class Generation:
         self.is_stopped = options.cancel.is_set if options.cancel is not None else never
         self._tokenizer = tokenizer
         self._stop_strings = options.stop_strings
-        self._constrain = options.constraint
+        self.constrain = options.constraint
         self._begin_answer(())
         self._is_taking = False
         self._most_forced = min(_MOST_FORCED, n_ctx // 4)
@@ -186,7 +186,7 @@ class Generation:
         """Whatever goes along an answer stands at its start, the constraint behind `tokens`."""
         self._decoder = self._tokenizer.stream()
         self._stops = StopStrings(self._stop_strings)
-        self._constraint = None if self._constrain is None else self._constrain()
+        self._constraint = None if self.constrain is None else self.constrain()
         if self._constraint is not None:
             for token in tokens:
                 self._constraint.accept(token)
