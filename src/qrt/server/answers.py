@@ -116,10 +116,11 @@ def _asked(
     if len(tokens) >= n_ctx:
         raise RefusedError(
             400,
-            f"the prompt has {len(tokens)} tokens, the context holds {n_ctx} and needs room for at "
-            "least one more",
+            f"the prompt has {len(tokens)} tokens; with one of the answer this exceeds the "
+            f"available context size of {n_ctx}",
             param="messages" if reader else "prompt",
             code="context_length_exceeded",
+            numbers={"n_prompt_tokens": len(tokens), "n_ctx": n_ctx},
         )
     given: Any = {**served.options, **keywords, "cache_salt": request.key_salt}
     return Asked(served, tokens, given, reader, request.state.metrics, request.started)

@@ -31,7 +31,8 @@ _CODES: Mapping[type[QrtError], str] = {
 class Failure:
     """Why a request was not answered.
 
-    param: the field that is wrong; code: OpenAI's word for it; headers: for the response.
+    param: the field that is wrong; code: OpenAI's word for it; headers: for the response; numbers:
+    beside the message, for programs.
     """
 
     status: int
@@ -39,6 +40,7 @@ class Failure:
     param: str | None = None
     code: str | None = None
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    numbers: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class RefusedError(QrtError):
@@ -52,10 +54,12 @@ class RefusedError(QrtError):
         param: str | None = None,
         code: str | None = None,
         headers: Mapping[str, str] = MappingProxyType({}),
+        numbers: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         super().__init__(message)
         self.http_status = status
-        self.failure = Failure(status, message, param, code, _with_retry(status, headers))
+        headers = _with_retry(status, headers)
+        self.failure = Failure(status, message, param, code, headers, numbers)
 
 
 def failure_of(error: BaseException, body: object = None) -> Failure:
@@ -122,6 +126,8 @@ _TYPES = {
     501: "not_supported_error",
     503: "unavailable_error",
 }
+_TYPES_OF_CODES = {"context_length_exceeded": "exceed_context_size_error"}
+"""llama-server's word for what OpenAI tells by a code."""
 _ANTHROPIC_TYPES = _TYPES | {413: "request_too_large", 503: "overloaded_error"}
 
 
@@ -130,19 +136,18 @@ def _type(types: Mapping[int, str], status: int, other: str) -> str:
 
 
 def _openai(failure: Failure) -> dict[str, Any]:
-    return {
-        "error": {
-            "message": failure.message,
-            "type": _type(_TYPES, failure.status, "server_error"),
-            "param": failure.param,
-            "code": failure.code,
-        }
-    }
+    told = {"message": failure.message, "type": _native_type(failure)}
+    return {"error": {**told, "param": failure.param, "code": failure.code, **failure.numbers}}
 
 
 def _native(failure: Failure) -> dict[str, Any]:
-    kind = _type(_TYPES, failure.status, "server_error")
-    return {"error": {"code": failure.status, "message": failure.message, "type": kind}}
+    told = {"message": failure.message, "type": _native_type(failure)}
+    return {"error": {"code": failure.status, **told, **failure.numbers}}
+
+
+def _native_type(failure: Failure) -> str:
+    kind = _TYPES_OF_CODES.get(failure.code or "")
+    return kind or _type(_TYPES, failure.status, "server_error")
 
 
 def _anthropic(failure: Failure) -> dict[str, Any]:

@@ -141,8 +141,9 @@ def _takes_responses(source: str) -> bool:
 def _begun(messages: list[Message]) -> str:
     """Takes the last message off: what the assistant has said of its answer."""
     last = messages[-1]
-    if last["role"] != "assistant" or "tool_calls" in last or len(messages) == 1:
-        raise InputError("only a text of the assistant's, behind other messages, can be continued")
+    others = [message["role"] for message in messages[-2:-1]]
+    if last["role"] != "assistant" or "tool_calls" in last or others in ([], ["assistant"]):
+        raise InputError("only a text of the assistant's, behind another's, can be continued")
     del messages[-1]
     return str(last["content"])
 

@@ -48,7 +48,7 @@ STEPS = (
     "temperature",
 )
 """The steps of the chain by llama.cpp's names, in the order in which they run by default."""
-_MAX_BIAS = 1000.0
+MAX_BIAS = 1000.0
 _MAX_STEP_LEN = 40
 _MAX_BREAKERS = 64
 _MAX_BREAKER_LEN = 40
@@ -137,4 +137,4 @@ class SamplingParams:
 def _checked_bias(token: object, bias: object) -> float:
     if isinstance(bias, Real) and bias == -math.inf:
         return -math.inf
-    return check_float(f"logit_bias of token {shown(token)}", bias, -_MAX_BIAS, _MAX_BIAS)
+    return check_float(f"logit_bias of token {shown(token)}", bias, -MAX_BIAS, MAX_BIAS)

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from qrt.errors import InputError
+from qrt.runtime.sampler.params import MAX_BIAS
 from qrt.server.fields import Count, SamplingFields, keywords_of, limited
 
 if TYPE_CHECKING:
@@ -174,4 +175,7 @@ def _of_tokens(
         for token in tokens:
             added = -math.inf if bias is False else float(bias)
             biases[token] = biases.get(token, 0.0) + added
-    return list(biases.items())
+    return [
+        (token, bias if math.isinf(bias) else max(-MAX_BIAS, min(bias, MAX_BIAS)))
+        for token, bias in biases.items()
+    ]

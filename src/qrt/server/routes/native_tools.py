@@ -8,6 +8,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from qrt.replies import with_tools
 from qrt.server.errors import NATIVE, RefusedError
 from qrt.server.messages import tidied
 from qrt.server.openai import FINGERPRINT
@@ -52,12 +53,12 @@ async def apply_template(request: Request[ApplyTemplate]) -> Response:
     variables = {**served.template_vars, **(body.chat_template_kwargs or {})}
     if body.reasoning_effort is not None:
         variables["reasoning_effort"] = body.reasoning_effort
-    if body.tools:
-        variables["tools"] = body.tools
+    source = served.model.chat_template.source
+    messages, offering = with_tools(source, tidied(body.messages), body.tools or [])
     spans = await asyncio.to_thread(
         served.model.chat_template.render,
-        tidied(body.messages),
-        variables,
+        messages,
+        {**variables, **offering},
         add_generation_prompt=body.add_generation_prompt,
         continued=body.continue_final_message,
     )

@@ -35,7 +35,6 @@ from qrt.server.openai import (
     new_id,
     now,
     token_logprobs,
-    usage_of,
 )
 from qrt.server.routing import Request, Route
 from qrt.server.stream import EventStream, encode, json_response, sse
@@ -64,6 +63,21 @@ class ChatBody(SamplingFields, kw_only=True):
     reasoning_effort: str | None = None
     reasoning_format: str | None = None
     chat_template_kwargs: dict[str, Any] | None = None
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool | None = None
+
+    @property
+    def is_continued(self) -> bool:
+        """Whether the last message is what the answer begins with: one of the assistant's, unless
+        the request says otherwise. Raises RefusedError."""
+        if self.continue_final_message and self.add_generation_prompt:
+            name = "continue_final_message"
+            raise RefusedError(400, f"{name} excludes add_generation_prompt", param=name)
+        if self.continue_final_message is not None:
+            return self.continue_final_message
+        last = self.messages[-1] if len(self.messages) > 1 else {}
+        is_own = last.get("role") == "assistant" and not last.get("tool_calls")
+        return is_own and not self.add_generation_prompt
 
 
 async def chat(request: Request[ChatBody]) -> Response:
@@ -75,6 +89,13 @@ async def chat(request: Request[ChatBody]) -> Response:
     if body.stream:
         return EventStream(request, _chunks(body, answers))
     return json_response(_completion(body, asked, await all_whole(answers)))
+
+
+async def input_tokens(request: Request[ChatBody]) -> Response:
+    """Counts the tokens of a conversation's prompt."""
+    served = await request.acquire(request.body.model)
+    asked = await asked_chat(request, served, _chat(request.body, served))
+    return json_response({"input_tokens": len(asked.tokens)})
 
 
 def _chat(body: ChatBody, served: Served) -> Chat:
@@ -91,6 +112,7 @@ def _chat(body: ChatBody, served: Served) -> Chat:
         parallel_tool_calls=body.parallel_tool_calls is not False,
         template_vars=template_vars | (body.chat_template_kwargs or {}),
         splits=body.reasoning_format != "none" or bool(body.tools),
+        continued=body.is_continued,
     )
 
 
@@ -140,8 +162,7 @@ async def _chunks(body: ChatBody, answers: list[Answer]) -> AsyncGenerator[bytes
         async for chunk in chunks:
             yield chunk
     if has_usage:
-        last = {**head, "choices": [], "usage": usage_of(answers)}
-        yield sse(last)
+        yield sse({**head, "choices": [], **ending(answers)})
     yield DONE
 
 
@@ -177,6 +198,13 @@ async def _of_one(
     yield chunk({}, None, answer.finish_reason)
 
 
-ROUTES = Route(
-    ("POST",), "/v1/chat/completions", chat, ChatBody, summary="Answer a conversation"
-).at("/chat/completions")
+_POST = ("POST",)
+ROUTES = (
+    *Route(_POST, "/v1/chat/completions", chat, ChatBody, summary="Answer a conversation").at(
+        "/chat/completions"
+    ),
+    *Route(
+        *(_POST, "/v1/chat/completions/input_tokens", input_tokens, ChatBody),
+        summary="Count the tokens of a conversation",
+    ).at("/chat/completions/input_tokens"),
+)
