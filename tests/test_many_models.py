@@ -25,7 +25,7 @@ MB = 1 << 20
 class Loaded:
     """Stands in for a model."""
 
-    info = None
+    info = health = None
 
     def __init__(self, name):
         self.name, self.is_closed = name, False

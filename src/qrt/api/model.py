@@ -23,6 +23,7 @@ from qrt.runtime.many import run_many
 from qrt.runtime.sequence import Sequence
 
 if TYPE_CHECKING:
+    from qrt.runtime.health import Health
     from qrt.text import ChatTemplate, Tokenizer
 
 
@@ -131,6 +132,11 @@ class Model(Generates):
     def session(self) -> Session:
         """A session: generations in a row that need not compute again what they share."""
         return Session(self._core, self._core.engine.open(idle=True))
+
+    @property
+    def health(self) -> Health:
+        """What its engine is at and has done, told at once, in any thread."""
+        return self._core.engine.health()
 
     def placement(self) -> list[tuple[str, str]]:
         """(op, where and how it runs), in order."""

@@ -162,6 +162,7 @@ class ManyModels:
             file_bytes=offer.n_bytes,
             memory_bytes=slot.claim.own_bytes if slot.claim is not None else None,
             expires_s=max(0.0, slot.expiry.when() - now) if slot.expiry is not None else None,
+            health=slot.served.model.health if slot.served is not None else None,
             progress=slot.progress,
             error=slot.error,
         )

@@ -19,6 +19,7 @@ from qrt.server.errors import RefusedError
 
 if TYPE_CHECKING:
     from qrt.api import Model, ModelInfo
+    from qrt.runtime.health import Health
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,8 @@ class State:
 
     n_requests: those that have it, or wait for it. memory_bytes: what it takes, once that is known.
     expires_s: seconds until it is unloaded, if nobody asks for it; None: never, or not loaded.
-    progress: of a load, as `qrt.load` tells it. error: why it could not be loaded last.
+    health: that of a loaded model's engine. progress: of a load, as `qrt.load` tells it. error: why
+    it could not be loaded last.
     """
 
     name: str
@@ -50,6 +52,7 @@ class State:
     file_bytes: int = 0
     memory_bytes: int | None = None
     expires_s: float | None = None
+    health: Health | None = None
     progress: tuple[str, int, int] | None = None
     error: str | None = None
 
@@ -132,8 +135,9 @@ class OneModel:
         """That of the one."""
         if self._served is None:
             return [State(self._name, "loading")]
-        n_bytes = self._served.model.info.file_bytes
-        return [State(self._name, "loaded", self._n_loans, file_bytes=n_bytes)]
+        model = self._served.model
+        n_bytes, health = model.info.file_bytes, model.health
+        return [State(self._name, "loaded", self._n_loans, file_bytes=n_bytes, health=health)]
 
     @contextmanager
     def listening(self) -> Iterator[Queue[State | None]]:

@@ -37,6 +37,14 @@ def described(state: State) -> dict[str, Any]:
     progress = None
     if state.progress is not None:
         progress = dict(zip(("what", "done", "total"), state.progress, strict=True))
+    engine = None
+    if (health := state.health) is not None:
+        engine = {
+            "running": health.n_running,
+            "waiting": health.n_waiting,
+            "pages": sum(health.n_pages),
+            "free_pages": sum(health.n_free_pages),
+        }
     return {
         "id": state.name,
         "aliases": list(state.aliases),
@@ -45,6 +53,7 @@ def described(state: State) -> dict[str, Any]:
         "size": state.file_bytes,
         "memory": state.memory_bytes,
         "expires_in_s": state.expires_s,
+        "engine": engine,
     }
 
 
