@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hub_server import hub, hub_cache  # noqa: F401
@@ -51,3 +52,32 @@ def main_lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     one = Lab(request.param)
     yield one
     one.close()
+
+
+@pytest.fixture(scope="module")
+def page_server() -> Iterator[Any]:
+    """A server of the embedded model, with the chat page."""
+    from served import served
+
+    with served() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def page_browser() -> Iterator[Any]:
+    """Chromium."""
+    from browser import chromium
+
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def page(page_browser: Any, page_server: Any) -> Iterator[Any]:
+    """The chat page, whose answers the test writes; nothing may trouble the browser."""
+    from browser import chat
+
+    with chat(page_browser, page_server.base_url) as shown:
+        shown.open()
+        yield shown
+    assert not shown.troubles

@@ -141,12 +141,12 @@ session.addEventListener("path", ({ detail }) => {
 });
 session.addEventListener("text", ({ detail }) => thread.grow(detail.message));
 session.addEventListener("ended", ({ detail: { message } }) => {
-  thread.end(message);
+  const words = thread.end(message);
   composer.setBusy(false);
   meter.draw();
   sidebar.draw();
   if (!message.error && picker.current?.status !== "loaded") connect();
-  say(message.error ? message.error.words : message.stopped ? "Stopped." : message.text);
+  say(message.error ? message.error.words : message.stopped ? "Stopped." : words);
 });
 session.addEventListener("chats", () => {
   sidebar.draw();

@@ -76,11 +76,9 @@ export class MessageView {
     this.body.replaceChildren();
     this.markdown = new Markdown(this.body);
     this.thoughts = new Markdown(this.thought);
-    if (this.message.leftOut) {
-      const words = "The oldest messages no longer fit into the context and were left out.";
-      this.element.prepend(el("p", { class: "note" }, words));
-    }
-    this.body.before(this.thinking);
+    const words = "The oldest messages no longer fit into the context and were left out.";
+    this.leftOut = el("p", { class: "note" }, words);
+    this.body.before(this.leftOut, this.thinking);
     this.body.after(this.calls);
     this.grow();
   }
@@ -88,7 +86,8 @@ export class MessageView {
   /** Shows what has come of an answer. */
   grow() {
     if (!this.isDrawn) return;
-    const { text, thought, isJson, ended, calls } = this.message;
+    const { text, thought, isJson, ended, calls, leftOut } = this.message;
+    this.leftOut.hidden = !leftOut;
     if (thought) {
       this.thinking.hidden = false;
       this.summary.textContent = this.#thinkingWords();
@@ -173,7 +172,7 @@ export class MessageView {
     if (message.stopped) return el("p", { class: "trouble note" }, "Stopped.");
     if (!message.ended) return el("p", { class: "trouble note" }, "This answer was not finished.");
     if (message.finish === "length") {
-      return el("p", { class: "trouble note" }, "The answer ends here because the limit of tokens was reached.");
+      return el("p", { class: "trouble note" }, "The answer was cut off here: it reached the limit of tokens.");
     }
     return null;
   }

@@ -6,6 +6,8 @@ import { children, leafBelow, newId, pathTo } from "./tree.js";
 const SAVE_MS = 2000;
 const TITLE_LENGTH = 60;
 const TRIES = 8;
+/** What share of the context a conversation may take, at each try less; the answer needs the rest. */
+const ROOM = 0.65;
 
 const titleOf = (text) => {
   const line = text.trim().split("\n", 1)[0].replace(/^[#>*\s]+/, "");
@@ -188,7 +190,7 @@ export class Session extends EventTarget {
         } catch (error) {
           if (error.kind !== "context" || tries === TRIES) throw error;
           const { used, size } = error.context;
-          const share = used && size ? (size / used) * (1 - 0.15 * tries) : 0.6 ** tries;
+          const share = (used && size ? size / used : 1) * ROOM ** tries;
           const nOut = nLeftOut(path, share);
           if (nOut <= (message.leftOut ?? 0)) throw error;
           message.leftOut = nOut;

@@ -60,13 +60,14 @@ export class Thread {
     });
   }
 
-  /** The last message is whole. */
+  /** The last message is whole; the words of it that are shown. */
   end(message) {
     cancelAnimationFrame(this.frame);
     this.frame = 0;
     const view = this.views.findLast((one) => one.message === message);
     view?.grow();
     for (const one of this.views) one.drawFoot();
+    return view?.body.textContent ?? "";
   }
 
   /** Lets the question asked last be edited. */

@@ -30,7 +30,9 @@ export function errorOf(status, body) {
   const detail = typeof error === "string" ? error : String(error.message ?? "");
   const kinds = [error.type, error.code];
   if (kinds.some((kind) => /context_(size|length)_exceeded|exceed_context/.test(String(kind)))) {
-    return new ServerError("context", detail, { used: error.n_prompt_tokens, size: error.n_ctx });
+    const [, used, size] = /has (\d+) tokens.* holds (\d+)/.exec(detail) ?? [];
+    const told = { used: error.n_prompt_tokens ?? used, size: error.n_ctx ?? size };
+    return new ServerError("context", detail, told);
   }
   if (status === 503 && /loading model/i.test(detail)) return new ServerError("loading", detail);
   return new ServerError(KINDS[status] ?? (status >= 500 ? "failed" : "refused"), detail);

@@ -59,6 +59,12 @@ const NODES = {
 
 const node = (block) => NODES[block.kind](block);
 
+/** The lines that each block of a text takes, as text. */
+function sourcesOf(text, blocks) {
+  const lines = text.split("\n");
+  return blocks.map(({ at }, i) => lines.slice(at, blocks[i + 1]?.at).join("\n"));
+}
+
 /** Shows a text in an element, and again as it grows. */
 export class Markdown {
   constructor(element) {
@@ -68,7 +74,7 @@ export class Markdown {
     this.open = [];
   }
 
-  /** Shows a text; if it begins with the one shown before, blocks that are done stay. */
+  /** Shows a text; if it begins with the one shown before, only what changed is made anew. */
   show(text) {
     if (!text.startsWith(this.source)) {
       this.element.replaceChildren();
@@ -77,26 +83,30 @@ export class Markdown {
     }
     this.source = text;
     this.#settle();
-    this.#replaceOpen(blocksOf(text.slice(this.settled)));
+    const rest = text.slice(this.settled);
+    this.#draw(rest, blocksOf(rest));
   }
 
-  /** Leaves alone from now on what no further line can change: all whole blocks but the last. */
+  /** Leaves behind what no further line can change: all blocks of whole lines but the last. */
   #settle() {
-    const end = this.source.lastIndexOf("\n") + 1;
-    const whole = this.source.slice(this.settled, end);
+    const whole = this.source.slice(this.settled, this.source.lastIndexOf("\n") + 1);
     const blocks = blocksOf(whole);
     if (blocks.length < 2) return;
-    this.#replaceOpen(blocks);
+    this.#draw(whole, blocks);
     this.open = this.open.slice(-1);
-    let lines = blocks.at(-1).at;
-    let at = 0;
-    while (lines-- > 0) at = whole.indexOf("\n", at) + 1;
-    this.settled += at;
+    const lines = whole.split("\n").slice(0, blocks.at(-1).at);
+    this.settled += lines.reduce((sum, line) => sum + line.length + 1, 0);
   }
 
-  #replaceOpen(blocks) {
-    for (const old of this.open) old.remove();
-    this.open = blocks.map(node);
-    this.element.append(...this.open);
+  /** Draws the blocks that are not settled; those whose lines are the same stay. */
+  #draw(text, blocks) {
+    const sources = sourcesOf(text, blocks);
+    let same = 0;
+    while (same < blocks.length && this.open[same]?.source === sources[same]) same++;
+    for (const { element } of this.open.splice(same)) element.remove();
+    for (let i = same; i < blocks.length; i++) {
+      this.open.push({ source: sources[i], element: node(blocks[i]) });
+      this.element.append(this.open[i].element);
+    }
   }
 }
