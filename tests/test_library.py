@@ -28,8 +28,8 @@ GENERATING = [
 ]
 
 
-def test_there_are_nine_ways_to_generate():
-    assert len(GENERATING) == 9
+def test_there_are_ten_ways_to_generate():
+    assert len(GENERATING) == 10
 
 
 @pytest.mark.parametrize("method", GENERATING, ids=lambda method: method.__name__)
@@ -60,8 +60,8 @@ def test_the_names_of_other_libraries_are_told_ours(model):
     for name in foreign.INSTEAD_GENERATING:
         with pytest.raises(qrt.InputError, match=f"unknown option '{name}'; [^{{]"):
             model.chat([], **{name: 1})
-    with pytest.raises(qrt.InputError, match=r"template_vars=\{'tools': \.\.\.\}"):
-        model.chat([], tools=[])
+    with pytest.raises(qrt.InputError, match=r"template_vars=\{'enable_thinking': \.\.\.\}"):
+        model.chat([], enable_thinking=True)
     assert issubclass(qrt.UnknownOptionError, qrt.InputError)
     with pytest.raises(TypeError, match="did you mean 'temperature'"):
         model.generate("abc", temprature=1)

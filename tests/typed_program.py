@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 import qrt
 from qrt.compat.llama_cpp import Llama, LogitsProcessorList, StoppingCriteriaList
 from qrt.config import embedded_model
+from qrt.replies import CallArguments, CallBegun, CallEnded, Event, Text, Thought
 
 PATH = str(embedded_model())
 MESSAGES = [{"role": "user", "content": "What does os.path.join do?"}]
@@ -87,8 +88,38 @@ def streams(model: qrt.Model) -> None:
         assert_type(stream.timings, qrt.Timings)
         assert_type(stream.read(), list[qrt.TokenRecord])
         stream.close()
-    chat = model.stream_chat(MESSAGES, template_vars={"tools": None}, max_tokens=2)
+    chat = model.stream_chat(MESSAGES, template_vars={"quiet": None}, max_tokens=2)
+    assert_type(chat, qrt.ChatStream)
     assert_type(qrt.show(chat), qrt.Completion)
+
+
+def double(number: int) -> int:
+    """Twice a number."""
+    return 2 * number
+
+
+def tools(model: qrt.Model) -> None:
+    """Calls of functions, and the parts of a reply."""
+    told = {"type": "function", "function": {"name": "halve", "parameters": {}}}
+    done = model.chat(MESSAGES, tools=[double, told], tool_choice="auto", max_tokens=2)
+    assert_type(done.tool_calls, tuple[qrt.ToolCall, ...])
+    assert_type((done.content, done.reasoning), tuple[str, str])
+    assert_type(done.messages, tuple[dict[str, Any], ...])
+    model.chat(MESSAGES, tools=[double], run_tools=True, max_rounds=2, max_tokens=2)
+    call = qrt.ToolCall("1", "double", '{"number": 2}')
+    assert_type(call.values, dict[str, Any])
+    assert_type(call.message(), dict[str, Any])
+    stream = model.stream_chat(MESSAGES, tools=[double], tool_choice="none", max_tokens=2)
+    for event in stream.events():
+        assert_type(event, Event)
+        match event:
+            case Text(text) | Thought(text) | CallArguments(_, text):
+                assert_type(text, str)
+            case CallBegun(index, id_, name):
+                assert_type((index, id_, name), tuple[int, str, str])
+            case CallEnded(_, is_complete):
+                assert_type(is_complete, bool)
+    assert_type(stream.told([]), list[Event])
 
 
 async def tasks(model: qrt.Model) -> None:
@@ -97,6 +128,9 @@ async def tasks(model: qrt.Model) -> None:
     assert_type(await model.achat(MESSAGES, max_tokens=2), qrt.Completion)
     async for record in model.astream("x", max_tokens=2):
         assert_type(record, qrt.TokenRecord)
+    assert_type(await model.achat(MESSAGES, tools=[double], max_tokens=2), qrt.Completion)
+    async for event in model.astream_events(MESSAGES, tools=[double], max_tokens=2):
+        assert_type(event, Event)
     async with contextlib.aclosing(model.astream_chat(MESSAGES, max_tokens=2)) as stream:
         assert_type([record.text async for record in stream], list[str])
 
@@ -161,9 +195,10 @@ def of_llama_cpp() -> None:
 
 def main() -> None:
     """All of it."""
-    loaded = qrt.load(None, n_ctx=64, n_threads=1, seed=1, kv_type="f16", backend="auto")
+    loaded = qrt.load(None, n_ctx=512, n_threads=1, seed=1, kv_type="f16", backend="auto")
     with assert_type(loaded, qrt.Model) as model:
         streams(model)
+        tools(model)
         sessions(model)
         model_itself(model)
         asyncio.run(tasks(model))

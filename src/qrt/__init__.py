@@ -32,6 +32,7 @@ from qrt.errors import (
 TYPE_CHECKING = False  # which checkers take for that of `typing`, without its import
 if TYPE_CHECKING:
     from qrt.api import (
+        ChatStream,
         Completion,
         Grammar,
         Model,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         Stream,
         Timings,
         TokenRecord,
+        ToolCall,
         load,
         load_tokenizer,
         show,
@@ -53,6 +55,7 @@ __all__ = [
     "BackendError",
     "BusyError",
     "CancelledError",
+    "ChatStream",
     "ClosedError",
     "Completion",
     "ContextFullError",
@@ -73,6 +76,7 @@ __all__ = [
     "TemplateError",
     "Timings",
     "TokenRecord",
+    "ToolCall",
     "UnknownOptionError",
     "VocabError",
     "__version__",

@@ -11,7 +11,9 @@ import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from qrt.api.chat_stream import ChatStream
 from qrt.api.completion import Completion, collect
+from qrt.replies import Event
 from qrt.runtime.driver import Feed
 from qrt.runtime.generate import Stream, follow
 from qrt.runtime.records import TokenRecord
@@ -50,6 +52,19 @@ async def records(start: Start) -> AsyncGenerator[TokenRecord, None]:
     async with _fed(start, each=True) as feed:
         while (record := await feed.next()) is not None:
             yield record
+
+
+async def events(start: Callable[[Callable[[], bool]], ChatStream]) -> AsyncGenerator[Event, None]:
+    """What the reply of a stream consists of."""
+    async with _fed(start, each=True) as feed:
+        stream = feed.stream
+        assert isinstance(stream, ChatStream)
+        reader = stream.reader()
+        while (record := await feed.next()) is not None:
+            for event in reader.push(record):
+                yield event
+        for event in reader.flush():
+            yield event
 
 
 @asynccontextmanager

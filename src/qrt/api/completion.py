@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from qrt.api.chat_stream import ChatStream
+from qrt.api.toolbox import ToolCall, calls_of
+from qrt.replies import Event, Text, Thought
 from qrt.runtime.checks import shown
 from qrt.runtime.constraint import ConstraintFactory
 from qrt.runtime.generate import Stream
@@ -31,6 +34,14 @@ class Completion(Plain):
     timings: Timings
     top_logprobs: tuple[TopLogprobs, ...] = ()
     """For each token, the `logprobs` likeliest in its place, if so many were asked for."""
+    content: str = ""
+    """Of a chat: the answer without thoughts and calls; else the text."""
+    reasoning: str = ""
+    """Of a chat: what the model thought before it answered."""
+    tool_calls: tuple[ToolCall, ...] = ()
+    """Of a chat: the tools that the model calls."""
+    messages: tuple[dict[str, Any], ...] = ()
+    """Of a chat: what it adds to the conversation, with the calls and results of `run_tools`."""
     _parse: Parse | None = field(default=None, compare=False)
 
     @property
@@ -40,7 +51,7 @@ class Completion(Plain):
 
         Raises InputError for an answer that the class itself refuses.
         """
-        return None if self._parse is None else self._parse(self.text)
+        return None if self._parse is None else self._parse(self.content)
 
     def to_dict(self) -> dict[str, Any]:
         """Its fields in plain containers, those of records within it too."""
@@ -73,8 +84,24 @@ def collect(stream: Stream) -> Completion:
 
 def collected(stream: Stream, records: Sequence[TokenRecord]) -> Completion:
     """The records that a stream gave put together."""
-    return completion(
+    done = completion(
         records, stream.seed, stream.n_prompt_tokens, stream.timings, stream.constrain
+    )
+    return _told(done, stream.told(records)) if isinstance(stream, ChatStream) else done
+
+
+def _told(done: Completion, events: Sequence[Event]) -> Completion:
+    """A completion with what its reply consists of."""
+    content = "".join(event.text for event in events if isinstance(event, Text))
+    reasoning = "".join(event.text for event in events if isinstance(event, Thought))
+    calls = calls_of(events)
+    message: dict[str, Any] = {"role": "assistant", "content": content}
+    if reasoning:
+        message["reasoning_content"] = reasoning
+    if calls:
+        message["tool_calls"] = [call.message() for call in calls]
+    return replace(
+        done, content=content, reasoning=reasoning, tool_calls=calls, messages=(message,)
     )
 
 
@@ -92,8 +119,10 @@ def completion(
 ) -> Completion:
     """The records of one generation, held to what `constrain` makes, put together."""
     finish = records[-1].finish_reason if records else None
+    text = "".join(record.text for record in records)
     return Completion(
-        text="".join(record.text for record in records),
+        text=text,
+        content=text,
         tokens=tuple(record.token for record in records),
         logprobs=tuple(record.logprob for record in records),
         finish_reason=finish or "cancelled",

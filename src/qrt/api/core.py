@@ -7,12 +7,16 @@ import os
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Sequence as Items
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from qrt.api.asking import AnswerKeywords
+from qrt.api.chat_stream import ChatStream
 from qrt.config import replacing
 from qrt.errors import ContextFullError, InputError
+from qrt.replies import reader_of, with_tools
 from qrt.runtime.checks import check_tokens, shown
 from qrt.runtime.engine import Engine
 from qrt.runtime.generate import Stream
@@ -32,6 +36,9 @@ from qrt.text import ChatTemplate, Tokenizer, choose_template
 
 Message = Mapping[str, object]
 """A chat message: "role" and "content", and what else the template of the model understands."""
+
+
+_NO_VARS: Mapping[str, Any] = MappingProxyType({})
 
 
 class Core:
@@ -92,13 +99,19 @@ class Core:
             )
         return self.tokenizer.tokenize(prompt, add_special=True)
 
-    def chat_tokens(self, messages: Items[Message], template_vars: Mapping[str, Any]) -> list[int]:
-        """The tokens of a conversation in the model's chat template, up to where it answers."""
+    def chat_tokens(
+        self,
+        messages: Items[Message],
+        template_vars: Mapping[str, Any],
+        offering: Mapping[str, Any] = _NO_VARS,
+    ) -> list[int]:
+        """The tokens of a conversation in the model's chat template, up to where it answers;
+        `offering` are further variables, those of tools."""
         if not isinstance(template_vars, Mapping) or not all(
             isinstance(name, str) for name in template_vars
         ):
             raise InputError(f"template_vars must map names to values, got {shown(template_vars)}")
-        return self.template.tokens(messages, template_vars)
+        return self.template.tokens(messages, {**template_vars, **offering})
 
     def options(self, keywords: AnswerKeywords) -> GenerateOptions:
         """The checked options of a call, with the sampling that the file recommends.
@@ -142,6 +155,25 @@ class Core:
         if is_stopped is not None:
             generation.stop_when(is_stopped)
         return Stream(self.engine, generation, seq)
+
+    def start_chat(
+        self,
+        messages: Items[Message],
+        template_vars: Mapping[str, Any],
+        tools: Items[Mapping[str, Any]],
+        keywords: AnswerKeywords,
+        seq: Sequence | None,
+        is_stopped: Callable[[], bool] | None = None,
+    ) -> ChatStream:
+        """A stream of the answer to messages; else as `start`."""
+        source = self.template.source
+        told, offering = with_tools(source, messages, tools)
+        tokens = self.chat_tokens(told, template_vars, offering)
+        generation = self.generation(tokens, self.options(keywords))
+        if is_stopped is not None:
+            generation.stop_when(is_stopped)
+        reader = partial(reader_of, self.tokenizer, source, tokens, tools)
+        return ChatStream(self.engine, generation, seq, reader)
 
     def save_state(self, seq: Sequence, path: Path) -> None:
         """Writes what is stored of an idle sequence to a file of ours alone."""

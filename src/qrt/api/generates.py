@@ -9,9 +9,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Unpack
 
 from qrt.api.asking import AnswerKeywords
+from qrt.api.chat_stream import ChatStream
+from qrt.api.chatting import Chatting, ToolChoice, chatting, rounds_of
 from qrt.api.completion import Completion, collect
 from qrt.api.core import Core, Message
 from qrt.api.signatures import with_options
+from qrt.api.toolbox import ToolLike
+from qrt.replies import Event
 from qrt.runtime.generate import Stream
 from qrt.runtime.records import TokenRecord
 from qrt.runtime.sequence import Sequence
@@ -60,16 +64,20 @@ class Generates:
         messages: Items[Message],
         *,
         template_vars: Mapping[str, Any] = _NO_VARS,
+        tools: Items[ToolLike] = (),
+        tool_choice: ToolChoice = "auto",
         **options: Unpack[AnswerKeywords],
-    ) -> Stream:
-        """Yields one TokenRecord per token of the answer to `messages`.
+    ) -> ChatStream:
+        """Yields one TokenRecord per token of the answer to `messages`; `events()` tells thoughts
+        and calls of tools from the answer.
 
         A message is a mapping with "role" and "content"; the whole conversation is given each time
         and is put in the model's chat template, which `template_vars` reach as variables
-        (tools, enable_thinking ...). Raises TemplateError, and what `stream` raises.
+        (enable_thinking ...). tools: what the model may call, Python functions or JSON as OpenAI's
+        interface has it. tool_choice: "auto", "none", "required" (it calls some tool), or the name
+        of the tool that it calls. Raises TemplateError, and what `stream` raises.
         """
-        checked = self._core.options(options)
-        return self._core.start(self._core.chat_tokens(messages, template_vars), checked, self._seq)
+        return self._chatting(template_vars, tools, tool_choice, options).start(messages)
 
     @with_options
     def chat(
@@ -77,10 +85,23 @@ class Generates:
         messages: Items[Message],
         *,
         template_vars: Mapping[str, Any] = _NO_VARS,
+        tools: Items[ToolLike] = (),
+        tool_choice: ToolChoice = "auto",
+        run_tools: bool = False,
+        max_rounds: int = 8,
         **options: Unpack[AnswerKeywords],
     ) -> Completion:
-        """Answers `messages` and returns when done; see `stream_chat`."""
-        return collect(self.stream_chat(messages, template_vars=template_vars, **options))
+        """Answers `messages` and returns when done; see `stream_chat`.
+
+        run_tools: functions that the model calls are run, and it is asked again with what they
+        returned or raised, until it calls none; `max_rounds` answers at most.
+        """
+        chat = self._chatting(template_vars, tools, tool_choice, options)
+        rounds = rounds_of(messages, chat.tools, run_tools, max_rounds)
+        while calls := rounds.asks(done := collect(chat.start(rounds.messages))):
+            rounds.answer(done, [chat.tools.run(call) for call in calls])
+            chat = chat.after_calls()
+        return rounds.ended(done)
 
     def tokenize_chat(
         self, messages: Items[Message], *, template_vars: Mapping[str, Any] = _NO_VARS
@@ -102,7 +123,7 @@ class Generates:
         self, prompt: str | Iterable[int], **options: Unpack[AnswerKeywords]
     ) -> Completion:
         """`generate` for an event loop."""
-        return await self._finished(partial(self._core.prompt_tokens, prompt), options)
+        return await self._finished(self._later(partial(self._core.prompt_tokens, prompt), options))
 
     @with_options
     def astream_chat(
@@ -110,13 +131,31 @@ class Generates:
         messages: Items[Message],
         *,
         template_vars: Mapping[str, Any] = _NO_VARS,
+        tools: Items[ToolLike] = (),
+        tool_choice: ToolChoice = "auto",
         **options: Unpack[AnswerKeywords],
     ) -> AsyncGenerator[TokenRecord, None]:
         """`stream_chat` for an event loop; messages are looked at when a record is awaited."""
         from qrt.api.awaiting import records
 
-        tokens = partial(self._core.chat_tokens, messages, template_vars)
-        return records(self._later(tokens, options))
+        chat = self._chatting(template_vars, tools, tool_choice, options)
+        return records(partial(chat.start, messages))
+
+    @with_options
+    def astream_events(
+        self,
+        messages: Items[Message],
+        *,
+        template_vars: Mapping[str, Any] = _NO_VARS,
+        tools: Items[ToolLike] = (),
+        tool_choice: ToolChoice = "auto",
+        **options: Unpack[AnswerKeywords],
+    ) -> AsyncGenerator[Event, None]:
+        """The `events()` of `stream_chat` for an event loop."""
+        from qrt.api.awaiting import events
+
+        chat = self._chatting(template_vars, tools, tool_choice, options)
+        return events(partial(chat.start, messages))
 
     @with_options
     async def achat(
@@ -124,20 +163,38 @@ class Generates:
         messages: Items[Message],
         *,
         template_vars: Mapping[str, Any] = _NO_VARS,
+        tools: Items[ToolLike] = (),
+        tool_choice: ToolChoice = "auto",
+        run_tools: bool = False,
+        max_rounds: int = 8,
         **options: Unpack[AnswerKeywords],
     ) -> Completion:
-        """`chat` for an event loop."""
-        tokens = partial(self._core.chat_tokens, messages, template_vars)
-        return await self._finished(tokens, options)
+        """`chat` for an event loop; functions that it runs may be coroutines, others have a thread
+        each."""
+        chat = self._chatting(template_vars, tools, tool_choice, options)
+        rounds = rounds_of(messages, chat.tools, run_tools, max_rounds)
+        while calls := rounds.asks(
+            done := await self._finished(partial(chat.start, rounds.messages))
+        ):
+            rounds.answer(done, [await chat.tools.arun(call) for call in calls])
+            chat = chat.after_calls()
+        return rounds.ended(done)
 
-    async def _finished(
-        self, tokens: Callable[[], list[int]], options: AnswerKeywords
-    ) -> Completion:
+    def _chatting(
+        self,
+        template_vars: Mapping[str, Any],
+        tools: Items[ToolLike],
+        tool_choice: ToolChoice,
+        options: AnswerKeywords,
+    ) -> Chatting:
+        return chatting(self._core, self._seq, template_vars, tools, tool_choice, options)
+
+    async def _finished(self, start: Start) -> Completion:
         from qrt.api.awaiting import Rooms, finished
 
         if self._rooms is None:
             self._rooms = Rooms(self._core.engine.limits.n_running)
-        return await finished(self._later(tokens, options), self._rooms)
+        return await finished(start, self._rooms)
 
     def _later(self, tokens: Callable[[], list[int]], options: AnswerKeywords) -> Start:
         """What starts a stream in the thread that will read it; options are checked here."""

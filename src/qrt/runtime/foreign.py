@@ -45,7 +45,7 @@ INSTEAD_GENERATING: Mapping[str, str] = {
     "tfs_z": "leave it out: tail-free sampling is gone from llama.cpp too",
     **dict.fromkeys(("n", "num_return_sequences", "best_of"), "generate_many takes many prompts"),
     "guided_regex": 'grammar={{"regex": ...}}',
-    **dict.fromkeys(("tools", "tool_choice", "enable_thinking", "reasoning_effort"), _TEMPLATE),
+    **dict.fromkeys(("enable_thinking", "reasoning_effort"), _TEMPLATE),
 }
 """What to do instead of options that we lack."""
 
