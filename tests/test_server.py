@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -187,7 +188,7 @@ def _process(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
     try:
         assert process.stderr is not None
         line = process.stderr.readline()
-        yield process, int(line.strip().rsplit(":", 1)[1])
+        yield process, int(re.findall(r":(\d+)", line)[0])
     finally:
         process.kill()
         process.communicate()

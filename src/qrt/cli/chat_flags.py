@@ -12,12 +12,8 @@ from qrt.errors import InputError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChatFlags(AnswerLoadFlags):
-    """How a model that answers is loaded, and how turns are written for it.
-
-    conversation: None: in one, where the model has a chat format, which ends with an answer to a
-    PROMPT.
-    """
+class TemplateFlags(AnswerLoadFlags):
+    """How a model that answers is loaded, and how turns are written for it."""
 
     chat_template: Annotated[
         str | None,
@@ -49,15 +45,6 @@ class ChatFlags(AnswerLoadFlags):
             "--chat-template-kwargs",
             metavar="JSON",
             help='Variables for the template, as {"name": "value"}.',
-        ),
-    ] = None
-    conversation: Annotated[
-        bool | None,
-        in_chat(
-            *("-cnv/-no-cnv", "--conversation/--no-conversation"),
-            metavar=None,
-            help="Chat on after the answer to PROMPT, or continue it as a text without a chat "
-            "template.",
         ),
     ] = None
 
@@ -100,3 +87,22 @@ class ChatFlags(AnswerLoadFlags):
             f"{asked} if message.role == 'user' else message.content"
             " -}}{%- endfor -%}"
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatFlags(TemplateFlags):
+    """The same, and whether it goes on.
+
+    conversation: None: in one, where the model has a chat format, which ends with an answer to a
+    PROMPT.
+    """
+
+    conversation: Annotated[
+        bool | None,
+        in_chat(
+            *("-cnv/-no-cnv", "--conversation/--no-conversation"),
+            metavar=None,
+            help="Chat on after the answer to PROMPT, or continue it as a text without a chat "
+            "template.",
+        ),
+    ] = None

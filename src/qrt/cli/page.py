@@ -6,15 +6,15 @@ import sys
 from functools import partial
 from typing import Annotated
 
-from qrt.cli.chat_flags import ChatFlags
 from qrt.cli.flags import ModelArgument, ModelFlag, PullFlag, in_server
 from qrt.cli.output import say
 from qrt.cli.serving import LibraryFlags, start
+from qrt.cli.serving_flags import ServingFlags
 
 
 def app(
     library: LibraryFlags,
-    load: ChatFlags,
+    load: ServingFlags,
     model: ModelArgument = None,
     model_flag: ModelFlag = None,
     port: Annotated[int, in_server("--port", help="Default: a free one.")] = 0,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-from qrt.cli.chat_flags import ChatFlags
 from qrt.cli.flags import ModelArgument, ModelFlag, PullFlag, in_server
 from qrt.cli.serving import LibraryFlags, start
+from qrt.cli.serving_flags import ServingFlags
 from qrt.errors import InputError
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class ServerFlags:
 def serve(
     server: ServerFlags,
     library: LibraryFlags,
-    load: ChatFlags,
+    load: ServingFlags,
     model: ModelArgument = None,
     model_flag: ModelFlag = None,
     alias: Annotated[

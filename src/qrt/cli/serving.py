@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from qrt.cli.arguments import only_model
-from qrt.cli.chat_flags import ChatFlags
 from qrt.cli.flags import in_server
 from qrt.cli.output import note
+from qrt.cli.serving_flags import ServingFlags
 from qrt.errors import BackendError, InputError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class LibraryFlags:
         ),
     ] = None
 
-    def settings(self, load: ChatFlags) -> Settings:
+    def settings(self, load: ServingFlags) -> Settings:
         """Those of the file, beside the flags of the command line. Raises InputError."""
         from qrt.server.keep_alive import keep_alive_s
         from qrt.server.settings import Settings, read_settings, settings_file
@@ -66,7 +66,7 @@ class LibraryFlags:
 def start(
     config: ServerConfig,
     library: LibraryFlags,
-    load: ChatFlags,
+    load: ServingFlags,
     model: str | None,
     model_flag: str | None,
     alias: str | None,
@@ -96,7 +96,7 @@ def start(
 
 
 def _serve_one(
-    config: ServerConfig, path: str, load: ChatFlags, name: str, on_listening: OnListening
+    config: ServerConfig, path: str, load: ServingFlags, name: str, on_listening: OnListening
 ) -> None:
     """Listens at once, and answers when the model is loaded."""
     import threading

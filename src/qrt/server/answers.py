@@ -141,6 +141,7 @@ class Answer:
         tools."""
         self.index = index
         self.asked = asked
+        asked.metrics.models.add(asked.served.model)
         self._reader = asked.reader() if asked.reader is not None else None
         self._records = asked.served.model.astream(asked.tokens, **asked.options(index))
         self.timings = _NO_TIMINGS

@@ -15,7 +15,7 @@ Count = Annotated[int, msgspec.Meta(ge=-1, le=INT_MAX)]
 """Tokens at most; -1: no limit."""
 
 _SAME = (
-    *("ignore_eos", "context_shift", "n_keep", "cache_prompt", "grammar"),
+    *("ignore_eos", "context_shift", "n_keep", "cache_prompt", "priority", "timeout", "grammar"),
     *("repeat_penalty", "presence_penalty", "frequency_penalty", "repeat_last_n"),
     *("dry_multiplier", "dry_base", "dry_allowed_length", "dry_penalty_last_n"),
     *("dry_sequence_breakers", "top_n_sigma", "top_k", "typical_p", "top_p", "min_p"),
@@ -34,6 +34,8 @@ class SamplingFields(msgspec.Struct, kw_only=True):
     context_shift: bool | None = None
     n_keep: int | None = None
     cache_prompt: bool | None = None
+    priority: int | None = None
+    timeout: float | None = None
     grammar: str | None = None
     logit_bias: dict[str, float | bool] | list[tuple[int | str, float | bool]] | None = None
     repeat_penalty: float | None = None
@@ -100,7 +102,7 @@ def formatted(keywords: GenerateKeywords, *formats: dict[str, Any] | None) -> Ge
     given = next((one for one in formats if one is not None), None)
     if given is None or given.get("type") == "text":
         return keywords
-    return {**keywords, "response_format": given}  # type: ignore[typeddict-unknown-key]
+    return {**keywords, "response_format": given}
 
 
 def limited(keywords: GenerateKeywords, *limits: int | None) -> GenerateKeywords:

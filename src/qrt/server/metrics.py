@@ -5,11 +5,17 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
+from weakref import WeakSet
+
+from qrt.errors import ClosedError
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
+    from qrt.api import Model
+    from qrt.runtime.health import Health
     from qrt.runtime.records import Timings
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
@@ -48,6 +54,8 @@ class Metrics:
         self.answer_s = 0.0
         self.most_tokens = 0
         self.n_running = 0
+        self.models: WeakSet[Model] = WeakSet()
+        """Those that have answered."""
         self.requests: Counter[tuple[str, str]] = Counter()
         """By path of the route and status."""
         self.first_token = Histogram()
@@ -64,6 +72,14 @@ class Metrics:
             self.answer_s += (timings.n_tokens - 1) / timings.decode_tok_s
         self.most_tokens = max(self.most_tokens, timings.n_prompt_tokens + timings.n_tokens)
 
+    def healths(self) -> list[Health]:
+        """How those models are that are still there."""
+        found = []
+        for model in list(self.models):
+            with suppress(ClosedError):
+                found.append(model.health)
+        return found
+
     def collect(self) -> Iterator[Metric]:
         """What `prometheus_client` asks a collector for."""
         from prometheus_client.core import (
@@ -72,7 +88,12 @@ class Metrics:
             HistogramMetricFamily,
         )
 
+        healths = self.healths()
+        n_steps = sum(health.counts.n_steps for health in healths)
+        n_tokens = sum(health.counts.n_tokens for health in healths)
+        n_waiting = sum(health.n_waiting for health in healths)
         for name, value, meaning in (
+            ("n_decode", n_steps, "Steps computed, of models that are loaded."),
             ("prompt_tokens", self.prompt_tokens, "Prompt tokens computed."),
             ("prompt_seconds", self.prompt_s, "Seconds spent on prompts."),
             ("tokens_predicted", self.answer_tokens, "Tokens generated."),
@@ -82,7 +103,9 @@ class Metrics:
         for name, value, meaning in (
             ("prompt_tokens_seconds", _rate(self.prompt_tokens, self.prompt_s), "Prompt tok/s."),
             ("predicted_tokens_seconds", _rate(self.answer_tokens, self.answer_s), "Tok/s."),
-            ("requests_processing", self.n_running, "Generations under way."),
+            ("requests_processing", self.n_running - n_waiting, "Generations computed."),
+            ("requests_deferred", n_waiting, "Generations that wait for room."),
+            ("n_busy_slots_per_decode", _rate(n_tokens, n_steps), "Tokens of answers a step."),
             ("n_tokens_max", self.most_tokens, "Tokens of the longest prompt with its answer."),
         ):
             yield GaugeMetricFamily(f"llamacpp:{name}", meaning, value=value)

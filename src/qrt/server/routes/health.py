@@ -24,6 +24,8 @@ async def ready(request: Request[Any]) -> Response:
         raise ENDING
     if not request.models.is_ready:
         raise RefusedError(503, "Loading model")
+    if any(health.is_stuck for health in request.state.metrics.healths()):
+        raise RefusedError(503, "a step of a model hangs; the server's log says where")
     return json_response({"status": "ok"})
 
 
