@@ -295,6 +295,53 @@ def test_models_and_embeddings(server: Served) -> None:
     assert server.ask(TEXT, {"prompt": "a", "suffix": "b"}).json["error"]["param"] == "suffix"
 
 
+SCHEMA = {
+    "type": "object",
+    "properties": {"n": {"type": "integer"}, "kind": {"enum": ["a", "b"]}},
+    "required": ["n", "kind"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_that_follows_a_schema(server: Served, stream: bool) -> None:
+    wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": SCHEMA}}
+    options = {"stream": stream, "max_tokens": 60, "logit_bias": {"5": -10}}
+    for fields in (
+        {"response_format": wanted},
+        {"json_schema": SCHEMA},
+        {"grammar": 'root ::= "{\\"n\\":1,\\"kind\\":\\"a\\"}"'},
+    ):
+        reply = server.ask(CHAT, {"messages": ASKED, **fields, **options})
+        assert reply.status == 200, reply.body
+        if stream:
+            deltas = [event["choices"][0]["delta"] for event in reply.events]
+            answer = "".join(delta.get("content") or "" for delta in deltas)
+        else:
+            answer = reply.json["choices"][0]["message"]["content"]
+        assert set(json.loads(answer)) == {"n", "kind"}
+    form = {"format": {"type": "json_schema", "name": "x", "schema": SCHEMA}}
+    whole = server.ask("/v1/responses", {"input": "x", "text": form, "max_output_tokens": 60}).json
+    assert set(json.loads(whole["output"][0]["content"][0]["text"])) == {"n", "kind"}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"response_format": {"type": "json_schema"}}, "response_format"),
+        ({"json_schema": {"type": "no such"}}, None),
+        ({"grammar": "root ::="}, None),
+        ({"grammar": "x", "json_schema": {}}, "response_format"),
+    ],
+)
+def test_a_form_that_there_is_not(
+    server: Served, fields: dict[str, Any], param: str | None, stream: bool
+) -> None:
+    reply = server.ask(CHAT, {"messages": ASKED, **fields, "stream": stream})
+    assert (reply.status, reply.json["error"]["param"]) == (400, param), reply.body
+
+
 TEMPLATE = """\
 {%- if tools %}{{ tools | tojson }}<tool_call>{% endif -%}
 {%- for m in messages %}{{ m.role }}: {{ m.content }}

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from qrt.api.asking import AnswerKeywords
 from qrt.replies import (
     CallArguments,
     CallBegun,
@@ -25,7 +26,6 @@ from qrt.replies import (
     reader_of,
     with_tools,
 )
-from qrt.runtime.options import GenerateKeywords
 from qrt.runtime.records import Timings, TokenRecord
 from qrt.runtime.rng import MAX_SEED
 from qrt.server.errors import RefusedError
@@ -47,7 +47,7 @@ class Asked:
 
     served: Served
     tokens: list[int]
-    keywords: GenerateKeywords
+    keywords: AnswerKeywords
     reader: Callable[[], Reader] | None
     metrics: Metrics
     started: float
@@ -57,7 +57,7 @@ class Asked:
         """The name of the model that answers."""
         return self.served.name
 
-    def options(self, index: int) -> GenerateKeywords:
+    def options(self, index: int) -> AnswerKeywords:
         """Those of one of several answers, which have seeds in a row."""
         if not index or "seed" not in self.keywords:
             return self.keywords
@@ -69,7 +69,7 @@ class Chat:
     """A conversation to answer, in OpenAI's terms."""
 
     messages: Sequence[Mapping[str, Any]]
-    keywords: GenerateKeywords
+    keywords: AnswerKeywords
     tools: Sequence[Mapping[str, Any]] = ()
     tool_choice: str | Mapping[str, Any] = "auto"
     parallel_tool_calls: bool = True
@@ -97,7 +97,7 @@ async def asked_chat(request: Request[Any], served: Served, chat: Chat) -> Asked
 
 
 async def asked_text(
-    request: Request[Any], served: Served, prompt: str | list[int], keywords: GenerateKeywords
+    request: Request[Any], served: Served, prompt: str | list[int], keywords: AnswerKeywords
 ) -> Asked:
     """What a text, or token ids, to be continued ask for. Raises InputError."""
     if isinstance(prompt, str):
@@ -109,7 +109,7 @@ def _asked(
     request: Request[Any],
     served: Served,
     tokens: list[int],
-    keywords: GenerateKeywords,
+    keywords: AnswerKeywords,
     reader: Callable[[], Reader] | None,
 ) -> Asked:
     n_ctx = served.model.info.n_ctx

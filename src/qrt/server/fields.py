@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import msgspec
 
+from qrt.api.asking import AnswerKeywords
 from qrt.runtime.checks import INT_MAX
-from qrt.runtime.options import GenerateKeywords
 from qrt.runtime.rng import MAX_SEED
 from qrt.server.errors import RefusedError
 
@@ -64,7 +64,7 @@ class SamplingFields(msgspec.Struct, kw_only=True):
     samplers: list[str] | None = None
 
 
-def keywords_of(body: SamplingFields, n_vocab: int) -> GenerateKeywords:
+def keywords_of(body: SamplingFields, n_vocab: int) -> AnswerKeywords:
     """The options that a body gives; ids of its logit_bias are below `n_vocab`.
 
     Raises RefusedError.
@@ -97,7 +97,7 @@ def _bias(token: int | str, bias: float | bool, n_vocab: int) -> tuple[int, floa
     return number, float("-inf") if bias is False else float(bias)
 
 
-def formatted(keywords: GenerateKeywords, *formats: dict[str, Any] | None) -> GenerateKeywords:
+def formatted(keywords: AnswerKeywords, *formats: dict[str, Any] | None) -> AnswerKeywords:
     """With the first of the formats that is given and more than text as `response_format`."""
     given = next((one for one in formats if one is not None), None)
     if given is None or given.get("type") == "text":
@@ -105,7 +105,7 @@ def formatted(keywords: GenerateKeywords, *formats: dict[str, Any] | None) -> Ge
     return {**keywords, "response_format": given}
 
 
-def limited(keywords: GenerateKeywords, *limits: int | None) -> GenerateKeywords:
+def limited(keywords: AnswerKeywords, *limits: int | None) -> AnswerKeywords:
     """With the first of the limits that is given as `max_tokens`; -1 is none."""
     n_tokens = next((limit for limit in limits if limit is not None), -1)
     return keywords if n_tokens < 0 else {**keywords, "max_tokens": n_tokens}

@@ -55,6 +55,7 @@ class Streamed(Response):
         del self.headers["content-length"]
         self._chunks = chunks
         self._shape = request.shape
+        self._body = request.body
         self._ping_s = request.config.ping_s
         self._state = request.state
 
@@ -70,7 +71,7 @@ class Streamed(Response):
         try:
             await asyncio.wait([first], timeout=_FIRST_S)
             if first.done() and (error := first.exception()) is not None:
-                await failed(failure_of(error), self._shape)(scope, receive, send)
+                await failed(failure_of(error, self._body), self._shape)(scope, receive, send)
                 return
             start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
             await send(start)

@@ -13,7 +13,7 @@ from qrt.runtime.sampler.params import MAX_BIAS
 from qrt.server.fields import Count, SamplingFields, keywords_of, limited
 
 if TYPE_CHECKING:
-    from qrt.runtime.options import GenerateKeywords
+    from qrt.api.asking import AnswerKeywords
     from qrt.text import Tokenizer
 
 _RANDOM_SEED = 0xFFFFFFFF
@@ -95,7 +95,7 @@ class ApplyTemplate(Struct, kw_only=True):
     continue_final_message: bool = False
 
 
-def generate_keywords(body: Sampled, tokenizer: Tokenizer) -> GenerateKeywords:
+def generate_keywords(body: Sampled, tokenizer: Tokenizer) -> AnswerKeywords:
     """Its options as keywords of `generate`. Raises InputError and RefusedError."""
     if body.post_sampling_probs:
         raise InputError("post_sampling_probs: only probabilities before sampling are to be had")

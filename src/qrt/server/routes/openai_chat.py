@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import msgspec
 from starlette.responses import Response
 
+from qrt.api.asking import AnswerKeywords
 from qrt.replies import Text
-from qrt.runtime.options import GenerateKeywords
 from qrt.server.answers import (
     Answer,
     Asked,
@@ -116,7 +116,7 @@ def _chat(body: ChatBody, served: Served) -> Chat:
     )
 
 
-def _keywords(body: ChatBody, served: Served) -> GenerateKeywords:
+def _keywords(body: ChatBody, served: Served) -> AnswerKeywords:
     keywords: Any = keywords_of(body, served.model.info.n_vocab)
     keywords = limited(keywords, body.max_completion_tokens, body.max_tokens, body.n_predict)
     if body.top_logprobs and not body.logprobs:
