@@ -17,9 +17,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from served import NAME, Served, served
+from served import NAME, Reply, Served, served
 from starlette.responses import Response
 
+import qrt
+from qrt.config import embedded_model
 from qrt.server.errors import RefusedError
 from qrt.server.models import OneModel
 from qrt.server.routing import Request, Route
@@ -173,6 +175,39 @@ def test_streams_at_the_same_time_are_as_alone(server: Served) -> None:
     for thread in threads:
         thread.join()
     assert [together[i] for i in range(len(bodies))] == alone
+
+
+def test_who_finds_the_queue_full_is_told_when_to_ask_again() -> None:
+    replies: list[Reply] = []
+    body = {"messages": [{"role": "user", "content": "x"}], "stream": True, "ignore_eos": True}
+    with qrt.load(max_running=1, max_waiting=2) as model, served(model) as one:
+        asking = [
+            threading.Thread(target=lambda: replies.append(one.ask("/v1/chat/completions", body)))
+            for _ in range(8)
+        ]
+        for thread in asking:
+            thread.start()
+        for thread in asking:
+            thread.join()
+    refused = [reply for reply in replies if reply.status == 429]
+    assert len(replies) == 8
+    assert len(refused) + sum(reply.status == 200 for reply in replies) == 8
+    assert 0 < len(refused) < 8
+    for reply in refused:
+        assert int(reply.headers["retry-after"]) >= 1
+        assert reply.json["error"]["type"] == "rate_limit_error"
+
+
+def test_a_model_file_that_changes_under_a_server_is_not_missed(tmp_path: Path) -> None:
+    file = tmp_path / "model.gguf"
+    file.write_bytes(embedded_model().read_bytes())
+    with qrt.load(file) as model, served(model) as one:
+        body = {"prompt": "def f(", "max_tokens": 8}
+        before = one.ask("/v1/completions", body).json["choices"]
+        os.truncate(file, 1000)
+        assert one.ask("/v1/completions", body).json["choices"] == before
+        file.unlink()
+        assert one.ask("/v1/completions", body).json["choices"] == before
 
 
 @contextmanager

@@ -331,7 +331,7 @@ def test_an_answer_that_follows_a_schema(server: Served, stream: bool) -> None:
     [
         ({"response_format": {"type": "json_schema"}}, "response_format"),
         ({"json_schema": {"type": "no such"}}, None),
-        ({"grammar": "root ::="}, None),
+        ({"grammar": "root ::= ("}, None),
         ({"grammar": "x", "json_schema": {}}, "response_format"),
     ],
 )

@@ -56,10 +56,14 @@ class Script:
 
     async def events(self) -> AsyncGenerator[bytes, None]:
         """The response as server-sent events, in OpenAI's order."""
-        yield self._event("response.created", response=self._response)
-        yield self._event("response.in_progress", response=self._response)
+        opening = [
+            self._event("response.created", response=self._response),
+            self._event("response.in_progress", response=self._response),
+        ]
         async with aclosing(self._answer.pieces()) as pieces:
             async for _, events in pieces:
+                while opening:
+                    yield opening.pop(0)
                 for event in events:
                     for chunk in self._told(event):
                         yield chunk

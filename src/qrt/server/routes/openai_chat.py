@@ -180,9 +180,12 @@ async def _of_one(
         return sse({**head, "choices": [choice], **timings})
 
     before, behind = chunk({"content": "\0"}).split(encode("\0"))
-    yield chunk({"role": "assistant", "content": None})
+    opening = chunk({"role": "assistant", "content": None})
     async with aclosing(answer.pieces()) as pieces:
         async for record, events in pieces:
+            if opening:  # not before: what an answer cannot begin for is no part of a stream
+                yield opening
+                opening = b""
             if body.logprobs:
                 told = [delta for event in events if (delta := delta_of(event)) is not None]
                 first, *rest = told or [{"content": ""}]
