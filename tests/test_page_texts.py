@@ -53,8 +53,9 @@ def test_two_hundred_texts_stay_texts(page: Chat) -> None:
     expect(page[".message"]).to_have_count(400)
     page.page.evaluate(
         """async () => {
-          for (const node of document.querySelectorAll(".message")) {
-            node.scrollIntoView();
+          const all = document.querySelectorAll(".message");
+          for (let i = 0; i < 406; i += 6) {
+            all[Math.min(i, 399)].scrollIntoView();
             await new Promise(requestAnimationFrame);
           }
         }"""

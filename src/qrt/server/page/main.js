@@ -145,7 +145,6 @@ session.addEventListener("ended", ({ detail: { message } }) => {
   composer.setBusy(false);
   meter.draw();
   sidebar.draw();
-  if (!message.error && picker.current?.status !== "loaded") connect();
   say(message.error ? message.error.words : message.stopped ? "Stopped." : words);
 });
 session.addEventListener("chats", () => {
@@ -153,13 +152,16 @@ session.addEventListener("chats", () => {
   title();
 });
 
-composer.addEventListener("send", ({ detail }) => session.send(detail.text, detail.attachments));
+composer.addEventListener("send", ({ detail }) => {
+  session.send(detail.text, detail.attachments);
+  if (picker.current?.status !== "loaded") picker.prepare();
+});
 composer.addEventListener("stop", () => session.stop());
 composer.addEventListener("edit-last", () => thread.editLast());
 composer.addEventListener("trouble", ({ detail }) => notify(detail));
 picker.addEventListener("trouble", ({ detail }) => notify(detail.message));
 picker.addEventListener("chosen", () => {
-  localStorage.setItem("qrt.model", session.model);
+  if (session.model) localStorage.setItem("qrt.model", session.model);
   learn().catch((error) => notify(error.message));
 });
 

@@ -108,7 +108,12 @@ export class Picker extends EventTarget {
   async choose(id) {
     await this.session.setModel(id);
     this.draw();
-    if (this.current?.status !== "loaded") await this.#load(id);
+    await this.prepare();
+  }
+
+  /** Has the model in use loaded, if it is not. */
+  async prepare() {
+    if (this.current && this.current.status !== "loaded") await this.#load(this.current.id);
     this.dispatchEvent(new Event("chosen"));
   }
 

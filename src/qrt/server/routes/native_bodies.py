@@ -73,6 +73,7 @@ class Tokenize(Struct):
     """The body of /tokenize."""
 
     content: str | list[Part]
+    model: str | None = None
     add_special: bool = False
     parse_special: bool = True
     with_pieces: bool = False
@@ -82,12 +83,14 @@ class Detokenize(Struct):
     """The body of /detokenize."""
 
     tokens: list[int]
+    model: str | None = None
 
 
 class ApplyTemplate(Struct, kw_only=True):
     """The body of /apply-template."""
 
     messages: list[dict[str, Any]]
+    model: str | None = None
     tools: list[dict[str, Any]] | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     reasoning_effort: str | None = None

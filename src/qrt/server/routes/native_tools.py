@@ -29,7 +29,7 @@ _NO_ENCODERS = "qrt runs no model that embeds or ranks texts yet"
 async def tokenize(request: Request[Tokenize]) -> Response:
     """The tokens of a text."""
     body = request.body
-    tokenizer = (await request.acquire(None)).model.tokenizer
+    tokenizer = (await request.acquire(body.model)).model.tokenizer
     parts = body.content if isinstance(body.content, list) else [body.content]
     how = {"add_special": body.add_special, "parse_special": body.parse_special}
     ids = await asyncio.to_thread(token_ids, parts, tokenizer, **how)
@@ -41,7 +41,7 @@ async def tokenize(request: Request[Tokenize]) -> Response:
 
 async def detokenize(request: Request[Detokenize]) -> Response:
     """The text of tokens."""
-    model = (await request.acquire(None)).model
+    model = (await request.acquire(request.body.model)).model
     text = await asyncio.to_thread(model.detokenize, request.body.tokens, special=True)
     return json_response({"content": text})
 
@@ -49,7 +49,7 @@ async def detokenize(request: Request[Detokenize]) -> Response:
 async def apply_template(request: Request[ApplyTemplate]) -> Response:
     """The prompt that a chat becomes."""
     body = request.body
-    served = await request.acquire(None)
+    served = await request.acquire(body.model)
     variables = {**served.template_vars, **(body.chat_template_kwargs or {})}
     if body.reasoning_effort is not None:
         variables["reasoning_effort"] = body.reasoning_effort
@@ -66,8 +66,8 @@ async def apply_template(request: Request[ApplyTemplate]) -> Response:
 
 
 async def props(request: Request[Any]) -> Response:
-    """What is loaded, and how it answers where a request says nothing."""
-    served = await request.acquire(None)
+    """What is loaded, and how it answers where a request says nothing; ?model=NAME."""
+    served = await request.acquire(request.query.get("model"))
     model = served.model
     tokenizer = model.tokenizer
     marks = {"bos_token": tokenizer.bos_id, "eos_token": tokenizer.eos_id}
