@@ -16,11 +16,14 @@ import msgspec
 import numpy as np
 import pydantic
 import pytest
+from replies import vocabulary
 from schemas import SCHEMAS
 
 import qrt
+from qrt.api import thinking
 from qrt.runtime.constraint import Grammar
-from qrt.structure import grammars, limits
+from qrt.structure import compiling, grammars, limits
+from qrt.structure.deferred import Deferral
 from qrt.structure.grammars import Grammars
 
 PROMPT = "Hello"
@@ -213,9 +216,8 @@ def test_a_grammar_that_takes_too_long_is_given_up(small, monkeypatch):
         go.wait()
         compiled.set()
 
-    compiler = qrt.structure.compiling
-    monkeypatch.setattr(compiler, "_compiled", slow)
-    monkeypatch.setattr(compiler, "DEADLINE_S", 0.05)
+    monkeypatch.setattr(compiling, "_compiled", slow)
+    monkeypatch.setattr(compiling, "DEADLINE_S", 0.05)
     made = Grammars(lambda: small.tokenizer)
     for error in (qrt.InputError, qrt.InputError, qrt.FullError):
         with pytest.raises(error):
@@ -280,3 +282,42 @@ def test_without_the_package_the_extra_is_named(small, monkeypatch):
     small._core.grammars = Grammars(lambda: small.tokenizer)
     with pytest.raises(qrt.InputError, match=r"pip install 'qrt\[grammar\]'"):
         small.generate(PROMPT, grammar=DIGITS)
+
+
+def test_an_answer_behind_thoughts_is_held_and_read_alone(small, monkeypatch):
+    vowels = Deferral(True, frozenset(), re.compile(rb"[aeiou]$"))
+    monkeypatch.setattr(thinking, "deferral_of", lambda *_: vowels)
+    grammar, plain = {"type": "boolean"}, small.generate(PROMPT, seed=4)
+    for seed in range(4):
+        answer = small.generate(PROMPT, response_format=grammar, seed=seed, max_tokens=200)
+        found = re.fullmatch(r"(.*[aeiou]\S*)(true|false)", answer.text, re.DOTALL)
+        assert found, answer.text
+        assert answer.parsed is json.loads(found[2])
+    assert answer.text != plain.text
+
+
+@pytest.mark.parametrize(
+    ("prompt", "template", "is_open", "opening"),
+    [
+        ("<|im_start|>assistant\n", "{{ '<think>' }}", False, ["<think>"]),
+        ("<|im_start|>assistant\n", "no thoughts", None, []),
+        ("<|im_start|>assistant\n<think>\n", "{{ '<think>' }}", True, []),
+        ("<|im_start|>assistant\n<think>\n\n</think>\n\n", "{{ '<think>' }}", None, []),
+        ("plain text", "{{ '<think>' }}", None, []),
+        ("<|start|>assistant", "<|channel|>", True, []),
+        (
+            "<|start|>assistant<|channel|>final<|message|>",
+            "<|channel|>",
+            None,
+            [],
+        ),
+    ],
+)
+def test_where_a_reply_may_think_first(prompt, template, is_open, opening):
+    marks = "<|im_start|>", "<|start|>", "<|channel|>", "<|message|>"
+    tokenizer = vocabulary(marks, ("<think>", "</think>"))
+    ids = [5, *tokenizer.tokenize(prompt, add_special=False, parse_special=True)]
+    found = thinking.deferral_of(tokenizer, template, ids)
+    assert (found and found.is_open) is is_open
+    if found is not None:
+        assert found.opening == {tokenizer.find(mark) for mark in opening}

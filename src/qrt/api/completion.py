@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 from qrt.api.chat_stream import ChatStream
@@ -13,7 +14,6 @@ from qrt.runtime.checks import shown
 from qrt.runtime.constraint import ConstraintFactory
 from qrt.runtime.generate import Stream
 from qrt.runtime.records import FinishReason, Plain, Timings, TokenRecord, TopLogprobs
-from qrt.structure.forms import Parse
 from qrt.structure.grammars import Held
 
 
@@ -42,7 +42,7 @@ class Completion(Plain):
     """Of a chat: the tools that the model calls."""
     messages: tuple[dict[str, Any], ...] = ()
     """Of a chat: what it adds to the conversation, with the calls and results of `run_tools`."""
-    _parse: Parse | None = field(default=None, compare=False)
+    _parse: Callable[[], Any] | None = field(default=None, compare=False)
 
     @property
     def parsed(self) -> Any:
@@ -51,7 +51,7 @@ class Completion(Plain):
 
         Raises InputError for an answer that the class itself refuses.
         """
-        return None if self._parse is None else self._parse(self.content)
+        return None if self._parse is None else self._parse()
 
     def to_dict(self) -> dict[str, Any]:
         """Its fields in plain containers, those of records within it too."""
@@ -105,9 +105,15 @@ def _told(done: Completion, events: Sequence[Event]) -> Completion:
     )
 
 
-def _is_whole(records: Sequence[TokenRecord]) -> bool:
-    """Whether an answer ended by itself."""
-    return bool(records) and records[-1].finish_reason == "stop" and not records[-1].stop_string
+def _parse(
+    records: Sequence[TokenRecord], constrain: ConstraintFactory | None
+) -> Callable[[], Any] | None:
+    """What reads an answer that ended by itself, if it was held to something that is read."""
+    if not isinstance(constrain, Held) or constrain.form.parse is None or not records:
+        return None
+    if records[-1].finish_reason != "stop" or records[-1].stop_string:
+        return None
+    return partial(constrain.form.parse, constrain.answer(records))
 
 
 def completion(
@@ -130,5 +136,5 @@ def completion(
         n_prompt_tokens=n_prompt_tokens,
         timings=timings,
         top_logprobs=tuple(record.top_logprobs for record in records if record.top_logprobs),
-        _parse=constrain.form.parse if isinstance(constrain, Held) and _is_whole(records) else None,
+        _parse=_parse(records, constrain),
     )

@@ -15,7 +15,7 @@ from typing import Any
 from qrt.api.asking import AnswerKeywords
 from qrt.api.chat_stream import ChatStream
 from qrt.config import replacing
-from qrt.errors import ContextFullError, InputError
+from qrt.errors import ContextFullError, InputError, TemplateError
 from qrt.replies import reader_of, with_tools
 from qrt.runtime.checks import check_tokens, shown
 from qrt.runtime.engine import Engine
@@ -30,6 +30,7 @@ from qrt.runtime.sampler import (
     recommended_sampling,
 )
 from qrt.runtime.sequence import Sequence
+from qrt.structure.deferred import Deferral
 from qrt.structure.forms import form_of
 from qrt.structure.grammars import Grammars, Held
 from qrt.text import ChatTemplate, Tokenizer, choose_template
@@ -130,6 +131,9 @@ class Core:
         """A generation for these prompt tokens, not yet begun."""
         if options.seed is None:
             options = dataclasses.replace(options, seed=self._seed)
+        if isinstance(options.constraint, Held):
+            held = dataclasses.replace(options.constraint, deferral=self._deferral(tokens))
+            options = dataclasses.replace(options, constraint=held)
         return Generation(
             self.engine.n_ctx,
             self.tokenizer,
@@ -139,6 +143,16 @@ class Core:
             self.loaded.weight_bytes,
             self._dry_breakers(options.sampling),
         )
+
+    def _deferral(self, tokens: Items[int]) -> Deferral | None:
+        """How the reply to a prompt may think, before it is held to anything."""
+        from qrt.api.thinking import deferral_of
+
+        try:
+            template = self.template.source
+        except TemplateError:
+            template = ""
+        return deferral_of(self.tokenizer, template, tokens)
 
     def start(
         self,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from qrt.runtime.constraint import Constraint, Grammar
+from qrt.runtime.records import TokenRecord
 from qrt.structure.compiling import Compiler
+from qrt.structure.deferred import Deferral, Deferred, Thinking
 from qrt.structure.forms import Form
 from qrt.structure.matcher import Matcher
 from qrt.structure.vocabulary import Vocabulary
@@ -58,10 +60,24 @@ class Grammars:
 
 @dataclass(frozen=True)
 class Held:
-    """Holds answers to a form: the `constraint` of a generation."""
+    """Holds answers to a form: the `constraint` of a generation.
+
+    deferral: of a reply that may think before its answer.
+    """
 
     grammars: Grammars
     form: Form
+    deferral: Deferral | None = None
 
     def __call__(self) -> Constraint:
-        return self.grammars.constraint(self.form.grammar)
+        constraint = self.grammars.constraint(self.form.grammar)
+        if self.deferral is None:
+            return constraint
+        return Deferred(constraint, self.deferral, self.grammars.vocabulary())
+
+    def answer(self, records: Iterable[TokenRecord]) -> str:
+        """What the records of a reply say behind its thoughts."""
+        if self.deferral is None:
+            return "".join(record.text for record in records)
+        thinking = Thinking(self.deferral, self.grammars.vocabulary())
+        return "".join([record.text for record in records if not thinking.push(record.token)])

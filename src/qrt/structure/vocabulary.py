@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -51,10 +52,15 @@ class Vocabulary:
         self._n_vocab = tokenizer.n_vocab
         self.n_words = self._n_vocab // _WORD + 1
         """Words of a mask as llguidance fills it."""
-        self.ends = np.zeros(-(-self._n_vocab // _WORD), np.uint32)
+        self.ends = self.bits(tokenizer.eog_ids)
         """The mask of the tokens that end an answer."""
-        for token in tokenizer.eog_ids:
-            self.ends[token // _WORD] |= np.uint32(1 << token % _WORD)
+
+    def bits(self, tokens: Iterable[int]) -> NDArray[np.uint32]:
+        """(ceil(n_vocab / 32),): the mask of these tokens."""
+        mask = np.zeros(-(-self._n_vocab // _WORD), np.uint32)
+        for token in tokens:
+            mask[token // _WORD] |= np.uint32(1 << token % _WORD)
+        return mask
 
     def mask(self, words: NDArray[np.uint32]) -> NDArray[np.uint32]:
         """The words of llguidance's mask, in which the tokens that end an answer stand for the bit
