@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from fakes import EOS, GROUPS, N_VOCAB, PLAIN, PROMPT, engine, generation, start, together
 
+from qrt.backends.base import Survey, norm
 from qrt.errors import QrtError
+from qrt.runtime.sampler import Row
 
 LETTERS = range(3, 29)
 PATTERN = [{7}, {8, 9}, {10}, {11}, {12}, set(LETTERS), {EOS, *LETTERS}, {13}] * 40
@@ -106,7 +108,9 @@ def test_an_interrupt_while_a_token_is_taken_forgets_what_it_forced():
         for row in rows:
             while not one.is_finished:
                 try:
-                    one.take(row, 0)
+                    ready = Row(row, Survey(norm(row)))
+                    ready.changed = one.sampler.changed(row, one.history, one.mask())
+                    one.take(ready, 0)
                     break
                 except KeyboardInterrupt:
                     one.mend()

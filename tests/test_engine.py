@@ -161,7 +161,7 @@ def test_an_interrupt_between_two_page_operations_loses_no_page(monkeypatch, met
 @pytest.mark.parametrize("groups", [PLAIN, GROUPS])
 def test_an_interrupt_of_the_leader_harms_nobody_else(monkeypatch, where, groups):
     fake = executor(max_rows=16, groups=groups)
-    run, results, sample = engine(128, fake), {}, Sampler.sample
+    run, results, draw = engine(128, fake), {}, Sampler.draw
     others = [
         threading.Thread(target=lambda p=p: results.update({p: start(run, [p, 5]).read()}))
         for p in range(3, 6)
@@ -171,7 +171,7 @@ def test_an_interrupt_of_the_leader_harms_nobody_else(monkeypatch, where, groups
         """In the step of all four, or between two samples of it."""
         if threading.current_thread() is threading.main_thread() and len(fake.steps) >= 3:
             raise KeyboardInterrupt
-        return sample(*args) if args else None
+        return draw(*args) if args else None
 
     def wait():
         if not fake.steps:
@@ -186,7 +186,7 @@ def test_an_interrupt_of_the_leader_harms_nobody_else(monkeypatch, where, groups
     mine = start(run, max_tokens=100)
     with monkeypatch.context() as patch:
         if where == "sample":
-            patch.setattr(Sampler, "sample", interrupted)
+            patch.setattr(Sampler, "draw", interrupted)
         with pytest.raises(KeyboardInterrupt):
             mine.read()
         for thread in others:
@@ -223,14 +223,14 @@ def test_a_token_that_is_interrupted_is_sampled_and_decoded_again(monkeypatch):
 
 
 def test_an_error_in_one_generation_hits_that_one_alone(monkeypatch):
-    run, sample = engine(max_rows=16), Sampler.sample
+    run, draw = engine(max_rows=16), Sampler.draw
 
-    def bad(sampler, logits, position, history, mask):
+    def bad(sampler, row, position, history):
         if history[0] == 4 and position == 5:
             raise ZeroDivisionError
-        return sample(sampler, logits, position, history, mask)
+        return draw(sampler, row, position, history)
 
-    monkeypatch.setattr(Sampler, "sample", bad)
+    monkeypatch.setattr(Sampler, "draw", bad)
     results = together([lambda p=p: tokens(start(run, [p, 5])) for p in range(3, 7)])
     assert isinstance(results.pop(1), ZeroDivisionError)
     assert results == [alone([p, 5]) for p in (3, 5, 6)]

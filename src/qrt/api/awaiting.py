@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable
+from types import TracebackType
 
 from qrt.api.chat_stream import ChatStream
 from qrt.api.completion import Completion, collect
@@ -42,21 +42,21 @@ class Rooms:
 
 async def finished(start: Start, rooms: Rooms) -> Completion:
     """Runs a stream to its end, once there is room."""
-    async with rooms.here(), _fed(start, each=False) as feed:
+    async with rooms.here(), _Fed(start, each=False) as feed:
         await feed.end()
         return collect(feed.stream)
 
 
 async def records(start: Start) -> AsyncGenerator[TokenRecord, None]:
     """The records of a stream, of which a few are computed ahead of the reader."""
-    async with _fed(start, each=True) as feed:
+    async with _Fed(start, each=True) as feed:
         while (record := await feed.next()) is not None:
             yield record
 
 
 async def events(start: Callable[[Callable[[], bool]], ChatStream]) -> AsyncGenerator[Event, None]:
     """What the reply of a stream consists of."""
-    async with _fed(start, each=True) as feed:
+    async with _Fed(start, each=True) as feed:
         stream = feed.stream
         assert isinstance(stream, ChatStream)
         reader = stream.reader()
@@ -67,17 +67,37 @@ async def events(start: Callable[[Callable[[], bool]], ChatStream]) -> AsyncGene
             yield event
 
 
-@asynccontextmanager
-async def _fed(start: Start, *, each: bool) -> AsyncIterator[Feed]:
-    """A stream that was begun for the running task; it has ended when this is left."""
-    loop = asyncio.get_running_loop()
-    stopped = threading.Event()
-    begun = loop.run_in_executor(None, lambda: follow(start(stopped.is_set), loop, each=each))
-    try:
-        await asyncio.wait([begun])
-        yield begun.result()
-    finally:
-        stopped.set()
-        await asyncio.wait([begun])
-        if begun.exception() is None:
-            await begun.result().end()
+class _Fed:
+    """A stream that is begun for the running task, and has ended when its block is left."""
+
+    def __init__(self, start: Start, *, each: bool) -> None:
+        self._start, self._each = start, each
+        self._stopped = threading.Event()
+
+    async def __aenter__(self) -> Feed:
+        loop = asyncio.get_running_loop()
+
+        def begin() -> Feed:
+            return follow(self._start(self._stopped.is_set), loop, each=self._each)
+
+        self._begun = loop.run_in_executor(None, begin)
+        try:
+            await asyncio.wait([self._begun])
+        except asyncio.CancelledError:
+            await self._end()
+            raise
+        return self._begun.result()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._end()
+
+    async def _end(self) -> None:
+        self._stopped.set()
+        await asyncio.wait([self._begun])
+        if self._begun.exception() is None:
+            await self._begun.result().end()

@@ -138,7 +138,7 @@ class Executor(Protocol):
 
     def survey(self, rows: Sequence[NDArray[np.float32]], wanted: Sequence[int]) -> list[Survey]:
         """What a sampler needs of each contiguous row (n_vocab,), with its `wanted` largest, 0 for
-        no list; the same whatever rows are beside it. Valid until the next call. Not during a step.
+        no list; the same whatever rows are beside it. Not during a step.
         """
 
     def copy_page(self, group: int, source: int, target: int) -> None:

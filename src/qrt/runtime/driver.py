@@ -208,7 +208,13 @@ class Driver:
             try:
                 engine.drive(self._caller)
             except BaseException as error:
-                self._leave(self._feeds(), error)
+                feeds = self._feeds()
+                try:
+                    self._leave(feeds, error)
+                except BaseException:  # what the engine holds is lost, but nobody waits for it
+                    for feed in feeds:
+                        feed.request.fail(error)
+                    self.tell()
             del engine
 
     def _seconds_to_deadline(self) -> float | None:
@@ -219,9 +225,6 @@ class Driver:
 
     def _leave(self, feeds: Iterable[Feed], error: BaseException | None) -> None:
         engine = self._engine()
-        for feed in list(feeds):
-            try:
-                if engine is not None:
-                    engine.leave(feed.request, error)
-            finally:
-                feed.request.fail(error)
+        if engine is not None:
+            for feed in list(feeds):
+                engine.leave(feed.request, error)

@@ -284,8 +284,6 @@ class Engine:
         try:
             if self._closed:
                 raise Cancelled
-            if self._scheduler.end_stopped():
-                self.driver.tell()
             with self._scheduler.pulse.step():
                 self._scheduler.round()
         except Cancelled:
@@ -294,14 +292,17 @@ class Engine:
         self.driver.tell()
 
     def _tidy(self) -> None:
-        """Puts right what an interrupt cut short; ends what belonged to collected handles."""
+        """Puts right what an interrupt cut short; ends what belonged to collected handles, and what
+        was told to stop or has no time left.
+        """
         if not self._is_settled:
             self._scheduler.settle()
             self._is_settled = True
-        if self._dropped:
-            while self._dropped:
-                self._dropped[0]()  # an interrupt leaves it there
-                self._dropped.popleft()
+        has_dropped = bool(self._dropped)
+        while self._dropped:
+            self._dropped[0]()  # an interrupt leaves it there
+            self._dropped.popleft()
+        if self._scheduler.end_stopped() or has_dropped:
             self.driver.tell()
 
     def _finalizer(

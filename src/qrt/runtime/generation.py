@@ -16,7 +16,7 @@ from qrt.runtime.hooks import stops
 from qrt.runtime.options import GenerateOptions
 from qrt.runtime.records import FinishReason, Timings, TokenRecord, TopLogprobs
 from qrt.runtime.rng import fresh_seed
-from qrt.runtime.sampler import Breakers, Sampler
+from qrt.runtime.sampler import MOST_LISTED, Breakers, Row, Sampler
 from qrt.runtime.stops import StopStrings
 from qrt.runtime.turns import never
 
@@ -71,7 +71,7 @@ class Generation:
         self._max_tokens = options.max_tokens
         self._context_shift = options.context_shift
         self._weight_bytes = weight_bytes
-        self._sampler = Sampler(
+        self.sampler = Sampler(
             options.sampling,
             n_vocab,
             self.seed,
@@ -132,11 +132,34 @@ class Generation:
         """Counts a step that computed a part of the prompt."""
         self._prefill_s += seconds
 
-    def take(self, logits: NDArray[np.float32], since: float) -> None:
-        """Samples from logits (n_vocab,) of a step begun at `since`; appends the records."""
+    @property
+    def n_listed(self) -> int:
+        """How many of the model's largest logits its records and its sampler ask for; 0: none."""
+        n_wanted = 0 if self.changes_logits else self.sampler.n_wanted
+        return max(n_wanted, self._n_logprobs if self._n_logprobs <= MOST_LISTED else 0)
+
+    @property
+    def changes_logits(self) -> bool:
+        """Whether its sampler draws from others than the model's own."""
+        return self._constraint is not None or self.sampler.changes
+
+    def mask(self) -> NDArray[np.uint32] | None:
+        """The tokens that its constraint allows next, as bits; None for all, or if none follow."""
+        constraint = self._constraint
+        if constraint is None or (self._lead and not self.records and constraint.is_complete):
+            return None
+        return constraint.mask()
+
+    @property
+    def history(self) -> Items[int]:
+        """Prompt and answer so far, whatever the context has forgotten."""
+        return self._history
+
+    def take(self, row: Row, since: float) -> None:
+        """Draws from a row of a step begun at `since`; appends the records."""
         self._is_taking = True
         n_before, new = len(self.records), list[TokenRecord]()
-        for token, logprob, top, is_complete in self._following(logits):
+        for token, logprob, top, is_complete in self._following(row):
             ends = token in self._end_tokens
             decoded = self._decoder.flush() if ends else self._decoder.push(token)
             text, found = self._stops.push(decoded)
@@ -191,9 +214,7 @@ class Generation:
             for token in tokens:
                 self._constraint.accept(token)
 
-    def _following(
-        self, logits: NDArray[np.float32]
-    ) -> Iterator[tuple[int, float, TopLogprobs, bool]]:
+    def _following(self, row: Row) -> Iterator[tuple[int, float, TopLogprobs, bool]]:
         """The tokens that follow: what was forced before the first, one sampled, what that forces.
 
         Each with its log probability, 0 of a forced one, the likeliest in its place, and whether
@@ -203,9 +224,9 @@ class Generation:
         for n, token in enumerate(lead, start=1):
             is_last = n == len(lead) and constraint is not None and constraint.is_complete
             yield token, 0.0, (), is_last
-        mask = None if constraint is None else constraint.mask()
-        token, logprob = self._sampler.sample(logits, len(self._history), self._history, mask)
-        top = self._sampler.likeliest(logits, self._n_logprobs) if self._n_logprobs else ()
+        token = self.sampler.draw(row, len(self._history), self._history)
+        logprob = row.logprob(token)
+        top = row.likeliest(self._n_logprobs) if self._n_logprobs else ()
         if constraint is None or token in self._end_tokens:
             yield token, logprob, top, False
             return

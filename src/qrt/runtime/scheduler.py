@@ -6,7 +6,9 @@ import itertools
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from operator import attrgetter
 
 from qrt.backends.base import Cancelled, Executor
@@ -15,8 +17,9 @@ from qrt.runtime import policy
 from qrt.runtime.health import Counts, Pulse, Running
 from qrt.runtime.policy import Limits
 from qrt.runtime.request import Request
+from qrt.runtime.sampling import Taker, prepare
 from qrt.runtime.sequence import Sequence
-from qrt.runtime.steps import NO_LOGITS, Logits, Rows, last_rows, run_step
+from qrt.runtime.steps import NO_LOGITS, Rows, last_rows, run_step
 from qrt.runtime.store import Growth, Store
 from qrt.runtime.watch import Stuck
 
@@ -273,36 +276,45 @@ class Scheduler:
         seconds = time.perf_counter() - since
         n_rows = sum(n for _, n in work)
         n_prompt_rows = n_rows - sum(_decodes(request, n) for request, n in work)
-        at = 0
+        going = [
+            request for (request, _), part in zip(work, rows, strict=True) if len(part.logit_rows)
+        ]
+        takers = {request: Taker(request, row) for request, row in zip(going, logits, strict=True)}
+        if takers:
+            prepare(self._executor, list(takers.values()), self._attempt)
         for (request, _), part in zip(work, rows, strict=True):
             if not request.generation.records:
                 request.generation.count_prompt(seconds)
-            n_logits = len(part.logit_rows)
-            self._give(request, part, logits[at : at + n_logits], since)
-            at += n_logits
+            self._give(request, part, takers.get(request), since)
         self.counts.count_step(n_prompt_rows, n_rows, time.perf_counter() - since)
 
-    def _give(self, request: Request, part: Rows, logits: Logits, since: float) -> None:
+    def _give(self, request: Request, part: Rows, taker: Taker | None, since: float) -> None:
         """The token that follows, if the rows end the context; then what they stored counts."""
-        generation, failed = request.generation, None
+        generation = request.generation
         n_before = len(generation.records)
-        if len(logits):
-            try:
-                with self.pulse.calling(request) if generation.has_hooks else nullcontext():
-                    generation.take(logits[0], since)
-            except Exception as error:
-                failed = error
-            except Stuck:
-                self.pulse.hook = None
-                failed = DeadlineError(_HANGS.format(self._limits.stuck_s))
+        if taker is not None and taker.row is not None and taker.failed is None:
+            self._attempt(taker, partial(generation.take, taker.row, since))
         self.counts.n_tokens += len(generation.records) - n_before
         if not n_before and generation.records:
             self.counts.n_cached_tokens += generation.n_cached
-        self._store.commit(part.seq, part.tokens, keep=len(part.tokens) > 1 == len(logits))
+        self._store.commit(part.seq, part.tokens, keep=len(part.tokens) > 1 and taker is not None)
+        failed = None if taker is None else taker.failed
         if failed is not None or generation.is_finished:
             self.end(request, failed)
         else:
             self._align(request)
+
+    def _attempt(self, taker: Taker, call: Callable[[], None]) -> None:
+        """Makes a call for one generation, which ends alone where it fails or hangs."""
+        hooked = taker.request.generation.has_hooks
+        try:
+            with self.pulse.calling(taker.request) if hooked else nullcontext():
+                call()
+        except Exception as error:
+            taker.failed = error
+        except Stuck:
+            self.pulse.hook = None
+            taker.failed = DeadlineError(_HANGS.format(self._limits.stuck_s))
 
     def _seconds_between_ends(self) -> float:
         """How long it lately took until one of those that run ended; 1 s where nobody knows."""

@@ -23,10 +23,7 @@ Rows = Sequence[NDArray[np.float32]]
 
 
 class LogitRows:
-    """Runs ROW_KERNELS over rows (n_vocab,) of float32, each contiguous; one thread takes a row.
-
-    What it gives is valid until the next call.
-    """
+    """Runs ROW_KERNELS over rows (n_vocab,) of float32, each contiguous; one thread takes a row."""
 
     def __init__(self, library: Library, team: Team, step: int, n_vocab: int) -> None:
         """`step` is the address of a STEP with scratch memory for the team's threads."""
@@ -76,7 +73,7 @@ class LogitRows:
         )
         norms = (peaks + np.log(sums, dtype=np.float64)).tolist()
         return [
-            Survey(norm, self._ids[row, :n], self._logits[row, :n])
+            Survey(norm, self._ids[row, :n].copy(), self._logits[row, :n].copy())
             if wanted[row] and n <= ROOM
             else Survey(norm)
             for row, (norm, n) in enumerate(zip(norms, counts.tolist(), strict=True))

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 from types import MappingProxyType
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qrt.errors import InputError, QrtError
+from qrt.backends.base import Survey, norm
+from qrt.errors import InputError
 from qrt.runtime.hooks import LogitsProcessor, processed
 from qrt.runtime.rng import TOKEN_STREAM, XTC_STREAM, uniform
-from qrt.runtime.sampler.candidates import Candidates, largest
+from qrt.runtime.sampler.candidates import Candidates
 from qrt.runtime.sampler.draw import Mirostat, draw, heat
 from qrt.runtime.sampler.dry import Breakers, dry
 from qrt.runtime.sampler.params import SamplingParams
-from qrt.runtime.sampler.penalties import add_bias, forbid, penalize
+from qrt.runtime.sampler.penalties import add_bias, forbid, last_n, penalize
+from qrt.runtime.sampler.row import Row
 from qrt.runtime.sampler.steps import CUTS, PENALTIES, active_steps, is_greedy
+
+MOST_LISTED: Final = 128
+"""A larger top_k is looked for among all logits."""
 
 _NO_BREAKERS: Final[Breakers] = MappingProxyType({})
 
@@ -61,13 +67,32 @@ class Sampler:
         n_first = next((i for i, name in enumerate(steps) if name not in PENALTIES), len(steps))
         self._first, self._rest = steps[:n_first], steps[n_first:]
         self._is_greedy = is_greedy(params) and not set(self._rest) & PENALTIES
-        self._ids = np.arange(n_vocab, dtype=np.intp)
-        self._scratch = np.empty(n_vocab, dtype=np.float32)
+        self._n_vocab = n_vocab
         self._mirostat = (
             Mirostat(params.mirostat, params.mirostat_tau, params.mirostat_eta, n_vocab)
             if params.mirostat
             else None
         )
+
+    @property
+    def n_wanted(self) -> int:
+        """How many of the largest logits a list must have that a token can be drawn from; 0 if none
+        can: where top_k, or temperature 0, is not the first step that drops tokens.
+        """
+        if self._is_greedy:
+            return 1
+        lists = self._mirostat is None and self._rest[:1] == ("top_k",)
+        return self._params.top_k if lists and self._params.top_k <= MOST_LISTED else 0
+
+    @property
+    def processes(self) -> bool:
+        """Whether functions of a caller's change the logits."""
+        return bool(self._processors)
+
+    @property
+    def changes(self) -> bool:
+        """Whether something precedes the first step that drops tokens."""
+        return bool(self._processors or self._bias or self._first)
 
     def sample(
         self,
@@ -82,32 +107,17 @@ class Sampler:
         tokens that a constraint allows, as bits. Raises QrtError if a logit is not finite or no
         token is allowed.
         """
-        norm = self._log_sum_exp(logits)
-        token = self._choose(self._changed(logits, history, mask), position, history)
-        return token, float(logits[token]) - norm
+        row = Row(logits, Survey(norm(logits)))
+        row.check()
+        row.changed = self.changed(logits, history, mask)
+        token = self.draw(row, position, history)
+        return token, row.logprob(token)
 
-    def likeliest(self, logits: NDArray[np.float32], n: int) -> tuple[tuple[int, float], ...]:
-        """The n likeliest tokens under the model's own logits, with their log probabilities."""
-        norm = self._log_sum_exp(logits)
-        return tuple((token, float(logits[token]) - norm) for token in largest(logits, n).tolist())
-
-    def _log_sum_exp(self, logits: NDArray[np.float32]) -> float:
-        largest = logits.max()
-        if not (np.isfinite(largest) and np.isfinite(logits.min())):
-            bad = int(np.flatnonzero(~np.isfinite(logits))[0])
-            raise QrtError(
-                f"the model produced a logit that is not finite ({logits[bad]} for token {bad}); "
-                "the weights in the file are damaged or out of range"
-            )
-        np.subtract(logits, largest, out=self._scratch)
-        np.exp(self._scratch, out=self._scratch)
-        return float(largest) + math.log(float(self._scratch.sum()))
-
-    def _changed(
+    def changed(
         self,
         logits: NDArray[np.float32],
         history: Sequence[int],
-        mask: NDArray[np.uint32] | None,
+        mask: NDArray[np.uint32] | None = None,
     ) -> NDArray[np.float32]:
         """The logits after processors, constraint, logit bias and the penalties that precede
         other steps."""
@@ -119,14 +129,21 @@ class Sampler:
             return logits
         if mask is not None:
             forbid(changed, mask)
-        add_bias(changed, self._bias)
-        for name in self._first:
-            self._penalize(name, changed, history)
-        if changed.max() == -math.inf:
-            raise QrtError(
-                "no token may be chosen: logit_bias, a processor or the grammar forbids every one"
-            )
+        self.change(changed, history)
         return changed
+
+    def change(self, logits: NDArray[np.float32], history: Sequence[int]) -> None:
+        """Logit bias and the penalties that precede other steps, in place."""
+        add_bias(logits, self._bias)
+        for name in self._first:
+            self._penalize(name, logits, history)
+
+    def touched(self, history: Sequence[int]) -> NDArray[np.intp]:
+        """The tokens whose logits `change` may change."""
+        p = self._params
+        windows = {"penalties": p.repeat_last_n, "dry": p.dry_penalty_last_n}
+        seen = {token for name in self._first for token in last_n(history, windows[name])}
+        return np.fromiter(seen | self._bias.keys(), np.intp)
 
     def _penalize(self, name: str, logits: NDArray[np.float32], history: Sequence[int]) -> None:
         if name == "penalties":
@@ -134,15 +151,22 @@ class Sampler:
         else:
             dry(logits, self._params, history, self._breakers)
 
-    def _choose(self, logits: NDArray[np.float32], position: int, history: Sequence[int]) -> int:
-        p = self._params
+    def draw(self, row: Row, position: int, history: Sequence[int]) -> int:
+        """The token for `position` from a row whose logits were changed.
+
+        From a list it is the one that all logits give: the list has all that may be among the
+        `n_wanted` largest, in the same order, and whatever comes first here keeps no other. What is
+        -inf is not listed, and never drawn. Raises QrtError if no token is allowed.
+        """
+        row.check_allowed()
+        p, listed = self._params, row.listed() if self.n_wanted else None
+        c = listed or Candidates(_ids(self._n_vocab), row.changed, ranked=False)
         if self._is_greedy:
-            return int(logits.argmax())
-        c = Candidates(self._ids, logits, ranked=False)
+            return int(c.ids[c.logits.argmax()])
         if self._mirostat is not None:
             c = heat(_possible(c), p.temperature)
             return self._mirostat.draw(c, uniform(self._seed, position, TOKEN_STREAM))
-        is_possible = False
+        is_possible = listed is not None
         for name in self._rest:
             if name != "top_k" and not is_possible:
                 c, is_possible = _possible(c), True
@@ -155,11 +179,16 @@ class Sampler:
 
     def _penalized(self, name: str, c: Candidates, history: Sequence[int]) -> Candidates:
         """Penalties after a step that dropped candidates."""
-        logits = np.full(self._ids.size, -math.inf, np.float32)
+        logits = np.full(self._n_vocab, -math.inf, np.float32)
         logits[c.ids] = c.logits
         self._penalize(name, logits, history)
         ids = np.sort(c.ids)
         return Candidates(ids, logits[ids], ranked=False)
+
+
+@cache
+def _ids(n_vocab: int) -> NDArray[np.intp]:
+    return np.arange(n_vocab, dtype=np.intp)
 
 
 def _possible(c: Candidates) -> Candidates:
