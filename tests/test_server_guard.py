@@ -101,14 +101,19 @@ def test_a_page_that_may_is_told_so_beforehand(server: Served) -> None:
     "headers",
     [
         {"Content-Type": "text/plain"},
-        {"Content-Type": "application/x-www-form-urlencoded"},
+        {"Content-Type": "application/x-www-form-urlencoded", "Sec-Fetch-Site": "same-site"},
         {"Content-Type": "multipart/form-data; boundary=application/json"},
-        {"Content-Type": ""},
+        {"Content-Type": "", "Sec-Fetch-Site": "none"},
         {"Content-Encoding": "gzip"},
     ],
 )
 def test_a_body_is_json_as_it_is(server: Served, headers: dict[str, str]) -> None:
     assert server.ask("/v1/chat/completions", CHAT, headers=headers).status == 415
+
+
+@pytest.mark.parametrize("media", ["", "application/x-www-form-urlencoded"])
+def test_a_program_need_not_say_that_it_sends_json(server: Served, media: str) -> None:
+    assert server.ask("/api/chat", {"model": "m"}, headers={"Content-Type": media}).status == 503
 
 
 def test_every_route_but_the_open_ones_needs_a_key(locked: Served) -> None:

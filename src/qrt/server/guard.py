@@ -28,6 +28,11 @@ _BYTES_A_SECOND = 64 * 1024
 _WHERE = re.compile(r" - at `\$\.?(.*?)`$")
 _FIELD = re.compile(r"[A-Za-z_]\w*")
 
+_UNSAID = ("", "application/x-www-form-urlencoded")
+"""Types of bodies that programs send without thinking of one."""
+_OF_PAGES = ("origin", "sec-fetch-site")
+"""Headers that browsers send with whatever a page asks to be sent."""
+
 
 class Guard:
     """The checks of one server. All raise RefusedError."""
@@ -108,11 +113,12 @@ class Guard:
 
     def check_media(self, scope: Scope, headers: Headers) -> None:
         """415 for a body that is not plain JSON, which a page of another server could send
-        unasked."""
+        unasked. What is no page may leave the type out, or say what `curl -d` says."""
         if scope["method"] in SAFE:
             return
         media = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media != "application/json":
+        is_page = any(name in headers for name in _OF_PAGES)
+        if media != "application/json" and (is_page or media not in _UNSAID):
             raise RefusedError(415, "send JSON, with the header `Content-Type: application/json`")
         if headers.get("content-encoding", "identity").lower() != "identity":
             raise RefusedError(415, "send the body as it is, without Content-Encoding")

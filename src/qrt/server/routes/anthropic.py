@@ -11,7 +11,6 @@ from starlette.responses import Response
 from qrt.errors import InputError
 from qrt.server.answers import Answer, Asked, Chat, asked_chat
 from qrt.server.errors import ANTHROPIC
-from qrt.server.models import Served
 from qrt.server.openai import new_id
 from qrt.server.routes.anthropic_blocks import Blocks
 from qrt.server.routes.anthropic_bodies import (
@@ -20,7 +19,7 @@ from qrt.server.routes.anthropic_bodies import (
     answer_schema,
     chat_messages,
     functions,
-    template_vars,
+    variables,
 )
 from qrt.server.routing import Request, Route
 from qrt.server.stream import EventStream, json_response, sse
@@ -39,7 +38,9 @@ async def messages(request: Request[Messages]) -> Response:
     """Answers a conversation."""
     body = request.body
     served = await request.acquire(body.model)
-    asked = await asked_chat(request, served, _chat(body, _keywords(body)))
+    asked = await asked_chat(
+        request, served, _chat(body, _keywords(body), served.model.chat_template.source)
+    )
     said = _Said(Answer(asked))
     if body.stream:
         return _Events(request, said.stream())
@@ -51,8 +52,9 @@ async def messages(request: Request[Messages]) -> Response:
 
 async def count_tokens(request: Request[Prompt]) -> Response:
     """Counts the tokens of a prompt."""
-    served: Served = await request.acquire(request.body.model)
-    asked = await asked_chat(request, served, _chat(request.body, {}))
+    served = await request.acquire(request.body.model)
+    template = served.model.chat_template.source
+    asked = await asked_chat(request, served, _chat(request.body, {}, template))
     return json_response({"input_tokens": len(asked.tokens)})
 
 
@@ -71,7 +73,7 @@ def _keywords(body: Messages) -> dict[str, Any]:
     return keywords
 
 
-def _chat(body: Prompt, keywords: Any) -> Chat:
+def _chat(body: Prompt, keywords: Any, template: str) -> Chat:
     choice = body.tool_choice
     wanted: str | dict[str, Any] = "auto"
     if choice is not None and choice.type == "tool":
@@ -89,7 +91,7 @@ def _chat(body: Prompt, keywords: Any) -> Chat:
         tools=functions(body),
         tool_choice=wanted,
         parallel_tool_calls=not (choice is not None and choice.disable_parallel_tool_use),
-        template_vars=template_vars(body),
+        template_vars=variables(body, template),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from qrt.errors import InputError
+from qrt.replies import template_vars
 
 _ACCOUNTING = re.compile(r"x-anthropic-billing-header:[^\n]*\n*")
 """Begins the system text of some clients and differs in every call, so that no stored prefix of
@@ -161,14 +162,11 @@ def functions(prompt: Prompt) -> list[dict[str, Any]]:
     ]
 
 
-def template_vars(prompt: Prompt) -> dict[str, Any]:
-    """What the template is told of thinking and effort."""
-    given = dict(prompt.chat_template_kwargs or {})
-    if prompt.thinking is not None:
-        given.setdefault("enable_thinking", prompt.thinking.type != "disabled")
-    if prompt.output_config is not None and prompt.output_config.effort is not None:
-        given.setdefault("reasoning_effort", prompt.output_config.effort)
-    return given
+def variables(prompt: Prompt, template: str) -> dict[str, Any]:
+    """What a template is told of thinking and effort, and all that the request tells it itself."""
+    think = None if prompt.thinking is None else prompt.thinking.type != "disabled"
+    effort = None if prompt.output_config is None else prompt.output_config.effort
+    return {**template_vars(template, think, effort), **(prompt.chat_template_kwargs or {})}
 
 
 def answer_schema(prompt: Prompt) -> dict[str, Any] | None:

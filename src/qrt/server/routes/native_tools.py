@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from qrt.replies import with_tools
+from qrt.replies import template_vars, with_tools
 from qrt.server.errors import NATIVE, RefusedError
 from qrt.server.messages import tidied
 from qrt.server.openai import FINGERPRINT
@@ -50,10 +50,12 @@ async def apply_template(request: Request[ApplyTemplate]) -> Response:
     """The prompt that a chat becomes."""
     body = request.body
     served = await request.acquire(body.model)
-    variables = {**served.template_vars, **(body.chat_template_kwargs or {})}
-    if body.reasoning_effort is not None:
-        variables["reasoning_effort"] = body.reasoning_effort
     source = served.model.chat_template.source
+    variables = {
+        **served.template_vars,
+        **template_vars(source, reasoning_effort=body.reasoning_effort),
+        **(body.chat_template_kwargs or {}),
+    }
     messages, offering = with_tools(source, tidied(body.messages), body.tools or [])
     spans = await asyncio.to_thread(
         served.model.chat_template.render,
@@ -96,7 +98,7 @@ async def props(request: Request[Any]) -> Response:
 async def slots(request: Request[Any]) -> Response:
     """What runs: a place for each generation that can run at the same time, which belongs to no
     request for longer than that."""
-    model = (await request.acquire(None)).model
+    model = (await request.acquire(request.query.get("model"))).model
     n_running = min(request.state.metrics.n_running, model.max_running)
     if n_running == model.max_running and request.query.get("fail_on_no_slot"):
         raise RefusedError(503, "no slot available")

@@ -23,7 +23,7 @@ from qrt.server.routes.ollama_bodies import (
     answer_schema,
     chat_messages,
     generate_options,
-    template_vars,
+    variables,
 )
 from qrt.server.routes.ollama_parts import Chatted, Generated, Parts, stamp
 from qrt.server.routing import Request, Route
@@ -48,7 +48,7 @@ async def chat(request: Request[Chat]) -> Response:
             messages=conversation,
             keywords=_keywords(body),
             tools=body.tools or (),
-            template_vars=template_vars(body),
+            template_vars=variables(body, served.model.chat_template.source),
             continued=last.get("role") == "assistant" and "tool_calls" not in last,
         ),
     )
@@ -79,7 +79,9 @@ async def generate(request: Request[Generate]) -> Response:
         if body.system:
             messages.insert(0, {"role": "system", "content": body.system})
         conversation = answers.Chat(
-            messages=messages, keywords=keywords, template_vars=template_vars(body)
+            messages=messages,
+            keywords=keywords,
+            template_vars=variables(body, served.model.chat_template.source),
         )
         asked = await asked_chat(request, served, conversation)
     return await _answered(request, Answer(asked), Generated(body))

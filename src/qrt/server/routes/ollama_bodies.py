@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from qrt.errors import InputError
+from qrt.replies import template_vars
 
 _OPTIONS = {
     "num_predict": "max_tokens",
@@ -121,11 +122,11 @@ def chat_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
     return [_chat_message(message, number) for number, message in enumerate(messages)]
 
 
-def template_vars(asked: Asked) -> dict[str, Any]:
-    """What the template is told of thinking."""
+def variables(asked: Asked, template: str) -> dict[str, Any]:
+    """What a template is told of thinking."""
     if isinstance(asked.think, str):
-        return {"enable_thinking": True, "reasoning_effort": asked.think}
-    return {} if asked.think is None else {"enable_thinking": asked.think}
+        return template_vars(template, reasoning_effort=asked.think)
+    return template_vars(template, asked.think)
 
 
 def answer_schema(asked: Asked) -> Mapping[str, Any] | None:

@@ -10,7 +10,7 @@ import msgspec
 from starlette.responses import Response
 
 from qrt.api.asking import AnswerKeywords
-from qrt.replies import Text
+from qrt.replies import Text, template_vars
 from qrt.server.answers import (
     Answer,
     Asked,
@@ -38,8 +38,6 @@ from qrt.server.openai import (
 )
 from qrt.server.routing import Request, Route
 from qrt.server.stream import EventStream, encode, json_response, sse
-
-_NO_THOUGHTS = {"enable_thinking": False, "thinking": False}
 
 
 class ChatBody(SamplingFields, kw_only=True):
@@ -99,18 +97,15 @@ async def input_tokens(request: Request[ChatBody]) -> Response:
 
 
 def _chat(body: ChatBody, served: Served) -> Chat:
-    template_vars: dict[str, Any] = {}
-    if body.reasoning_effort is not None:
-        template_vars["reasoning_effort"] = body.reasoning_effort
-        if body.reasoning_effort == "none":
-            template_vars.update(_NO_THOUGHTS)
+    source = served.model.chat_template.source
+    switches = template_vars(source, reasoning_effort=body.reasoning_effort)
     return Chat(
         messages=body.messages,
         keywords=_keywords(body, served),
         tools=body.tools or (),
         tool_choice=body.tool_choice or "auto",
         parallel_tool_calls=body.parallel_tool_calls is not False,
-        template_vars=template_vars | (body.chat_template_kwargs or {}),
+        template_vars=switches | (body.chat_template_kwargs or {}),
         splits=body.reasoning_format != "none" or bool(body.tools),
         continued=body.is_continued,
     )
