@@ -100,7 +100,7 @@ RIGHT: dict[str, dict[str, Any]] = {
     "/tokenize": {"content": "hello", "add_special": True, "with_pieces": True},
     "/detokenize": {"tokens": [5, 6]},
     "/apply-template": {"messages": [{"role": "user", "content": "hello"}]},
-    "/api/show": {"model": "m"},
+    "/api/show": {"model": "m", "verbose": True},
     "/models/unload": {"model": "m"},
 }
 """Bodies by path."""

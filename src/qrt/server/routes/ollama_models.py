@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 from starlette.responses import Response
 
 from qrt.errors import CancelledError, InputError, ModelError
@@ -191,7 +192,8 @@ def _told(metadata: Mapping[str, object], info: ModelInfo, *, whole: bool) -> di
         if isinstance(value, str | bool | int | float):
             told[key] = value
         elif whole or (isinstance(value, list | tuple) and len(value) <= _LONG):
-            told[key] = list(value)  # type: ignore[call-overload]
+            items: Any = value
+            told[key] = items.tolist() if isinstance(items, np.ndarray) else list(items)
         else:
             told[key] = None
     return told
