@@ -138,15 +138,15 @@ def cache_dir(env: Env | None = None) -> Path:
     raise BackendError(f"cannot write compiled kernels to {tried}: set QRT_CACHE_DIR")
 
 
-def private_dir(path: Path) -> None:
+def private_dir(path: Path, cure: str = "set QRT_CACHE_DIR to one of your own") -> None:
     """Makes a directory that is ours alone, with those above it.
 
-    Raises BackendError where there is one that belongs to someone else or that others may write
-    to, OSError where it cannot be made.
+    Raises BackendError, which tells the `cure`, where there is one that belongs to someone else or
+    that others may write to, OSError where it cannot be made.
     """
     if not os.path.lexists(path):
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    check_private(path)
+    check_private(path, cure)
 
 
 @contextmanager
@@ -208,7 +208,7 @@ def _temporary_cache() -> Path:
     return Path(tempfile.gettempdir()) / name
 
 
-def check_private(path: Path) -> None:
+def check_private(path: Path, cure: str = "set QRT_CACHE_DIR to one of your own") -> None:
     """Raises BackendError where `path` is not a directory of ours that others cannot write to."""
     if sys.platform == "win32":  # the profile directory carries its own access list
         return
@@ -221,4 +221,4 @@ def check_private(path: Path) -> None:
         problem = "may be written by others (chmod 700 it)"
     else:
         return
-    raise BackendError(f"cache directory {path} {problem}: set QRT_CACHE_DIR to one of your own")
+    raise BackendError(f"cache directory {path} {problem}: {cure}")

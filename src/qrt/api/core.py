@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import weakref
 from collections.abc import Callable, Iterable, Mapping
@@ -23,6 +24,7 @@ from qrt.runtime.generate import Stream
 from qrt.runtime.generation import Generation
 from qrt.runtime.loader import Loaded, build_tokenizer
 from qrt.runtime.options import GenerateOptions, options_from
+from qrt.runtime.prefix_tree import Tree
 from qrt.runtime.sampler import (
     Breakers,
     SamplingParams,
@@ -48,7 +50,14 @@ class Core:
     def __init__(self, loaded: Loaded, seed: int | None, chat_template: str | None = None) -> None:
         """chat_template: its source; None: the file's own."""
         self.loaded = loaded
-        self.engine = Engine(loaded.executor, loaded.graph.states, loaded.n_ctx, loaded.limits)
+        self.engine = Engine(
+            loaded.executor,
+            loaded.graph.states,
+            loaded.n_ctx,
+            loaded.limits,
+            Tree() if loaded.files is None else Tree(self._prefix_key()),
+            loaded.files,
+        )
         self.recommended = recommended_sampling(loaded.file.metadata, str(loaded.file.path))
         self._seed = seed
         self._template_source = chat_template
@@ -203,6 +212,14 @@ class Core:
         """What the stored bytes of a sequence depend on, beside the backend."""
         layers = f"{self.loaded.backend} {self.loaded.executor.settings.kv_type}"
         return self.loaded.file.fingerprint() + layers.encode()
+
+    def _prefix_key(self) -> bytes:
+        """What the bytes of a page depend on beside its tokens and those before them."""
+        graph, executor = self.loaded.graph, self.loaded.executor
+        pages = [executor.page(i, 0) for i, group in enumerate(graph.states) if group.kind == "kv"]
+        layout = [[part.nbytes for part in page] for page in pages]
+        of_graph = hashlib.sha256(f"{graph.ops}{graph.states}{layout}".encode()).digest()
+        return self._state_key() + executor.page_digest() + of_graph
 
     def close(self) -> None:
         """Frees weights, pages, the file and the template; a second time does nothing."""

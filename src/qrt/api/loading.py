@@ -34,6 +34,8 @@ def load(
     seed: int | None = None,
     kv_type: str = "f16",
     kv_bytes: int | None = None,
+    prefix_dir: str | os.PathLike[str] | None = None,
+    prefix_dir_bytes: int = loader.DEFAULT_DIR_BYTES,
     backend: str = "auto",
     layers: Mapping[str, str] | None = None,
     pack: bool | None = None,
@@ -58,6 +60,8 @@ def load(
     kv_bytes: memory for keys and values beside those of one whole context: of generations that run
     at the same time, and of earlier ones, for prompts that begin alike; None: 15 contexts, at most
     a quarter of the memory that is free.
+    prefix_dir: a directory of your own where keys and values of prompts are kept for other
+    processes and later starts, at most `prefix_dir_bytes` of them; None: they end with the model.
     backend: "auto", "cpu" or "reference" (NumPy, slow, for comparison).
     layers: the backend of some layers, as {"0-3": "reference"}; the others run on `backend`.
     pack: whether packed weights are kept on disk, as `qrt pack` does, and read from there: True
@@ -93,6 +97,8 @@ def load(
         n_threads_batch=n_threads_batch,
         kv_type=kv_type,
         kv_bytes=kv_bytes,
+        prefix_dir=prefix_dir,
+        prefix_dir_bytes=prefix_dir_bytes,
         backend=backend,
         layers=layers,
         pack=pack,

@@ -24,6 +24,7 @@ from qrt.graph.state import StateGroup
 from qrt.runtime.driver import Driver
 from qrt.runtime.health import Health
 from qrt.runtime.policy import Limits
+from qrt.runtime.prefix_files import PrefixFiles
 from qrt.runtime.prefix_tree import Tree
 from qrt.runtime.request import Request
 from qrt.runtime.scheduler import Scheduler
@@ -54,21 +55,22 @@ class Engine:
         n_ctx: int,
         limits: Limits | None = None,
         prefixes: Tree | None = None,
+        files: PrefixFiles | None = None,
     ) -> None:
         """`groups` are the state groups of the graph that `executor` runs; `prefixes` is to hold
-        what is stored of them.
+        what is stored of them, in memory and in `files`.
         """
         self.n_ctx = n_ctx
         self.limits = limits or Limits(executor.settings.max_rows)
         self._executor = executor
-        self._store = Store(groups, executor, prefixes)
+        self._store = Store(groups, executor, prefixes, files)
         self._scheduler = Scheduler(executor, self._store, n_ctx, self.limits)
         self._turns = Turns()
         self._dropped: deque[Callable[[], None]] = deque()
         self._is_settled = True
         self._closed = False
         self.driver = Driver(self)
-        self._free = weakref.finalize(self, _free, executor, self.driver)
+        self._free = weakref.finalize(self, _free, executor, self.driver, self._store)
         _ENGINES.add(self)
 
     @property
@@ -331,8 +333,9 @@ _CLOSED = "the model is closed; load it again"
 _ENGINES: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
-def _free(executor: Executor, driver: Driver) -> None:
+def _free(executor: Executor, driver: Driver, store: Store) -> None:
     driver.close()
+    store.close()
     executor.close()
 
 

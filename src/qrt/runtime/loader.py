@@ -9,6 +9,7 @@ from collections.abc import Sequence as Items
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final, cast
 
 from qrt.arch import build_graph
@@ -26,6 +27,7 @@ from qrt.runtime.checks import INT_MAX, check_bool, check_float, check_int, show
 from qrt.runtime.fitting import Need, fit, footprint_of
 from qrt.runtime.parts import PartsExecutor, backend_of_layers, runs_of
 from qrt.runtime.policy import SHARED_CHUNKS, Limits
+from qrt.runtime.prefix_files import PrefixFiles
 from qrt.text import Tokenizer, load_tokenizer
 
 BACKENDS: Final[Mapping[str, str]] = {
@@ -35,7 +37,8 @@ BACKENDS: Final[Mapping[str, str]] = {
 AUTO_BACKEND: Final = "cpu"
 
 _DEFAULT_N_CTX = 4096
-_MAX_KV_BYTES = 1 << 50
+_MAX_BYTES = 1 << 50
+DEFAULT_DIR_BYTES: Final = 8 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +52,8 @@ class LoadOptions:
     kv_bytes: memory for keys and values beside those of one whole context: of other sequences, and
         of earlier ones for prompts that begin alike; None: 15 contexts, at most a quarter of what
         is free.
+    prefix_dir: where pages of prompts are kept for other processes and later starts; None: nowhere.
+    prefix_dir_bytes: what the files there may take.
     backend: "auto", "cpu" or "reference".
     layers: the backend of some layers, as {"0-3": "reference"}; None: `backend` runs all.
     pack: whether packed weights are kept on disk and read from there; None: as QRT_PACK_CACHE says.
@@ -63,6 +68,8 @@ class LoadOptions:
     n_threads_batch: int | None = None
     kv_type: str = "f16"
     kv_bytes: int | None = None
+    prefix_dir: str | os.PathLike[str] | None = None
+    prefix_dir_bytes: int = DEFAULT_DIR_BYTES
     backend: str = "auto"
     layers: Mapping[str, str] | None = None
     pack: bool | None = None
@@ -75,7 +82,10 @@ class LoadOptions:
         if self.n_ctx is not None:
             check_int("n_ctx", self.n_ctx, 1, INT_MAX)
         if self.kv_bytes is not None:
-            check_int("kv_bytes", self.kv_bytes, 0, _MAX_KV_BYTES)
+            check_int("kv_bytes", self.kv_bytes, 0, _MAX_BYTES)
+        check_int("prefix_dir_bytes", self.prefix_dir_bytes, 0, _MAX_BYTES)
+        if not isinstance(self.prefix_dir, str | os.PathLike | None):
+            raise InputError(f"prefix_dir must be a path, got {shown(self.prefix_dir)}")
         for name in ("n_threads", "n_threads_batch"):
             if getattr(self, name) is not None:
                 check_int(name, getattr(self, name), 1, MAX_THREADS)
@@ -109,6 +119,7 @@ class Loaded:
     weight_bytes: int
     """Bytes of weights that one decoded token reads."""
     limits: Limits
+    files: PrefixFiles | None = None
 
 
 def load(path: str | os.PathLike[str], options: LoadOptions, progress: Progress) -> Loaded:
@@ -117,6 +128,9 @@ def load(path: str | os.PathLike[str], options: LoadOptions, progress: Progress)
     The tokenizer is built on a thread meanwhile; `tokenizer.result()` waits for it and raises
     VocabError if the vocabulary is unusable. Raises GGUFError, ArchError, InputError, BackendError.
     """
+    files = None
+    if options.prefix_dir is not None:
+        files = PrefixFiles(Path(options.prefix_dir), options.prefix_dir_bytes)
     file = open_gguf(path)
     where = str(path)
     graph = _graph(file, options)
@@ -136,7 +150,7 @@ def load(path: str | os.PathLike[str], options: LoadOptions, progress: Progress)
         SHARED_CHUNKS[options.latency],
         options.stuck_s,
     )
-    return Loaded(file, graph, executor, tokenizer, n_ctx, backend, weight_bytes, limits)
+    return Loaded(file, graph, executor, tokenizer, n_ctx, backend, weight_bytes, limits, files)
 
 
 def _graph(file: GGUFFile, options: LoadOptions) -> Graph:

@@ -76,11 +76,11 @@ class Prefixes:
             start = seq.node.end
             self._enter(seq, seq.tokens[start : start + PAGE_LEN])
 
-    def publish_end(self, seq: Sequence) -> None:
-        """Keeps the partly filled last page of `seq` too, and its snapshots."""
+    def publish_end(self, seq: Sequence) -> Node | None:
+        """Keeps the partly filled last page of `seq` too, and its snapshots; the last node."""
         self.publish(seq)
         if seq.node is None:
-            return
+            return None
         for state in seq.states:
             if isinstance(state, Slots):
                 for end in state.snapshots:
@@ -91,6 +91,8 @@ class Prefixes:
             node = self._child(seq.node, rest)
             if node is not None:
                 self._fill(node, seq)
+                return node
+        return seq.node
 
     def fill(self, seq: Sequence, end: int) -> None:
         """Keeps what `seq` has of each group where the node lies that ends at `end`."""

@@ -134,6 +134,8 @@ class Scheduler:
             request.seq.owner = None
             if request.has_own:
                 self._store.release(request.seq)
+            else:
+                self._store.write(request.seq)
         request.has_ended = True
         self._live.pop(request, None)
         self._ends.append(time.perf_counter())
@@ -220,7 +222,7 @@ class Scheduler:
                 found = self._store.catch_up(request.sequence, generation.context, generation.salt)
                 generation.n_cached += 0 if generation.records else found
                 page = self._store.prefixes.next_page(request.sequence, generation.context)
-                if page in pages:
+                if page in pages or request.sequence.may_read:
                     continue
                 pages |= {page} if page else set()
             chosen.append(request)

@@ -19,13 +19,15 @@ class Sequence:
     reuse until another sequence needs the room.
     """
 
-    __slots__ = ("last_step", "node", "owner", "states", "tokens")
+    __slots__ = ("last_step", "may_read", "node", "owner", "states", "tokens")
 
     def __init__(self, states: tuple[State, ...]) -> None:
         self.tokens: list[int] = []
         self.states = states
         self.owner: object | None = None
         self.last_step = 0
+        self.may_read = False
+        """Whether files may have more of what it is to compute."""
         self.node: Node | None = None
         """The last of its pages that the prefix store has; None: it shares nothing."""
 

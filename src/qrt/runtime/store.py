@@ -17,6 +17,8 @@ from qrt.graph.state import KV, StateGroup
 from qrt.runtime.capacity import needs
 from qrt.runtime.pages import Pages
 from qrt.runtime.pool import Pool
+from qrt.runtime.prefix_disk import READ_AT_ONCE, PrefixDisk
+from qrt.runtime.prefix_files import PrefixFiles
 from qrt.runtime.prefix_tree import Tree
 from qrt.runtime.prefixes import Prefixes
 from qrt.runtime.sequence import Sequence, State
@@ -34,9 +36,14 @@ class Store:
     """
 
     def __init__(
-        self, groups: Items[StateGroup], executor: Executor, tree: Tree | None = None
+        self,
+        groups: Items[StateGroup],
+        executor: Executor,
+        tree: Tree | None = None,
+        files: PrefixFiles | None = None,
     ) -> None:
-        """`tree` is to hold what is stored of prefixes."""
+        """`tree` is to hold what is stored of prefixes, `files` keep it, but for states."""
+        tree = Tree() if tree is None else tree
         self._groups = tuple(groups)
         self._max_rows = executor.settings.max_rows
         self.has_states = not all(isinstance(group, KV) for group in self._groups)
@@ -44,7 +51,10 @@ class Store:
             Pool(n, f"pages of {PAGE_LEN} positions" if isinstance(group, KV) else "state slots")
             for group, n in zip(self._groups, executor.settings.capacities, strict=True)
         )
-        self.prefixes = Prefixes(self._groups, self.pools, tree or Tree())
+        self.prefixes = Prefixes(self._groups, self.pools, tree)
+        self._disk: PrefixDisk | None = None
+        if files is not None and not self.has_states:
+            self._disk = PrefixDisk(files, tree, executor.page)
         self._copies = [partial(executor.copy_page, group) for group in range(len(self._groups))]
         self._sequences: dict[Sequence, None] = {}
         self._n_steps = 0
@@ -103,8 +113,20 @@ class Store:
 
     def set_aside(self, seq: Sequence) -> None:
         """Empties `seq`; what it had and shares stays stored while there is room."""
-        self.prefixes.publish_end(seq)
+        node = self.prefixes.publish_end(seq)
+        if self._disk is not None and node is not None:
+            self._disk.writer.submit(node)
         self.cut(seq, 0)
+
+    def write(self, seq: Sequence) -> None:
+        """Has the full pages of a sequence written to files, if there are any."""
+        if self._disk is not None and seq.node is not None:
+            self._disk.writer.submit(seq.node)
+
+    def close(self) -> None:
+        """Waits a while for what is still written."""
+        if self._disk is not None:
+            self._disk.writer.close()
 
     def restore(self, seq: Sequence, tokens: Items[int], salt: str | None) -> int:
         """Cuts `seq` to what it has of `tokens`, or gives it what is stored of them, if that is
@@ -119,6 +141,7 @@ class Store:
         if root is None:
             return 0
         seq.node = seq.node or root
+        seq.may_read = self._disk is not None
         n = self.restorable(seq, min(seq.common_prefix(tokens), len(tokens) - 1))
         nodes, n_stored = self.prefixes.find(root, tokens[:-1])
         if n_stored <= n:
@@ -131,11 +154,40 @@ class Store:
         return n_stored
 
     def catch_up(self, seq: Sequence, tokens: Items[int], salt: str | None) -> int:
-        """Takes what was stored of `tokens` since `seq` began with them; how many that are."""
-        if salt is None or not self.prefixes.has_next(seq, tokens):
+        """Takes what was stored of `tokens` since `seq` began with them, and reads what files have
+        of them; how many that are."""
+        if salt is None:
             return 0
         n = len(seq)
-        return self.restore(seq, tokens, salt) - n
+        if self.prefixes.has_next(seq, tokens):
+            self.restore(seq, tokens, salt)
+        if seq.may_read:
+            self._read_on(seq, tokens)
+        return len(seq) - n
+
+    def _read_on(self, seq: Sequence, tokens: Items[int]) -> None:
+        """Reads some of what files have; where that is all, `seq` may read no more."""
+        assert self._disk is not None
+        n_bytes = 0
+        while n_bytes < READ_AT_ONCE:
+            seq.may_read = False
+            if seq.node is None or self.short([(seq, PAGE_LEN)]):
+                return
+            found = self._disk.following(seq.node, tokens[:-1], len(seq))
+            if found is None:
+                return
+            self.cut(seq, seq.node.end)
+            pages = [int(table[-1]) for table in self.begin(seq, found.n_shared)]
+            n_read = self._disk.read(found, pages)
+            if not n_read:
+                for state in seq.states:
+                    state.finish(len(seq))
+                return
+            self.commit(seq, found.tokens[: found.n_shared])
+            n_bytes += n_read
+            seq.may_read = found.n_shared == PAGE_LEN
+            if not seq.may_read:
+                return
 
     def short(self, rows: Items[Growth]) -> list[int]:
         """The groups that have too few free pages for a step that appends so."""
