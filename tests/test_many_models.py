@@ -7,6 +7,7 @@ import math
 import shutil
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hub_server import hub_cache  # noqa: F401
@@ -25,7 +26,8 @@ MB = 1 << 20
 class Loaded:
     """Stands in for a model."""
 
-    info = health = None
+    info = None
+    health = SimpleNamespace(n_pages=(32,))
 
     def __init__(self, name):
         self.name, self.is_closed = name, False

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -218,6 +218,7 @@ class ManyModels:
             self._set(slot, "unloaded", str(error) if is_told else "the server's log says why")
             raise
         slot.loading = None
+        slot.claim = replace(slot.claim, n_units=model.health.n_pages)
         own = offer.settings
         slot.served = Served(offer.name, model, own.template_vars, own.options)
         self._set(slot, "loaded")

@@ -20,9 +20,12 @@ LookAtMemory = Callable[[], FreeMemory]
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a model takes beside others."""
+    """What a model takes beside others. n_units: pages or slots that it got in each state group;
+    None: it is not loaded yet.
+    """
 
     need: Need
+    n_units: tuple[int, ...] | None = None
 
     @property
     def own_bytes(self) -> int:
@@ -34,7 +37,9 @@ class Claim:
         """What may still be taken of memory that counts as free: pages, none of them touched yet
         for all that is known."""
         need = self.need
-        return need.most_bytes - need.n_bytes + need.state_bytes()
+        if self.n_units is None:
+            return need.most_bytes - need.n_bytes + need.state_bytes()
+        return sum(n * size for n, size in zip(self.n_units, need.footprint.units, strict=True))
 
 
 def claim_of(path: Path, load: Mapping[str, Any]) -> Claim:
