@@ -18,9 +18,12 @@ import pydantic
 import pytest
 from replies import vocabulary
 from schemas import SCHEMAS
+from typer.testing import CliRunner
 
 import qrt
 from qrt.api import thinking
+from qrt.cli.app import app
+from qrt.cli.chat.settings import Settings
 from qrt.runtime.constraint import Grammar
 from qrt.structure import compiling, grammars, limits
 from qrt.structure.deferred import Deferral
@@ -321,3 +324,48 @@ def test_where_a_reply_may_think_first(prompt, template, is_open, opening):
     assert (found and found.is_open) is is_open
     if found is not None:
         assert found.opening == {tokenizer.find(mark) for mark in opening}
+
+
+def invoke(*args):
+    return CliRunner().invoke(app, [str(arg) for arg in args])
+
+
+def test_flags_hold_an_answer(tmp_path):
+    schema, grammar = tmp_path / "schema.json", tmp_path / "grammar.gbnf"
+    schema.write_text(json.dumps(SCHEMAS[1]))
+    grammar.write_text('root ::= "yes" | "no"')
+    for given in (("--json-schema", schema), ("-j", schema.read_text()), ("-jf", schema)):
+        result = invoke("run", "Hello", *given)
+        assert (result.exit_code, result.stderr) == (0, "")
+        jsonschema.validate(json.loads(result.stdout), SCHEMAS[1])
+    for given in (
+        ("--grammar", grammar),
+        ("--grammar-file", grammar),
+        ("--grammar", "root ::= [x]"),
+    ):
+        result = invoke("complete", "-p", "Is it so?", *given)
+        assert (result.exit_code, result.stdout) in [(0, word) for word in ("yes", "no", "x")]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("-j", "{"), "--json-schema: no JSON"),
+        (("-j", "no/such/file"), "no/such/file: cannot be read"),
+        (("--grammar", "no/such/file"), "no/such/file: cannot be read"),
+        (("--grammar", "root ::= ("), "the grammar is wrong"),
+        (("--grammar", "root ::= [x]", "-j", "{}"), "both given"),
+    ],
+)
+def test_a_wrong_flag_is_one_line(flags, message):
+    result = invoke("run", "Hello", *flags)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_chat_is_held_to_its_flags_whatever_is_set():
+    settings = Settings({"response_format": {"const": 1}, "top_k": 3})
+    settings.set("temperature", "0.5")
+    assert settings.given["response_format"] == {"const": 1}
+    assert settings.given["temperature"] == 0.5

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
+from qrt.cli.arguments import read_text
 from qrt.cli.flags import in_context, in_output, in_sampling
 from qrt.errors import InputError
 
@@ -14,6 +16,8 @@ _RANDOM_SEED = -1
 _ENDLESS = (-1, -2)
 _NO_BREAKERS = "none"
 _BIAS = re.compile(r"(\d{1,9})([+-].+)")
+_OBJECT = re.compile(r"^\s*\{")
+_GRAMMAR = re.compile(r"::=|^\s*%llguidance")
 _LETTERS = {
     "e": "penalties",
     "d": "dry",
@@ -47,6 +51,22 @@ class GenerateFlags:
         _Texts,
         in_output(
             "-r", "--reverse-prompt", metavar="TEXT", help="Stop before this text; may be repeated."
+        ),
+    ] = None
+    json_schema: Annotated[
+        _Text,
+        in_output(
+            *("-j", "--json-schema"),
+            metavar="FILE",
+            help="Answer in JSON that follows a schema: a file, or the schema itself.",
+        ),
+    ] = None
+    grammar: Annotated[
+        _Text,
+        in_output(
+            "--grammar",
+            metavar="FILE",
+            help="Hold the answer to a grammar in GBNF, or Lark: a file, or its text.",
         ),
     ] = None
     ignore_eos: Annotated[
@@ -147,6 +167,10 @@ class GenerateFlags:
             given["logit_bias"] = dict(map(_bias, self.logit_bias))
         if self.dry_sequence_breakers == [_NO_BREAKERS]:
             given["dry_sequence_breakers"] = []
+        if self.json_schema is not None:
+            given["response_format"] = _schema(given.pop("json_schema"))
+        if self.grammar is not None:
+            given["grammar"] = _given(self.grammar, _GRAMMAR)
         if self.max_tokens in _ENDLESS:
             del given["max_tokens"]
         if self.seed == _RANDOM_SEED:
@@ -160,6 +184,21 @@ def _steps(letters: Sequence[str]) -> Iterator[str]:
             known = ", ".join(f"{letter} {name}" for letter, name in _LETTERS.items())
             raise InputError(f"--sampler-seq: {letter!r} is no step; known are {known}")
         yield _LETTERS[letter]
+
+
+def _given(text: str, is_itself: re.Pattern[str]) -> str:
+    """What was given itself, or what stands in the file of that name."""
+    return text if is_itself.search(text) else read_text(text)
+
+
+def _schema(text: str) -> dict[str, Any]:
+    try:
+        schema = json.loads(_given(text, _OBJECT))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"--json-schema: no JSON: {error}") from None
+    if not isinstance(schema, dict):
+        raise InputError('--json-schema: expected an object, as {"type": "object"}')
+    return schema
 
 
 def _bias(text: str) -> tuple[int, float]:

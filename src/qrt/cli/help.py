@@ -20,6 +20,7 @@ qrt run
 qrt run qwen3:4b "Why is the sky blue?"
 cat notes.txt | qrt run qwen3:4b "Summarize this"
 qrt run qwen3:4b -f report.md -sys "Answer in one sentence." -n 100
+qrt run qwen3:4b -f letter.txt --json-schema person.json
 qrt run -hf OWNER/NAME:Q4_K_M -c 8192 --temp 0.2""",
     "complete": """\
 qrt complete -m model.gguf -p "def fibonacci(n):" -n 64 --temp 0

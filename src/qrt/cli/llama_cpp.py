@@ -13,7 +13,6 @@ _ANY: Final = r".*"
 _SWITCH: Final = r"(?:on|off|auto|0|1)"
 _NO_GPU: Final = "qrt computes on the CPU alone; leave it out"
 _NO_DRAFT: Final = "qrt does not draft tokens ahead; leave it out, the answer is the same"
-_NO_GRAMMAR: Final = "qrt cannot hold an answer to a grammar yet; say the form in the prompt"
 _NO_MEDIA: Final = "qrt reads text alone"
 _NO_SERVER: Final = "qrt has no server"
 _ROPE: Final = "qrt scales positions as the file says; leave it out"
@@ -165,7 +164,8 @@ PROMPT: Rows = {
 
 SAMPLING: Rows = {
     "-bs --backend-sampling": _NOTHING,
-    "--grammar --grammar-file -j --json-schema -jf --json-schema-file": _refused(_NO_GRAMMAR),
+    "--grammar-file": _is("--grammar", "{}"),
+    "-jf --json-schema-file": _is("--json-schema", "{}"),
     "--adaptive-*": _refused("qrt has no adaptive-p; --min-p or --top-nsigma do a like thing"),
 }
 """How a token is chosen."""

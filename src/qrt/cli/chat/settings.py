@@ -14,6 +14,8 @@ DEFAULT: Final = "default"
 
 _TEMPERATURE: Final = 0.8
 """Of a model that recommends none: the sampler's own."""
+_FORMS = ("response_format", "grammar")
+"""Options that are given by flags and stay as they are."""
 _OTHERS = ("system", "context")
 """What `/set` takes beside options of answers."""
 
@@ -87,7 +89,8 @@ class Settings:
         except (ValueError, KeyError):
             raise InputError(f"{option} must be {expected}, got {text!r}") from None
         changed: Any = {**self.given, option: value}
-        options_from(changed)
+        others: Any = {name: changed[name] for name in changed if name not in _FORMS}
+        options_from(others)
         self.given = changed
 
 
