@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from qrt.compat.llama_cpp import (
     ChatCompletionMessage,
     Llama,
     LlamaCache,
+    LlamaGrammar,
     LogitsProcessorList,
     StoppingCriteriaList,
 )
@@ -227,6 +229,28 @@ def test_a_suffix_is_what_the_middle_is_filled_before(llm, monkeypatch):
         assert "return x" not in filled["choices"][0]["text"]
 
 
+def test_grammars_and_json(llm, tmp_path):
+    def said(**options):
+        return llm("x", max_tokens=32, seed=1, **options)["choices"][0]["text"]
+
+    text = 'root ::= "<" [a-z]{2} ">"'
+    (tmp_path / "g").write_text(text)
+    for grammar in (LlamaGrammar.from_string(text), LlamaGrammar.from_file(tmp_path / "g")):
+        assert re.fullmatch("<[a-z]{2}>", said(grammar=grammar))
+    schema = {"type": "object", "properties": {"a": {"enum": [1, 2]}}, "required": ["a"]}
+    schema["additionalProperties"] = False
+    assert json.loads(said(grammar=LlamaGrammar.from_json_schema(json.dumps(schema))))["a"] in (
+        1,
+        2,
+    )
+    answer = llm.create_chat_completion(
+        [{"role": "user", "content": "x"}],
+        response_format={"type": "json_object", "schema": schema},
+        seed=1,
+    )
+    assert json.loads(answer["choices"][0]["message"]["content"])["a"] in (1, 2)
+
+
 def test_pickle(llm):
     with pickle.loads(pickle.dumps(llm)) as twin:
         assert twin.model_path == llm.model_path
@@ -238,16 +262,16 @@ def test_pickle(llm):
     [
         (lambda m: m.embed("text"), qrt.InputError, "no embeddings"),
         (lambda m: m.create_embedding("text"), qrt.InputError, "no embeddings"),
-        (lambda m: m("x", grammar="root"), qrt.InputError, "grammar: qrt has no grammars"),
+        (lambda m: m("x", grammar="root"), qrt.InputError, "grammar must be a LlamaGrammar"),
         (
-            lambda m: m.create_chat_completion([], response_format={"type": "json_object"}),
+            lambda m: m("x", grammar=LlamaGrammar.from_string("root ::= (")),
             qrt.InputError,
-            "response_format: qrt has no grammars",
+            "the grammar is wrong",
         ),
         (
             lambda m: m.create_chat_completion([], tools=[], tool_choice={"type": "function"}),
             qrt.InputError,
-            "tool_choice: qrt has no grammars",
+            "tool_choice: qrt leaves it to the model",
         ),
         (lambda m: m("x " * 600), ValueError, "exceed context window of 512"),
         (lambda m: m("x", temp=1), TypeError, "temp"),

@@ -3,11 +3,12 @@
     from qrt.compat.llama_cpp import Llama  # was: from llama_cpp import Llama
 
 Sampling defaults, shapes of responses and names are that library's. What qrt lacks (embeddings,
-grammars, adapters, images) raises InputError when it is asked for.
+adapters, images) raises InputError when it is asked for.
 """
 
 from typing import Any
 
+from qrt.compat.llama_cpp.grammar import LlamaGrammar
 from qrt.compat.llama_cpp.hooks import LogitsProcessorList, StoppingCriteriaList
 from qrt.compat.llama_cpp.llama import Llama, LlamaRAMCache
 
@@ -22,6 +23,7 @@ __all__ = [
     "CreateCompletionResponse",
     "Llama",
     "LlamaCache",
+    "LlamaGrammar",
     "LlamaRAMCache",
     "LogitsProcessorList",
     "StoppingCriteriaList",

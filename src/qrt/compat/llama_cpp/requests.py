@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from qrt.compat.llama_cpp.grammar import grammar_of
 from qrt.compat.llama_cpp.hooks import hook_options
 from qrt.errors import InputError
 from qrt.runtime.sampler import SamplingParams
@@ -17,7 +18,6 @@ _SAME = (
     *("temperature", "top_p", "min_p", "typical_p", "top_k", "repeat_penalty"),
     *("frequency_penalty", "presence_penalty", "mirostat_tau", "mirostat_eta"),
 )
-_NO_GRAMMARS = "qrt has no grammars; a logits_processor can forbid tokens"
 _TEMPLATE_VARS = ("functions", "function_call", "tools", "tool_choice")
 
 
@@ -54,8 +54,6 @@ class Request:
 
     def options(self, recommended: Mapping[str, object]) -> dict[str, Any]:
         """Options of a generation but the seed; `recommended` sampling does not hold."""
-        if self.grammar is not None:
-            raise InputError(f"grammar: {_NO_GRAMMARS}")
         plain = SamplingParams()
         bias = self.logit_bias or {}
         return {
@@ -67,6 +65,7 @@ class Request:
             "mirostat": self.mirostat_mode,
             "logit_bias": {int(token): amount for token, amount in bias.items()},
             "logprobs": self.n_logprobs or 0,
+            "grammar": grammar_of(self.grammar),
         }
 
 
@@ -100,11 +99,12 @@ class ChatRequest(Request):
     def n_logprobs(self) -> int | None:
         return (self.top_logprobs or 0) if self.logprobs else None
 
+    def options(self, recommended: Mapping[str, object]) -> dict[str, Any]:
+        return {**super().options(recommended), "response_format": self.response_format}
+
     def template_vars(self) -> dict[str, Any]:
-        """What the chat template is told. Raises InputError where a grammar would be needed."""
-        wants_json = (self.response_format or {}).get("type", "text") != "text"
-        if wants_json or isinstance(self.tool_choice, Mapping):
-            name = "response_format" if wants_json else "tool_choice"
-            raise InputError(f"{name}: {_NO_GRAMMARS}")
+        """What the chat template is told. Raises InputError for a tool that must be called."""
+        if isinstance(self.tool_choice, Mapping):
+            raise InputError("tool_choice: qrt leaves it to the model; give auto or none")
         given = {name: getattr(self, name) for name in _TEMPLATE_VARS}
         return {name: value for name, value in given.items() if value is not None}
