@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 
 import anthropic
 import ollama
 import openai
 import pytest
+from caller import calling
 from served import served
 
 import qrt
@@ -160,6 +165,103 @@ def test_ollama_errors(by_ollama, server):
     assert raised.value.status_code == 401
 
 
+LOOK = {"type": "object", "properties": {"at": {"type": "string"}}}
+OPENAI_LOOK = {"type": "function", "function": {"name": "look", "parameters": LOOK}}
+
+
+@pytest.fixture(scope="module")
+def caller():
+    with calling() as running:
+        yield running
+
+
+def test_openai_tools(caller):
+    with openai.OpenAI(base_url=f"{caller.base_url}/v1", api_key="any") as client:
+        asked = {"model": "m", "messages": ASKED, "tools": [OPENAI_LOOK]}
+        with client.chat.completions.stream(**asked) as stream:
+            whole = stream.until_done().get_final_completion()
+    [choice] = whole.choices
+    [call] = choice.message.tool_calls
+    assert (choice.finish_reason, choice.message.content) == ("tool_calls", "I look.")
+    assert (call.function.name, json.loads(call.function.arguments)) == ("look", {"at": "ä\n"})
+
+
+def test_anthropic_tools(caller):
+    told = [
+        ("thinking", "Hm.", None),
+        ("text", "I look.", None),
+        ("tool_use", "look", {"at": "ä\n"}),
+    ]
+
+    def shown(message):
+        assert message.stop_reason == "tool_use"
+        blocks = [block.model_dump() for block in message.content]
+        texts = [block.get("thinking") or block.get("text") or block["name"] for block in blocks]
+        kinds = [block["type"] for block in blocks]
+        return list(zip(kinds, texts, [block.get("input") for block in blocks], strict=True))
+
+    with anthropic.Anthropic(base_url=caller.base_url, api_key="any") as client:
+        asked = {"model": "m", "max_tokens": 200}
+        tools = [{"name": "look", "description": "Looks.", "input_schema": LOOK}]
+        done = client.messages.create(messages=ASKED, tools=tools, **asked)
+        assert shown(done) == told
+        with client.messages.stream(messages=ASKED, tools=tools, **asked) as stream:
+            assert shown(stream.get_final_message()) == told
+        result = {"type": "tool_result", "tool_use_id": done.content[-1].id, "content": "Seen."}
+        again = [
+            *ASKED,
+            {"role": "assistant", "content": done.content},
+            {"role": "user", "content": [result, {"type": "text", "text": "And?"}]},
+        ]
+        counted = client.messages.count_tokens(messages=again, tools=tools, model="m")
+        assert counted.input_tokens > done.usage.input_tokens
+        source = {"type": "base64", "media_type": "image/png", "data": ""}
+        picture = {"role": "user", "content": [{"type": "image", "source": source}]}
+        with pytest.raises(anthropic.BadRequestError, match="an image"):
+            client.messages.create(messages=[picture], **asked)
+
+
+def test_ollama_tools(caller):
+    with ollama_client(caller.base_url) as client:
+        whole = client.chat("m", ASKED, tools=[OPENAI_LOOK], think=True)
+        parts = list(client.chat("m", ASKED, tools=[OPENAI_LOOK], stream=True))
+        message = whole.message
+        assert (message.thinking, message.content) == ("Hm.", "I look.")
+        assert "".join(part.message.thinking or "" for part in parts) == "Hm."
+        for calls in (message.tool_calls, [c for p in parts for c in p.message.tool_calls or ()]):
+            assert [(c.function.name, c.function.arguments) for c in calls] == [
+                ("look", {"at": "ä\n"})
+            ]
+        result = {"role": "tool", "tool_name": "look", "content": "Seen."}
+        again = client.chat("m", [*ASKED, message, result], tools=[OPENAI_LOOK])
+        assert again.prompt_eval_count > whole.prompt_eval_count
+
+
+def test_json_schema(by_openai, by_anthropic, by_ollama):
+    schema = {
+        "type": "object",
+        "properties": {"kind": {"enum": ["function", "class"]}},
+        "required": ["kind"],
+        "additionalProperties": False,
+    }
+    form = {"type": "json_schema", "json_schema": {"name": "verdict", "schema": schema}}
+    by_all = [
+        by_openai.chat.completions.create(model="m", messages=ASKED, response_format=form)
+        .choices[0]
+        .message.content,
+        by_anthropic.messages.create(
+            model="m",
+            messages=ASKED,
+            max_tokens=100,
+            output_config={"format": {"type": "json_schema", "schema": schema}},
+        )
+        .content[0]
+        .text,
+        by_ollama.chat("m", ASKED, format=schema).message.content,
+    ]
+    assert [json.loads(text) for text in by_all] == [{"kind": "function"}] * 3
+
+
 def test_clients_ask_again_while_the_model_is_loaded(monkeypatch):
     monkeypatch.setitem(errors._RETRY_S, 503, 0.2)
     models = OneModel("pydoc")
@@ -185,3 +287,46 @@ def _openai_says(base_url):
 def _anthropic_says(base_url):
     with anthropic.Anthropic(base_url=base_url, api_key="any") as client:
         return client.messages.create(model="m", messages=ASKED, max_tokens=200).content[0].text
+
+
+@pytest.fixture(scope="module")
+def others(server):
+    """What clients that want other versions than qrt were told, in an environment of their own."""
+    python = os.environ.get("QRT_CLIENTS_PYTHON")
+    if not python:
+        pytest.skip("QRT_CLIENTS_PYTHON names no Python with tests/clients/requirements.txt")
+    script = Path(__file__).parent / "clients" / "others.py"
+    done = subprocess.run(
+        [python, script, server.base_url, KEY, ASKED[0]["content"]],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_langchain(others, answer):
+    told = others["langchain"]
+    assert [told.get("whole"), told.get("stream")] == [answer.text] * 2, told
+    assert told["n_tokens"] == len(answer.tokens)
+    assert is_verdict(told["structured"])
+    assert told["error"] == "OpenAIInvalidRequestError"
+
+
+def test_litellm(others, answer):
+    told = others["by_litellm"]
+    assert [told.get("whole"), told.get("stream")] == [answer.text] * 2, told
+    assert told["by_others"] == [answer.text] * 2
+    assert told["n_tokens"] == len(answer.tokens)
+    assert is_verdict(told["structured"])
+    assert told["error"] == "AuthenticationError"
+
+
+def test_instructor(others):
+    told = others["by_instructor"]
+    assert is_verdict(told.get("JSON_SCHEMA")), told
+
+
+def is_verdict(told):
+    kinds, stars = ("function", "class", "module"), (1, 2, 3)
+    return told is not None and (told["kind"] in kinds) and told["stars"] in stars
