@@ -28,8 +28,35 @@ class ServingFlags(TemplateFlags):
             "a second. Default balanced.",
         ),
     ] = "balanced"
+    cache_mib: Annotated[
+        int | None,
+        in_server(
+            "-cram",
+            "--cache-ram",
+            metavar="MIB",
+            help="Keys and values of other answers and earlier prompts, beside one whole context. "
+            "Default: at most a quarter of what is free.",
+        ),
+    ] = None
+    prefix_dir: Annotated[
+        str | None,
+        in_server(
+            "--prefix-cache",
+            metavar="DIR",
+            help="Keep those of earlier prompts there too, for later starts.",
+        ),
+    ] = None
+    prefix_dir_mib: Annotated[
+        int,
+        in_server("--prefix-cache-size", metavar="MIB", help="What they may take. Default 8192."),
+    ] = 8192
 
     def keywords(self) -> dict[str, Any]:
         """The keywords for `qrt.load`. Raises InputError."""
         names = ("max_running", "max_waiting", "latency")
-        return TemplateFlags.keywords(self) | {name: getattr(self, name) for name in names}
+        given = {name: getattr(self, name) for name in names}
+        if self.cache_mib is not None:
+            given["kv_bytes"] = self.cache_mib << 20
+        if self.prefix_dir is not None:
+            given |= {"prefix_dir": self.prefix_dir, "prefix_dir_bytes": self.prefix_dir_mib << 20}
+        return TemplateFlags.keywords(self) | given
