@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,13 @@ import browser as browsers
 from browser import Chat, chat, conversation
 from playwright.sync_api import Route, expect
 from served import Served, served
+
+from qrt.config import cache_dir, embedded_model
+from qrt.server.many import ManyModels
+from qrt.server.settings import settings_of
+
+EMBEDDED = Path(str(embedded_model()))
+KERNELS = str(cache_dir())
 
 pytestmark = pytest.mark.skipif(browsers.CHROMIUM is None, reason="needs Debian's chromium")
 
@@ -207,6 +216,7 @@ def test_a_key_is_asked_for(page_browser: Any, page_server: Served) -> None:
             page.open()
             page["#key"].fill("wrong")
             page.button("Use key").click()
+            expect(page["dialog"]).to_contain_text("not right")
             page["#key"].fill("secret")
             page.button("Use key").click()
             expect(page["#picker-name"]).to_have_text("pydoc")
@@ -335,3 +345,34 @@ def test_files_go_along_and_models_are_uploaded(page: Chat) -> None:
     dropped(page, "my model.gguf", "GGUF")
     expect(page["#loading"]).to_be_hidden()
     assert [url.partition("/models/")[2] for url, _ in uploads] == ["upload?name=my%20model.gguf"]
+
+
+def test_a_dropped_model_is_there_and_answers(
+    page_browser: Any,
+    hub_cache: Any,  # noqa: ARG001
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("QRT_CACHE_DIR", KERNELS)
+    with (
+        served(models=ManyModels(settings_of({}))) as many,
+        chat(page_browser, many.base_url, written=False) as page,
+    ):
+        page.open()
+        expect(page["#picker-name"]).to_have_text("pydoc")
+        handle = page.page.evaluate_handle("new DataTransfer()")
+        encoded = base64.b64encode(EMBEDDED.read_bytes()).decode()
+        page.page.evaluate(
+            """([transfer, encoded]) => {
+              const bytes = Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0));
+              transfer.items.add(new File([bytes], "mine.gguf"));
+            }""",
+            [handle, encoded],
+        )
+        page["body"].dispatch_event("drop", {"dataTransfer": handle})
+        expect(page["#picker-name"]).to_have_text("local:mine.gguf")
+        page.send("What does str.split do?")
+        expect(page[".stats"]).to_contain_text("local:mine.gguf", timeout=20_000)
+        expect(page["#meter"]).to_contain_text("/ 512")
+        dropped(page, "bad.gguf", "no model")
+        expect(page[".notice"]).to_contain_text("refused")
+    assert all("status of 4" in trouble for trouble in page.troubles)

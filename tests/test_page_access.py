@@ -149,3 +149,20 @@ def test_everything_has_a_name_for_a_screen_reader(page: Chat) -> None:
     expect(page.page.get_by_role("article", name="Answer")).to_have_attribute("aria-busy", "false")
     expect(page.page.get_by_role("navigation", name="Conversations")).to_be_visible()
     expect(page["#meter"]).to_have_attribute("aria-valuetext", "30 of 512 tokens of context")
+
+
+def test_a_browser_that_keeps_nothing(page_browser: Any, page_server: Served) -> None:
+    refuse = "{ get: () => { throw new DOMException('', 'SecurityError'); } }"
+    stores = ("localStorage", "sessionStorage", "indexedDB")
+    forbidden = [f"Object.defineProperty(window, '{store}', {refuse});" for store in stores]
+    with chat(page_browser, page_server.base_url) as page:
+        page.page.add_init_script("".join(forbidden))
+        page.open()
+        expect(page[".notice"]).to_contain_text("keeps nothing")
+        page.say("Remember", "For now.")
+        page["#new-chat"].click()
+        page["#search"].fill("for now")
+        expect(page[".snippet"]).to_have_text("For now.")
+        page[".chat a"].click()
+        expect(page[".body"]).to_have_text(["Remember", "For now."])
+    assert not page.troubles

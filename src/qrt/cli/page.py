@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import partial
 from typing import Annotated
@@ -41,5 +42,12 @@ def _show(address: str, *, is_opened: bool) -> None:
     import webbrowser
 
     say(sys.stdout, address)
-    if is_opened:
+    if is_opened and _has_screen():
         threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+
+
+def _has_screen() -> bool:
+    """Whether a browser has a screen to open on; one in the terminal would take the terminal."""
+    return sys.platform in ("darwin", "win32") or bool(
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    )

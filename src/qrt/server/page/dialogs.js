@@ -3,6 +3,9 @@
 import { el } from "./dom.js";
 import { SHORTCUTS } from "./keys.js";
 
+const WANTED = "This server wants a key. It is kept until this tab is closed.";
+const WRONG = "That key is not right. This server wants another.";
+
 /** Shows a dialog until it is closed; done then. */
 function shown(dialog) {
   document.body.append(dialog);
@@ -16,7 +19,7 @@ function shown(dialog) {
 }
 
 /** Asks for the server's API key; null where none is given. */
-export async function askForKey() {
+export async function askForKey(wasWrong) {
   const box = el("input", {
     type: "password",
     id: "key",
@@ -31,7 +34,7 @@ export async function askForKey() {
       "form",
       { method: "dialog" },
       el("h2", { id: "key-title" }, "API key"),
-      el("p", { id: "key-help" }, "This server wants a key. It is kept until this tab is closed."),
+      el("p", { id: "key-help" }, wasWrong ? WRONG : WANTED),
       box,
       el(
         "div",

@@ -4,7 +4,9 @@ import { Composer } from "./composer.js";
 import { askForKey, showHelp } from "./dialogs.js";
 import { byId, el } from "./dom.js";
 import { dropzone } from "./drop.js";
+import { keep, recall } from "./keep.js";
 import { listen } from "./keys.js";
+import { Memory } from "./memory.js";
 import { Meter } from "./meter.js";
 import { notify, say } from "./notices.js";
 import { Panel } from "./panel.js";
@@ -20,10 +22,20 @@ import { exported, imported } from "./transfer.js";
 const NARROW = matchMedia("(max-width: 56rem)");
 const root = document.documentElement;
 
-const store = await openStore();
+/** The browser's store, or one that ends with the tab where the browser keeps nothing. */
+async function openedStore() {
+  try {
+    return await openStore();
+  } catch {
+    notify("This browser keeps nothing: conversations end with this tab. Export what you need.");
+    return new Memory();
+  }
+}
+
+const store = await openedStore();
 const server = new Server(askForKey);
 const session = new Session(store, server);
-session.model = localStorage.getItem("qrt.model");
+session.model = recall("qrt.model");
 
 const composer = new Composer({
   form: byId("composer"),
@@ -93,7 +105,7 @@ function showSidebar(isShown) {
     root.classList.toggle("drawer", isShown);
   } else {
     root.dataset.sidebar = isShown ? "shown" : "hidden";
-    localStorage.setItem("qrt.sidebar", root.dataset.sidebar);
+    keep("qrt.sidebar", root.dataset.sidebar);
   }
 }
 
@@ -161,7 +173,7 @@ composer.addEventListener("edit-last", () => thread.editLast());
 composer.addEventListener("trouble", ({ detail }) => notify(detail));
 picker.addEventListener("trouble", ({ detail }) => notify(detail.message));
 picker.addEventListener("chosen", () => {
-  if (session.model) localStorage.setItem("qrt.model", session.model);
+  if (session.model) keep("qrt.model", session.model);
   learn().catch((error) => notify(error.message));
 });
 
@@ -219,6 +231,7 @@ listen({
   help: showHelp,
 });
 addEventListener("hashchange", follow);
+addEventListener("focus", () => sidebar.draw());
 
 await follow();
 if (!session.isKept) sidebar.draw();

@@ -1,5 +1,6 @@
 // The server's routes that the page uses.
 
+import { keep, recall } from "./keep.js";
 import { events } from "./sse.js";
 import { ServerError, errorOf } from "./words.js";
 
@@ -25,23 +26,27 @@ async function bodyOf(response) {
 }
 
 export class Server {
-  /** askForKey: shows the prompt for an API key; its promise is the key, or null.
+  /** askForKey: shows the prompt for an API key, after a wrong one or not; a promise of the key,
+   * or null.
    * onLoading: called while an answer waits for the model to be loaded. */
   constructor(askForKey) {
     this.askForKey = askForKey;
     this.asking = null;
+    this.key = recall(KEY, true);
     this.onLoading = null;
   }
 
   #headers() {
-    const key = sessionStorage.getItem(KEY);
-    return key ? { authorization: `Bearer ${key}` } : {};
+    return this.key ? { authorization: `Bearer ${this.key}` } : {};
   }
 
   async #newKey() {
-    this.asking ??= this.askForKey().finally(() => (this.asking = null));
+    this.asking ??= this.askForKey(this.key !== null).finally(() => (this.asking = null));
     const key = await this.asking;
-    if (key) sessionStorage.setItem(KEY, key);
+    if (key) {
+      this.key = key;
+      keep(KEY, key, true);
+    }
     return key;
   }
 
@@ -99,7 +104,7 @@ export class Server {
       for await (const { data } of events(response.body)) {
         if (data === "[DONE]") return;
         const chunk = JSON.parse(data);
-        if (chunk.error) throw errorOf(chunk.error.code ?? 500, chunk);
+        if (chunk.error) throw errorOf(Number(chunk.error.code) || 500, chunk);
         ended ||= chunk.choices?.some((choice) => choice.finish_reason) ?? false;
         yield chunk;
       }
@@ -115,7 +120,7 @@ export class Server {
     const response = await this.#post("models/load", { model, stream: true });
     for await (const { data } of events(response.body)) {
       const told = JSON.parse(data);
-      if (told.error) throw errorOf(told.error.code ?? 500, told);
+      if (told.error) throw errorOf(Number(told.error.code) || 500, told);
       const { what = "", done = 0, total = 0 } = told.status?.progress ?? {};
       onProgress({ stage: String(what), share: total ? done / total : Number.NaN });
     }

@@ -84,24 +84,33 @@ class Store {
 
   /** The text around the first hit in each conversation that has the words, by its id. */
   async find(words) {
-    const wanted = words.toLowerCase();
-    const hits = new Map();
-    for (const chat of await this.chats()) {
-      if (chat.title.toLowerCase().includes(wanted)) hits.set(chat.id, "");
-    }
+    const hits = new Hits(words, await this.chats());
     await new Promise((resolve, reject) => {
       const request = this.#of("messages").openCursor();
       request.onerror = () => reject(request.error);
       request.onsuccess = () => {
         const cursor = request.result;
         if (!cursor) return resolve();
-        const { chat, text } = cursor.value;
-        const at = text.toLowerCase().indexOf(wanted);
-        if (at >= 0 && !hits.get(chat)) hits.set(chat, around(text, at, wanted.length));
+        hits.look(cursor.value);
         cursor.continue();
+        return undefined;
       };
     });
-    return hits;
+    return hits.found;
+  }
+}
+
+/** What a search has found: the text around a hit by the conversation, "" for one in its title. */
+export class Hits {
+  constructor(words, chats) {
+    this.wanted = words.toLowerCase();
+    const named = chats.filter(({ title }) => title.toLowerCase().includes(this.wanted));
+    this.found = new Map(named.map(({ id }) => [id, ""]));
+  }
+
+  look({ chat, text }) {
+    const at = text.toLowerCase().indexOf(this.wanted);
+    if (at >= 0 && !this.found.get(chat)) this.found.set(chat, around(text, at, this.wanted.length));
   }
 }
 

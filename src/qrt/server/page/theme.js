@@ -1,6 +1,7 @@
 // Dark or light: as the system is, or as was chosen.
 
 import { icon } from "./dom.js";
+import { keep } from "./keep.js";
 
 const THEMES = { system: "light", light: "dark", dark: "system" };
 const ICONS = { system: "system", light: "sun", dark: "moon" };
@@ -18,7 +19,7 @@ export function themeButton(button) {
     const next = THEMES[root.dataset.theme ?? "system"];
     if (next === "system") delete root.dataset.theme;
     else root.dataset.theme = next;
-    localStorage.setItem("qrt.theme", next);
+    keep("qrt.theme", next);
     draw();
   });
   draw();
