@@ -16,7 +16,7 @@ from qrt.runtime.hooks import stops
 from qrt.runtime.options import GenerateOptions
 from qrt.runtime.records import FinishReason, Timings, TokenRecord, TopLogprobs
 from qrt.runtime.rng import fresh_seed
-from qrt.runtime.sampler import MOST_LISTED, Breakers, Row, Sampler
+from qrt.runtime.sampler import Breakers, Row, Sampler
 from qrt.runtime.stops import StopStrings
 from qrt.runtime.turns import never
 
@@ -81,7 +81,7 @@ class Generation:
         )
         self.salt = options.cache_salt if options.cache_prompt else None
         """With whom it shares what is stored of its context; None: with nobody."""
-        self._n_logprobs = options.logprobs
+        self.n_logprobs = options.logprobs
         self._stopping = options.stopping
         self.has_hooks = bool(options.logits_processors or options.stopping or options.constraint)
         """Whether a step calls functions of a caller's."""
@@ -133,15 +133,9 @@ class Generation:
         self._prefill_s += seconds
 
     @property
-    def n_listed(self) -> int:
-        """How many of the model's largest logits its records and its sampler ask for; 0: none."""
-        n_wanted = 0 if self.changes_logits else self.sampler.n_wanted
-        return max(n_wanted, self._n_logprobs if self._n_logprobs <= MOST_LISTED else 0)
-
-    @property
-    def changes_logits(self) -> bool:
-        """Whether its sampler draws from others than the model's own."""
-        return self._constraint is not None or self.sampler.changes
+    def is_held(self) -> bool:
+        """Whether a constraint says what may come next."""
+        return self._constraint is not None
 
     def mask(self) -> NDArray[np.uint32] | None:
         """The tokens that its constraint allows next, as bits; None for all, or if none follow."""
@@ -226,7 +220,7 @@ class Generation:
             yield token, 0.0, (), is_last
         token = self.sampler.draw(row, len(self._history), self._history)
         logprob = row.logprob(token)
-        top = row.likeliest(self._n_logprobs) if self._n_logprobs else ()
+        top = row.likeliest(self.n_logprobs) if self.n_logprobs else ()
         if constraint is None or token in self._end_tokens:
             yield token, logprob, top, False
             return

@@ -1,12 +1,14 @@
 """From the logits of a step to rows that tokens can be drawn from: all rows together.
 
-Kernels look through whole rows, once for what the model gives and once for what was made of it;
-what is left of a row is a few candidates, or all of it for settings that a list does not serve.
+Kernels look through whole rows; what is left of each is a list of a few candidates, or all of it
+for settings that a list does not serve.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,23 +18,75 @@ from qrt.errors import InputError
 from qrt.runtime.request import Request
 from qrt.runtime.sampler import Row
 
+MOST_LISTED = 256
+"""Where more would have to be listed, a token is drawn from all logits."""
+
 Logits = NDArray[np.float32]
-Mask = NDArray[np.uint32]
 
 
 class Taker:
     """A request that a row of logits is for. `failed`: why it ends without a token."""
 
-    __slots__ = ("_touched", "copy", "failed", "logits", "mask", "request", "row")
+    __slots__ = ("failed", "history", "logits", "mask", "request", "row", "sampler", "touched")
 
     def __init__(self, request: Request, logits: Logits) -> None:
+        generation = request.generation
         self.request = request
         self.logits = logits
-        self.mask: Mask | None = None
-        self.copy: Logits | None = None
-        self.row: Row | None = None
+        self.sampler, self.history = generation.sampler, generation.history
+        self.mask: NDArray[np.uint32] | None = None
+        self.touched: NDArray[np.intp] | None = None
+        """The few tokens whose logits change, and nothing else does."""
+        if self.sampler.changes and not (self.sampler.processes or generation.is_held):
+            self.touched = self.sampler.touched(self.history)
+        self.row = Row(logits, Survey(math.nan))
         self.failed: Exception | None = None
-        self._touched: tuple[NDArray[np.intp], Logits] | None = None
+
+    @property
+    def n_listed(self) -> int:
+        """How many of the model's largest logits are to be listed, 0 for none.
+
+        Of those that change, each may make room for one more.
+        """
+        n_wanted, n_logprobs = self.sampler.n_wanted, self.request.generation.n_logprobs
+        if self.touched is not None:
+            n_wanted = n_wanted and n_wanted + self.touched.size
+        elif self.rewrites:
+            n_wanted = 0
+        return max(n for n in (n_wanted, n_logprobs, 0) if n <= MOST_LISTED)
+
+    @property
+    def rewrites(self) -> bool:
+        """Whether all logits may change."""
+        return self.sampler.processes or self.request.generation.is_held
+
+    def see(self, survey: Survey) -> None:
+        """Takes the survey of the model's logits. Raises QrtError if one is not finite."""
+        self.row.own = self.row.seen = survey
+        self.row.check()
+        if self.touched is not None:
+            self._patch(self.touched)
+
+    def _patch(self, ids: NDArray[np.intp]) -> None:
+        """Puts what changes into the list; where there is none, into a copy of all logits.
+
+        The k largest of the changed logits are listed: one that does not change has less than k
+        before it, so that in the model's order it has less than k and those that do change.
+        """
+        listed = self.row.own.ids
+        if listed is None or not self.sampler.n_wanted:
+            self.row.seen = Survey(math.nan)
+            self.row.changed = self.sampler.changed(self.logits, self.history)
+            return
+        were = self.logits[ids]
+        self.sampler.change(self.logits, self.history)
+        both = np.concatenate((listed, ids))
+        both.sort()
+        changed = self.logits[both]
+        self.logits[ids] = were
+        kept = changed > -math.inf
+        kept[1:] &= both[1:] != both[:-1]
+        self.row.seen = Survey(math.nan, both[kept], changed[kept])
 
     def constrain(self) -> None:
         """Asks its constraint what may come next. Raises what that raises, and InputError."""
@@ -43,34 +97,16 @@ class Taker:
             if self.mask.shape != (expected,):
                 raise InputError(f"a mask has {expected} words, got an array of {mask.shape}")
 
-    def change(self) -> None:
-        """Makes of the logits what a token is drawn from. Raises what a processor raises.
+    def rewrite(self, masked: Logits | None) -> None:
+        """Makes anew what a token is drawn from, of logits under the mask where there are any.
 
-        Where nothing but a list will be asked for, the few that change are changed in place.
+        Raises what a processor raises.
         """
-        assert self.row is not None
-        generation = self.request.generation
-        sampler, history = generation.sampler, generation.history
-        if sampler.processes or (self.copy is None and not sampler.n_wanted):
-            self.row.changed = sampler.changed(self.logits, history, self.mask)
-            return
-        if self.copy is None:
-            ids = sampler.touched(history)
-            self._touched = ids, self.logits[ids]
+        if masked is None or self.sampler.processes:
+            self.row.changed = self.sampler.changed(self.logits, self.history, self.mask)
         else:
-            self.row.changed = self.copy
-        sampler.change(self.row.changed, history)
-
-    def look(self, survey: Survey) -> None:
-        """Takes the survey of the changed logits; those changed in place are as they were then."""
-        assert self.row is not None
-        self.row.seen = survey
-        if self._touched is not None:
-            ids, were = self._touched
-            self.logits[ids] = were
-            if survey.ids is None:
-                generation = self.request.generation
-                self.row.changed = generation.sampler.changed(self.logits, generation.history)
+            self.sampler.change(masked, self.history)
+            self.row.changed = masked
 
 
 Attempt = Callable[[Taker, Callable[[], None]], None]
@@ -78,34 +114,25 @@ Attempt = Callable[[Taker, Callable[[], None]], None]
 
 
 def prepare(executor: Executor, takers: Sequence[Taker], attempt: Attempt) -> None:
-    """Gives each taker its row, or the reason why it has none."""
-    wanted = [taker.request.generation.n_listed for taker in takers]
-    own = executor.survey([taker.logits for taker in takers], wanted)
+    """Makes each taker's row ready to draw from, or says why it is not."""
+    own = executor.survey([taker.logits for taker in takers], [t.n_listed for t in takers])
     for taker, survey in zip(takers, own, strict=True):
-        taker.row = Row(taker.logits, survey)
-        attempt(taker, taker.row.check)
-    changing = [
-        taker
-        for taker in takers
-        if taker.failed is None and taker.request.generation.changes_logits
-    ]
-    if not changing:
+        attempt(taker, partial(taker.see, survey))
+    rewriting = [taker for taker in takers if taker.rewrites and taker.failed is None]
+    if not rewriting:
         return
-    for taker in changing:
+    for taker in rewriting:
         attempt(taker, taker.constrain)
-    held = [(taker, taker.mask) for taker in changing if taker.mask is not None]
+    held = [(taker, taker.mask) for taker in rewriting if taker.mask is not None]
+    copies: dict[Taker, Logits] = {}
     if held:
-        copies = executor.masked([taker.logits for taker, _ in held], [mask for _, mask in held])
-        for (taker, _), copy in zip(held, copies, strict=True):
-            taker.copy = copy
-    for taker in changing:
+        masked = executor.masked([taker.logits for taker, _ in held], [mask for _, mask in held])
+        copies = {taker: copy for (taker, _), copy in zip(held, masked, strict=True)}
+    for taker in rewriting:
         if taker.failed is None:
-            attempt(taker, taker.change)
-    changed = [
-        (taker, taker.row.changed, taker.request.generation.sampler.n_wanted)
-        for taker in changing
-        if taker.failed is None and taker.row is not None
-    ]
-    surveys = executor.survey([row for _, row, _ in changed], [k for _, _, k in changed])
-    for (taker, _, _), survey in zip(changed, surveys, strict=True):
-        taker.look(survey)
+            attempt(taker, partial(taker.rewrite, copies.get(taker)))
+    ready = [taker for taker in rewriting if taker.failed is None]
+    rows = [taker.row.changed for taker in ready]
+    seen = executor.survey(rows, [taker.sampler.n_wanted for taker in ready])
+    for taker, survey in zip(ready, seen, strict=True):
+        taker.row.seen = survey

@@ -294,7 +294,7 @@ class Scheduler:
         """The token that follows, if the rows end the context; then what they stored counts."""
         generation = request.generation
         n_before = len(generation.records)
-        if taker is not None and taker.row is not None and taker.failed is None:
+        if taker is not None and taker.failed is None:
             self._attempt(taker, partial(generation.take, taker.row, since))
         self.counts.n_tokens += len(generation.records) - n_before
         if not n_before and generation.records:

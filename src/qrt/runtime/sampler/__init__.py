@@ -1,13 +1,12 @@
 """The sampler: llama.cpp's chain of small functions, from logits to a token."""
 
-from qrt.runtime.sampler.chain import MOST_LISTED, Sampler
+from qrt.runtime.sampler.chain import Sampler
 from qrt.runtime.sampler.dry import Breakers, breaker_table
 from qrt.runtime.sampler.params import SamplingParams
 from qrt.runtime.sampler.recommended import recommended_sampling, with_recommended
 from qrt.runtime.sampler.row import Row
 
 __all__ = [
-    "MOST_LISTED",
     "Breakers",
     "Row",
     "Sampler",

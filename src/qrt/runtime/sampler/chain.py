@@ -23,9 +23,6 @@ from qrt.runtime.sampler.penalties import add_bias, forbid, last_n, penalize
 from qrt.runtime.sampler.row import Row
 from qrt.runtime.sampler.steps import CUTS, PENALTIES, active_steps, is_greedy
 
-MOST_LISTED: Final = 128
-"""A larger top_k is looked for among all logits."""
-
 _NO_BREAKERS: Final[Breakers] = MappingProxyType({})
 
 
@@ -82,7 +79,7 @@ class Sampler:
         if self._is_greedy:
             return 1
         lists = self._mirostat is None and self._rest[:1] == ("top_k",)
-        return self._params.top_k if lists and self._params.top_k <= MOST_LISTED else 0
+        return self._params.top_k if lists else 0
 
     @property
     def processes(self) -> bool:
