@@ -16,7 +16,8 @@ from served import NAME, Served, served
 import qrt
 from qrt.server.models import OneModel
 
-_UNSUPPORTED = 501
+_MEANT = (501, 504)
+"""What this server cannot do, and what was not done in the time that the body allows."""
 
 
 def fields_of(server: Served) -> dict[str, tuple[str, ...]]:
@@ -59,7 +60,7 @@ class Fuzz:
             reply = connection.getresponse()
             said = reply.read()
             took = time.perf_counter() - start
-            is_fault = reply.status >= 500 and reply.status != _UNSUPPORTED
+            is_fault = reply.status >= 500 and reply.status not in _MEANT
             with self._lock:
                 self.statuses[reply.status] += 1
                 self.seconds.append(took)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import re
 import signal
@@ -208,6 +209,20 @@ def test_a_model_file_that_changes_under_a_server_is_not_missed(tmp_path: Path) 
         assert one.ask("/v1/completions", body).json["choices"] == before
         file.unlink()
         assert one.ask("/v1/completions", body).json["choices"] == before
+
+
+@pytest.mark.parametrize("is_logged", [False, True])
+def test_prompts_are_in_the_log_only_if_asked_for(
+    server: Served, caplog: pytest.LogCaptureFixture, is_logged: bool
+) -> None:
+    config = {"log_requests": True, "log_prompts": is_logged}
+    with caplog.at_level(logging.DEBUG), served(server.model, **config) as one:
+        said = one.ask("/v1/completions", {"prompt": "def secret(", "max_tokens": 4}).json
+        one.ask("/v1/completions", {"prompt": "def secret(", "max_tokens": "secret"})
+        one.ask("/v1/secret")
+    assert "POST /v1/completions 200" in caplog.text
+    assert ("secret" in caplog.text) == is_logged
+    assert (repr(said["choices"][0]["text"]) in caplog.text) == is_logged
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from qrt.replies import (
 )
 from qrt.runtime.records import Timings, TokenRecord
 from qrt.runtime.rng import MAX_SEED
-from qrt.server.errors import RefusedError
+from qrt.server.errors import LOG, RefusedError
 from qrt.server.messages import tidied
 from qrt.server.metrics import Metrics
 from qrt.server.models import Served
@@ -51,6 +51,8 @@ class Asked:
     reader: Callable[[], Reader] | None
     metrics: Metrics
     started: float
+    is_logged: bool = False
+    """Whether prompt and answer stand in the log."""
 
     @property
     def model(self) -> str:
@@ -123,7 +125,11 @@ def _asked(
             numbers={"n_prompt_tokens": len(tokens), "n_ctx": n_ctx},
         )
     given: Any = {**served.options, **keywords, "cache_salt": request.key_salt}
-    return Asked(served, tokens, given, reader, request.state.metrics, request.started)
+    is_logged = request.config.log_prompts
+    if is_logged:
+        LOG.info("prompt: %r", served.model.detokenize(tokens, special=True))
+    metrics = request.state.metrics
+    return Asked(served, tokens, given, reader, metrics, request.started, is_logged)
 
 
 class Piece(NamedTuple):
@@ -156,6 +162,7 @@ class Answer:
         metrics = asked.metrics
         metrics.n_running += 1
         last, called = asked.started, False
+        said: list[str] = []
         times = metrics.first_token
         try:
             async with aclosing(self._records) as records:
@@ -164,6 +171,8 @@ class Answer:
                     times.add(now - last)
                     last, times = now, metrics.between_tokens
                     self.n_tokens += 1
+                    if asked.is_logged:
+                        said.append(record.text)
                     if reader is None:
                         events: Sequence[Event] = [Text(record.text)] if record.text else _NO_EVENTS
                     else:
@@ -179,6 +188,8 @@ class Answer:
                     yield Piece(record, events)
         finally:
             metrics.n_running -= 1
+            if asked.is_logged:
+                LOG.info("answer: %r", "".join(said))
             if self.timings is not _NO_TIMINGS:
                 metrics.count(self.timings)
 
