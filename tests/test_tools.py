@@ -123,6 +123,22 @@ def test_a_call_that_fails_is_told_to_the_model(model, tool, call, result):
     assert result in done.messages[1]["content"]
 
 
+@pytest.mark.parametrize("choice", ["required", "now"])
+def test_a_model_can_be_made_to_call(model, choice):
+    pytest.importorskip("llguidance")
+
+    def now() -> int:
+        """The time."""
+        return 7
+
+    done = model.chat(
+        ASK, tools=[now], tool_choice=choice, run_tools=True, max_rounds=2, max_tokens=60, seed=1
+    )
+    assert [m["role"] for m in done.messages[:2]] == ["assistant", "tool"]
+    assert done.messages[1]["content"] == "7"
+    assert done.messages[0]["tool_calls"][0]["function"]["name"] == "now"
+
+
 def test_rounds_are_bounded(model):
     says = Says(model, *[CALL] * 3)
     done = model.chat(ASK, tools=[weather], run_tools=True, max_rounds=3, logits_processors=[says])
@@ -181,7 +197,8 @@ def test_event_loops_have_all_of_it(model):
         ({"tools": [weather], "run_tools": 1}, "run_tools must be True or False"),
         ({"tools": [weather], "max_rounds": 0}, "max_rounds must be between 1"),
         ({"tools": [weather], "tool_choice": "storm"}, "tool_choice"),
-        ({"tool_choice": "required"}, "tool_choice"),
+        ({"tool_choice": "required"}, "there are no tools"),
+        ({"tools": [weather], "tool_choice": "weather", "grammar": 'root ::= "a"'}, "grammar"),
     ],
 )
 def test_mistakes_are_told(model, arguments, message):

@@ -14,10 +14,10 @@ from qrt.api.completion import Completion
 from qrt.api.core import Core, Message
 from qrt.api.toolbox import Toolbox, ToolCall, ToolLike
 from qrt.errors import InputError
+from qrt.replies import ToolChoice
 from qrt.runtime.checks import check_bool, check_int, shown
 from qrt.runtime.sequence import Sequence
 
-ToolChoice = str | Mapping[str, Any]
 MAX_ROUNDS = 100
 
 
@@ -29,18 +29,25 @@ class Chatting:
     seq: Sequence | None
     template_vars: Mapping[str, Any]
     tools: Toolbox
+    tool_choice: ToolChoice
     keywords: AnswerKeywords
 
     def after_calls(self) -> Chatting:
         """The same, but for a choice of tools, which held for the first answer alone."""
-        return self
+        return dataclasses.replace(self, tool_choice="auto")
 
     def start(
         self, messages: Items[Message], is_stopped: Callable[[], bool] | None = None
     ) -> ChatStream:
         """The stream of the answer to messages."""
         return self.core.start_chat(
-            messages, self.template_vars, self.tools.stated, self.keywords, self.seq, is_stopped
+            messages,
+            self.template_vars,
+            self.tools.stated,
+            self.tool_choice,
+            self.keywords,
+            self.seq,
+            is_stopped,
         )
 
 
@@ -54,10 +61,8 @@ def chatting(
 ) -> Chatting:
     """A call with these arguments. Raises InputError."""
     box = Toolbox(() if tool_choice == "none" else tools)
-    if tool_choice not in ("auto", "none"):
-        raise InputError(f'tool_choice must be "auto" or "none", got {shown(tool_choice)}')
     core.options(keywords)
-    return Chatting(core, seq, template_vars, box, keywords)
+    return Chatting(core, seq, template_vars, box, tool_choice, keywords)
 
 
 @dataclass

@@ -17,7 +17,7 @@ from qrt.api.asking import AnswerKeywords
 from qrt.api.chat_stream import ChatStream
 from qrt.config import replacing
 from qrt.errors import ContextFullError, InputError, TemplateError
-from qrt.replies import reader_of, with_tools
+from qrt.replies import ToolChoice, call_grammar, reader_of, with_tools
 from qrt.runtime.checks import check_tokens, shown
 from qrt.runtime.engine import Engine
 from qrt.runtime.generate import Stream
@@ -184,6 +184,7 @@ class Core:
         messages: Items[Message],
         template_vars: Mapping[str, Any],
         tools: Items[Mapping[str, Any]],
+        tool_choice: ToolChoice,
         keywords: AnswerKeywords,
         seq: Sequence | None,
         is_stopped: Callable[[], bool] | None = None,
@@ -192,6 +193,11 @@ class Core:
         source = self.template.source
         told, offering = with_tools(source, messages, tools)
         tokens = self.chat_tokens(told, template_vars, offering)
+        grammar = call_grammar(self.tokenizer, source, tokens, tools, tool_choice)
+        if grammar is not None:
+            if any(keywords.get(name) is not None for name in ("grammar", "response_format")):
+                raise InputError("tool_choice asks for a call beside a grammar; give one of them")
+            keywords = {**keywords, "grammar": grammar}
         generation = self.generation(tokens, self.options(keywords))
         if is_stopped is not None:
             generation.stop_when(is_stopped)

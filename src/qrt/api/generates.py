@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from qrt.api.asking import AnswerKeywords
 from qrt.api.chat_stream import ChatStream
-from qrt.api.chatting import Chatting, ToolChoice, chatting, rounds_of
+from qrt.api.chatting import Chatting, chatting, rounds_of
 from qrt.api.completion import Completion, collect
 from qrt.api.core import Core, Message
 from qrt.api.signatures import with_options
 from qrt.api.toolbox import ToolLike
-from qrt.replies import Event
+from qrt.replies import Event, ToolChoice
 from qrt.runtime.generate import Stream
 from qrt.runtime.records import TokenRecord
 from qrt.runtime.sequence import Sequence

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         Thought,
         merged,
     )
+    from qrt.replies.grammar import ToolChoice, call_grammar
     from qrt.replies.reader import Reader, plain_reader, reader_of
     from qrt.replies.stating import with_tools
     from qrt.replies.switches import template_vars
@@ -27,6 +28,7 @@ _HOMES = {
         ("CallArguments", "CallBegun", "CallEnded", "Event", "Text", "Thought", "merged"), "events"
     ),
     **dict.fromkeys(("Reader", "plain_reader", "reader_of"), "reader"),
+    **dict.fromkeys(("ToolChoice", "call_grammar"), "grammar"),
     "template_vars": "switches",
     "with_tools": "stating",
 }
@@ -39,6 +41,8 @@ __all__ = [
     "Reader",
     "Text",
     "Thought",
+    "ToolChoice",
+    "call_grammar",
     "merged",
     "plain_reader",
     "reader_of",

@@ -12,7 +12,7 @@ from qrt.replies.forms import FORMS, family_of
 from qrt.replies.harmony import Harmony
 from qrt.replies.marks import Cutter, Item, shown
 from qrt.replies.said import new_id
-from qrt.replies.thoughts import MARKS, Thoughts, are_open
+from qrt.replies.thoughts import MARKS, Thoughts, opened
 from qrt.replies.tools import schemas
 from qrt.runtime.records import TokenRecord
 from qrt.text import Tokenizer
@@ -92,5 +92,5 @@ def reader_of(
     marks = form.marks if calls else ()
     cutter = Cutter(tokenizer, dict.fromkeys((*MARKS, *marks)), marks if form.is_told else ())
     ending = form.begins if calls and form.ends_thoughts else ()
-    opened = are_open(tokenizer, cutter.tokens, prompt_tokens)
-    return Reader(cutter, _Parts(Thoughts(ending, are_open=opened), calls))
+    are_open = opened(tokenizer, cutter.tokens, prompt_tokens) is not None
+    return Reader(cutter, _Parts(Thoughts(ending, are_open=are_open), calls))

@@ -4,32 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from qrt.replies.events import Event, Text, Thought
+from qrt.replies.events import Event, Thought
 from qrt.replies.marks import Item, Mark, shown
 from qrt.text import Tokenizer
 
-OPENING: Mapping[str, str] = {
-    **dict.fromkeys(
-        (
-            *("<think>", "<thought>", "<thinking>", "<seed:think>", "<|inner_prefix|>"),
-            *("<|START_THINKING|>", "[THINK]", "◁think▷"),
-        ),
-        "",
-    ),
-    "<|channel>": "thought\n",
+PAIRS: Mapping[str, str] = {
+    "<think>": "</think>",
+    "<thought>": "</thought>",
+    "<thinking>": "</thinking>",
+    "<seed:think>": "</seed:think>",
+    "<|inner_prefix|>": "<|inner_suffix|>",
+    "<|START_THINKING|>": "<|END_THINKING|>",
+    "[THINK]": "[/THINK]",
+    "◁think▷": "◁/think▷",
+    "<|channel>": "<channel|>",
 }
-"""Marks behind which thoughts stand, and a text that may come first and is none of them."""
-
-CLOSING = frozenset(
-    (
-        *("</think>", "</thought>", "</thinking>", "</seed:think>", "<|inner_suffix|>"),
-        *("<|END_THINKING|>", "[/THINK]", "◁/think▷", "<channel|>"),
-    )
-)
+"""Marks between which thoughts stand."""
+CLOSING = frozenset(PAIRS.values())
+SKIPPED: Mapping[str, str] = {"<|channel>": "thought\n"}
+"""What may come behind an opening mark and is no thought."""
 _BETWEEN = frozenset(("<|START_RESPONSE|>",))
 """Marks that separate parts of a reply and change nothing."""
 
-MARKS = (*OPENING, *sorted(CLOSING | _BETWEEN))
+MARKS = (*PAIRS, *sorted(CLOSING | _BETWEEN))
 _TAIL = 32
 """Tokens at the end of a prompt in which a template may have opened the thoughts."""
 
@@ -76,8 +73,8 @@ class Thoughts:
     def _turn(self, mark: str) -> None:
         self.is_over = mark in self._ending
         if mark not in _BETWEEN:
-            self._is_thought = mark in OPENING
-            self._skips = OPENING.get(mark, "")
+            self._is_thought = mark in PAIRS
+            self._skips = SKIPPED.get(mark, "")
         self._had_marks = True
         self._space = ""
 
@@ -102,16 +99,13 @@ class Thoughts:
         return [Thought(text)] if text != self._skips else []
 
 
-def are_open(tokenizer: Tokenizer, tokens: Mapping[str, int], prompt: Sequence[int]) -> bool:
-    """Whether a prompt ends within thoughts; `tokens` are marks that are special tokens."""
+def opened(tokenizer: Tokenizer, tokens: Mapping[str, int], prompt: Sequence[int]) -> str | None:
+    """The mark with which a prompt ends, within thoughts; `tokens` are marks that are special
+    tokens."""
     tail = prompt[-_TAIL:]
     text = tokenizer.detokenize(tail, special=True).rstrip()
-    return any(
-        text.endswith((mark + skipped).rstrip()) and (mark not in tokens or tokens[mark] in tail)
-        for mark, skipped in OPENING.items()
-    )
-
-
-def text_of(items: Sequence[Item]) -> list[Event]:
-    """An answer in which no mark means anything."""
-    return [Text(shown(item)) for item in items]
+    for mark in PAIRS:
+        ends = (mark, (mark + SKIPPED.get(mark, "")).rstrip())
+        if text.endswith(ends) and (mark not in tokens or tokens[mark] in tail):
+            return mark
+    return None
