@@ -340,6 +340,9 @@ def test_a_form_that_there_is_not(
     assert (reply.status, reply.json["error"]["param"]) == (400, param), reply.body
 
 
+LOOK = {"name": "look"}
+
+
 @pytest.fixture(scope="module")
 def caller() -> Iterator[Served]:
     with calling() as one:
@@ -371,6 +374,17 @@ def test_calls_and_thoughts_as_they_come(caller: Served) -> None:
     arguments = "".join(call["function"]["arguments"] for call in calls)
     assert json.loads(arguments) == {"at": "ä\n"}
     assert events[-1]["choices"][0]["finish_reason"] == "tool_calls"
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": LOOK}])
+def test_a_model_can_be_made_to_call(server: Served, choice: Any) -> None:
+    pytest.importorskip("llguidance")
+    tools = [{"type": "function", "function": {**LOOK, "parameters": {"properties": {}}}}]
+    reply = chat(server, tools=tools, tool_choice=choice, parallel_tool_calls=False, max_tokens=99)
+    assert reply["choices"][0]["finish_reason"] in ("tool_calls", "length")
+    assert reply["choices"][0]["message"]["tool_calls"][0]["function"]["name"] == "look"
+    asked = {"messages": ASKED, "tools": tools, "tool_choice": {"function": {"name": "storm"}}}
+    assert server.ask(CHAT, asked).status == 400
 
 
 def test_without_tools_marks_of_calls_are_text(caller: Served) -> None:

@@ -140,8 +140,9 @@ class Core:
         """A generation for these prompt tokens, not yet begun."""
         if options.seed is None:
             options = dataclasses.replace(options, seed=self._seed)
-        if isinstance(options.constraint, Held):
-            held = dataclasses.replace(options.constraint, deferral=self._deferral(tokens))
+        constraint = options.constraint
+        if isinstance(constraint, Held) and not constraint.form.grammar.has_thoughts:
+            held = dataclasses.replace(constraint, deferral=self._deferral(tokens))
             options = dataclasses.replace(options, constraint=held)
         return Generation(
             self.engine.n_ctx,

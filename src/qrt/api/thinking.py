@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from qrt.replies.forms import family_of
-from qrt.replies.thoughts import CLOSING, OPENING, are_open
+from qrt.replies.thoughts import CLOSING, PAIRS, opened
 from qrt.structure.deferred import Deferral
 from qrt.text import Tokenizer
 
@@ -27,10 +27,8 @@ def deferral_of(tokenizer: Tokenizer, template: str, prompt: Sequence[int]) -> D
     said = b"".join(tokenizer.token_bytes(token) for token in tail)
     if family_of(tokenizer, template) == "harmony":
         return None if _FINAL.search(said) else Deferral(True, frozenset(), _FINAL)
-    tokens = {
-        mark: token for mark in OPENING if (token := tokenizer.find_special(mark)) is not None
-    }
-    if are_open(tokenizer, tokens, prompt):
+    tokens = {mark: token for mark in PAIRS if (token := tokenizer.find_special(mark)) is not None}
+    if opened(tokenizer, tokens, prompt) is not None:
         return Deferral(True, frozenset(), _CLOSED)
     known = frozenset(token for mark, token in tokens.items() if mark in template)
     is_chat = any(tokenizer.is_control(token) for token in tail[1:])

@@ -61,7 +61,7 @@ def call_grammar(
         f"call: {calls}",
         *writer.rules,
     ]
-    return Grammar("lark", "\n".join(rules))
+    return Grammar("lark", "\n".join(rules), has_thoughts=True)
 
 
 def _chosen(choice: ToolChoice, offered: Mapping[str, Any]) -> list[str] | None:

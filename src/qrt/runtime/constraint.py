@@ -18,6 +18,8 @@ class Grammar:
 
     kind: GrammarKind
     text: str
+    has_thoughts: bool = False
+    """Whether it says itself how a reply may think; else it is asked of the answer behind."""
 
 
 class Constraint(Protocol):

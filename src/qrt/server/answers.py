@@ -23,6 +23,7 @@ from qrt.replies import (
     Reader,
     Text,
     Thought,
+    call_grammar,
     reader_of,
     with_tools,
 )
@@ -95,7 +96,19 @@ async def asked_chat(request: Request[Any], served: Served, chat: Chat) -> Asked
     def reader() -> Reader:
         return reader_of(model.tokenizer, model.chat_template.source, tokens, tools)
 
-    return _asked(request, served, tokens, chat.keywords, reader if chat.splits else None)
+    keywords: Any = dict(chat.keywords)
+    grammar = call_grammar(
+        model.tokenizer,
+        model.chat_template.source,
+        tokens,
+        tools,
+        chat.tool_choice,
+        chat.parallel_tool_calls,
+    )
+    if grammar is not None:
+        keywords.pop("response_format", None)  # an answer that calls a tool has no other form
+        keywords["grammar"] = grammar
+    return _asked(request, served, tokens, keywords, reader if chat.splits else None)
 
 
 async def asked_text(
