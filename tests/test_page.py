@@ -38,6 +38,7 @@ def test_a_chat_with_the_model(page_browser: Any, page_server: Served) -> None:
         expect(page["#picker-name"]).to_have_text("pydoc")
         page.send("What does str.split do?")
         expect(page[".assistant .body"]).to_contain_text(re.compile(r"\w+ \w+"))
+        expect(page.button("Copy answer")).to_be_visible()
         expect(page[".stats"]).to_contain_text("tokens/s")
         expect(page["#meter"]).to_contain_text("/ 512")
         answer = page[".assistant .body"].inner_text()
@@ -60,6 +61,7 @@ def test_an_answer_grows_and_is_stopped(page: Chat) -> None:
     for piece in ("ond. ", "It grows.\n\n", "- one\n", "- two\n\n", "The last"):
         page.write(piece)
     expect(page[".assistant .body"]).to_contain_text("The last")
+    expect(page[".stats"]).to_contain_text("6 tokens")
     assert page.page.evaluate("document.querySelector('.assistant .body > p').isKept")
     expect(page[".assistant .body"]).to_have_attribute("class", "body")
     page["#box"].press("Escape")

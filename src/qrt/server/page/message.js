@@ -103,6 +103,7 @@ export class MessageView {
         ),
       );
     }
+    if (this.stats) this.stats.textContent = this.#statsWords();
     this.element.classList.toggle("waiting", !ended && !text && !thought && !calls);
   }
 
@@ -121,7 +122,11 @@ export class MessageView {
     this.element.classList.toggle("running", isBusy);
     this.element.setAttribute("aria-busy", String(isBusy));
     this.element.querySelector(".trouble")?.remove();
-    if (isBusy) return this.foot.replaceChildren();
+    this.stats = isAnswer ? el("span", { class: "stats" }, this.#statsWords()) : null;
+    if (isBusy) {
+      this.foot.replaceChildren(this.stats);
+      return;
+    }
     if (isAnswer) this.element.classList.remove("waiting");
     const trouble = isAnswer ? this.#trouble() : null;
     if (trouble) this.foot.before(trouble);
@@ -132,10 +137,9 @@ export class MessageView {
         isAnswer
           ? iconButton("again", "Regenerate", () => actions.regenerate(message.id))
           : iconButton("edit", "Edit", () => this.edit()),
-        isAnswer ? this.#stats() : null,
+        this.stats,
       ].filter(Boolean),
     );
-    return undefined;
   }
 
   #switcher() {
@@ -152,13 +156,13 @@ export class MessageView {
     );
   }
 
-  #stats() {
+  #statsWords() {
     const { stats = {}, model } = this.message;
     const parts = [];
     if (stats.perSecond) parts.push(`${count(Math.round(stats.perSecond * 10) / 10)} tokens/s`);
     if (stats.tokens) parts.push(`${count(stats.tokens)} token${stats.tokens === 1 ? "" : "s"}`);
     if (model) parts.push(model);
-    return el("span", { class: "stats" }, parts.join(" · "));
+    return parts.join(" · ");
   }
 
   #trouble() {
