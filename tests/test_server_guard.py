@@ -29,7 +29,7 @@ CHAT = {"messages": [{"role": "user", "content": "What does len do?"}], "max_tok
 def server() -> Iterator[Served]:
     with served(
         models=OneModel("none"),
-        max_body=100_000,
+        max_body=2_000_000,
         head_s=0.5,
         body_s=0.5,
         cors_origins=("https://page.example",),
@@ -165,12 +165,12 @@ def test_no_path_leads_round_the_key(locked: Served, path: str) -> None:
         ("".join(f"A{i}: 1\r\n" for i in range(100)) + "\r\n", 431),
         (f"A: {'1' * 17_000}\r\n\r\n", 431),
         (f"A: {'1' * 70_000}\r\n\r\n", 431),
-        ("Content-Length: 100001\r\n\r\n", 413),
+        ("Content-Length: 2000001\r\n\r\n", 413),
         (f"Content-Length: {10**30}\r\n\r\n", 400),
         ("Content-Length: -1\r\n\r\n", 400),
         ("Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}", 400),
         ("Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}", 400),
-        ("Transfer-Encoding: chunked\r\n\r\n" + f"4000\r\n{' ' * 0x4000}\r\n" * 7, 413),
+        ("Transfer-Encoding: chunked\r\n\r\n" + f"40000\r\n{' ' * 0x40000}\r\n" * 8, 413),
         ("Transfer-Encoding: chunked\r\n\r\nxyz\r\n", 400),
         ('Content-Length: 20\r\n\r\n{"messages":', 408),
         ("Content-Length: 2\r\n", 408),
@@ -205,6 +205,7 @@ _DEEP = 100_000
         b'{"messages": [], "model": "a", "model": "b"}',
         b'{"messages": [{"role": "user", "content": "\x00"}]}',
         b'{"messages": ' + b"[" * (_DEEP // 2),
+        b'{"messages": [' + b"{}," * 500_000 + b"{}]}",
         b'{"messages": [{"a": ' + b"[" * 40_000 + b"]" * 40_000 + b"}]}",
     ],
 )

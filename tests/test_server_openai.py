@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -276,6 +277,10 @@ def test_a_prompt_that_is_too_long_says_both_numbers(server: Served) -> None:
     assert error["code"] == "context_length_exceeded"
     assert "512" in error["message"]
     assert server.model is not None
+    started = time.monotonic()
+    error = server.ask(TEXT, {"prompt": "word and " * 1_000_000}).json["error"]
+    assert error["code"] == "context_length_exceeded"
+    assert time.monotonic() - started < 5
     ids = [5] * server.model.info.n_ctx
     assert server.ask(TEXT, {"prompt": ids}).json["error"]["code"] == "context_length_exceeded"
     (choice,) = text(server, ids[:-1], max_tokens=5, ignore_eos=True)

@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -34,6 +34,9 @@ from qrt.server.messages import tidied
 from qrt.server.metrics import Metrics
 from qrt.server.models import Served
 from qrt.server.routing import Request
+
+if TYPE_CHECKING:
+    from qrt.api import Model
 
 _NO_TIMINGS = Timings(0, 0, 0, 0.0, 0.0, 0.0, 0.0)
 _NO_EVENTS: Sequence[Event] = ()
@@ -116,8 +119,27 @@ async def asked_text(
 ) -> Asked:
     """What a text, or token ids, to be continued ask for. Raises InputError."""
     if isinstance(prompt, str):
-        prompt = await asyncio.to_thread(served.model.tokenize, prompt)
+        prompt = await asyncio.to_thread(_tokens, served.model, prompt)
     return _asked(request, served, prompt, keywords, None)
+
+
+def _tokens(model: Model, text: str) -> list[int]:
+    """The tokens of a text, unless it is clear without them that they are too many."""
+    n_ctx = model.info.n_ctx
+    if len(text) > n_ctx and (n_least := model.tokenizer.least_tokens(text)) >= n_ctx:
+        raise _too_long(n_least, n_ctx, "prompt")
+    return model.tokenize(text)
+
+
+def _too_long(n_tokens: int, n_ctx: int, param: str) -> RefusedError:
+    return RefusedError(
+        400,
+        f"the prompt has {n_tokens} tokens; with one of the answer this exceeds the "
+        f"available context size of {n_ctx}",
+        param=param,
+        code="context_length_exceeded",
+        numbers={"n_prompt_tokens": n_tokens, "n_ctx": n_ctx},
+    )
 
 
 def _asked(
@@ -129,14 +151,7 @@ def _asked(
 ) -> Asked:
     n_ctx = served.model.info.n_ctx
     if len(tokens) >= n_ctx:
-        raise RefusedError(
-            400,
-            f"the prompt has {len(tokens)} tokens; with one of the answer this exceeds the "
-            f"available context size of {n_ctx}",
-            param="messages" if reader else "prompt",
-            code="context_length_exceeded",
-            numbers={"n_prompt_tokens": len(tokens), "n_ctx": n_ctx},
-        )
+        raise _too_long(len(tokens), n_ctx, "messages" if reader else "prompt")
     given: Any = {**served.options, **keywords, "cache_salt": request.key_salt}
     is_logged = request.config.log_prompts
     if is_logged:

@@ -25,6 +25,10 @@ SAFE = ("GET", "HEAD", "OPTIONS")
 """Methods that change nothing."""
 
 _BYTES_A_SECOND = 64 * 1024
+_MAX_PARTS = 500_000
+"""Objects and lists of a body: they are made while all other requests wait."""
+_MAX_COMPARED = 1 << 20
+"""Bytes of a body in which names that stand twice are looked for, which takes Python's time."""
 _WHERE = re.compile(r" - at `\$\.?(.*?)`$")
 _FIELD = re.compile(r"[A-Za-z_]\w*")
 
@@ -157,8 +161,11 @@ class Guard:
 def decoded(body: bytes, struct: type[msgspec.Struct]) -> Any:
     """The body of a request as a struct. Raises RefusedError that names the field."""
     try:
+        if body.count(b"{") + body.count(b"[") > _MAX_PARTS:
+            raise RefusedError(400, f"the body has more than {_MAX_PARTS} objects and lists")
         value = msgspec.json.decode(body or b"{}", type=struct)
-        json.loads(body or b"{}", object_pairs_hook=_unique)
+        if len(body) <= _MAX_COMPARED:
+            json.loads(body or b"{}", object_pairs_hook=_unique)
     except msgspec.ValidationError as error:
         raise _wrong_field(str(error)) from None
     except RecursionError:

@@ -50,6 +50,7 @@ class Server(uvicorn.Server):
                 app,
                 http=protocol_class(config),
                 log_config=None,
+                log_level="error",  # what is no HTTP is answered, and no news
                 access_log=False,
                 lifespan="off",
                 ws="none",
