@@ -83,6 +83,14 @@ class Served:
         finally:
             connection.close()
 
+    def leave(self, path: str, body: Any, after_s: float) -> None:
+        """Sends a request and goes without waiting for all of the reply."""
+        data = json.dumps(body).encode()
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        with socket.create_connection((self.host, self.port), 60) as connection:
+            connection.sendall(head.encode() + b"Content-Length: %d\r\n\r\n" % len(data) + data)
+            time.sleep(after_s)
+
     def send(self, data: bytes, timeout: float = 30.0) -> bytes:
         """Sends bytes as they are; all that comes back until the connection closes or rests."""
         with socket.create_connection((self.host, self.port), timeout) as connection:

@@ -145,9 +145,7 @@ def test_a_client_that_goes_ends_its_generation(
     metrics = server.app.state.metrics
     n_requests, n_tokens = metrics.requests.total(), metrics.answer_tokens
     body = {**LONG, "stream": is_stream, "n": 2}
-    with socket.create_connection((server.host, server.port)) as connection:
-        connection.sendall(_raw("/v1/completions", body))
-        time.sleep(after_s)
+    server.leave("/v1/completions", body, after_s)
     assert _until(lambda: metrics.requests.total() == n_requests + 1, 1.0)
     assert metrics.n_running == 0
     assert metrics.answer_tokens == n_tokens  # none was computed to its end
