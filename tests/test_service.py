@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import multiprocessing
+import os
 import random
 import threading
 import time
@@ -192,6 +194,39 @@ def _end(mine):
     for thread in mine:
         thread.join(5)
         assert not thread.is_alive()
+
+
+def child(run, queue):
+    queue.put(asyncio.run(read(fed(run, [5]))))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_a_forked_child_has_a_thread_of_its_own():
+    run = engine(256)
+
+    async def main():
+        feed = fed(run, max_tokens=100)
+        first = (await anext(feed)).token
+        context = multiprocessing.get_context("fork")
+        queue = context.Queue()
+        process = context.Process(target=_child_of_a_loop, args=(run, queue))
+        process.start()
+        rest = await read(feed)
+        result = await asyncio.to_thread(queue.get, timeout=15)
+        process.join(5)
+        return [first, *rest], result
+
+    mine, result = asyncio.run(main())
+    assert mine == alone(n_ctx=256, max_tokens=100)
+    assert result == alone([5])
+
+
+def _child_of_a_loop(run, queue):
+    """In a thread, since the loop of the parent still counts as running here."""
+    thread = threading.Thread(target=child, args=(run, queue))
+    thread.start()
+    thread.join()
 
 
 def test_feeds_of_several_loops_and_threads_that_read_share_steps():

@@ -42,7 +42,7 @@ class LogitRows:
             "mask",
             MASK,
             rows=self._addresses(rows),
-            masks=self._addresses(masks),
+            masks=_addresses(masks),
             out=self._masked,
             n_in=self._n_vocab,
             n_rows=n_rows,
@@ -79,8 +79,9 @@ class LogitRows:
             for row, (norm, n) in enumerate(zip(norms, counts.tolist(), strict=True))
         ]
 
-    def _addresses(self, arrays: Sequence[NDArray[np.generic]]) -> NDArray[np.int64]:
-        return np.array([address(array) for array in arrays], np.int64)
+    def _addresses(self, rows: Rows) -> NDArray[np.int64]:
+        assert all(row.shape == (self._n_vocab,) and row.dtype == np.float32 for row in rows)
+        return _addresses(rows)
 
     def _run(self, kernel: str, record: Any, **values: NDArray[np.generic] | int) -> None:
         fields = {
@@ -89,3 +90,8 @@ class LogitRows:
         }
         args = np.array(list(fill(record, fields)), np.int64)
         self._team.run(lone_record(self._library.address(kernel), args), self._step)
+
+
+def _addresses(arrays: Sequence[NDArray[np.generic]]) -> NDArray[np.int64]:
+    assert all(array.flags.c_contiguous for array in arrays)
+    return np.array([address(array) for array in arrays], np.int64)
