@@ -28,6 +28,10 @@ export class Memory {
     this.said.set(message.id, message);
   }
 
+  async forget(messageId) {
+    this.said.delete(messageId);
+  }
+
   async putAll(entries) {
     for (const { chat, messages } of entries) {
       this.kept.set(chat.id, chat);

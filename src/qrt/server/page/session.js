@@ -87,9 +87,15 @@ export class Session extends EventTarget {
     await this.#say(this.open, parent, text, attachments);
   }
 
-  /** Has a message answered once more. */
+  /** Has a message answered once more; a try of which nothing came is forgotten. */
   async regenerate(id) {
-    await this.#answer(this.open, this.open.messages.get(id).parent);
+    const { messages } = this.open;
+    const { parent, error, text, thought } = messages.get(id);
+    if (error && !text && !thought && !children(messages, id).length && !this.isRunning) {
+      messages.delete(id);
+      await this.store.forget(id);
+    }
+    await this.#answer(this.open, parent);
   }
 
   /** Shows the try before or after a message. */

@@ -61,6 +61,10 @@ class Store {
     return answered(this.#of("messages", "readwrite").put(message));
   }
 
+  forget(messageId) {
+    return answered(this.#of("messages", "readwrite").delete(messageId));
+  }
+
   /** Writes whole conversations, all or none. */
   putAll(entries) {
     const transaction = this.db.transaction(["chats", "messages"], "readwrite");
