@@ -3,6 +3,8 @@
 import { el, iconButton } from "./dom.js";
 import { MORE_SAMPLERS, SAMPLERS } from "./samplers.js";
 
+const TOUCHED = matchMedia("(pointer: coarse)"); // a keyboard on the glass would hide the settings
+
 const round = (value) => String(Math.round(value * 1000) / 1000);
 
 /** What is wrong with a JSON schema, in words, or "". */
@@ -40,7 +42,7 @@ export class Panel {
     this.button.setAttribute("aria-expanded", String(isOpen));
     if (isOpen) {
       this.draw();
-      this.element.querySelector("textarea").focus();
+      this.element.querySelector(TOUCHED.matches ? "button" : "textarea").focus();
     } else {
       this.button.focus();
     }
