@@ -251,6 +251,29 @@ def test_grammars_and_json(llm, tmp_path):
     assert json.loads(answer["choices"][0]["message"]["content"])["a"] in (1, 2)
 
 
+ASKED = [{"role": "user", "content": "When is it?"}]
+TOOLS = [{"type": "function", "function": {"name": "now", "parameters": {"properties": {}}}}]
+
+
+def test_tools(llm):
+    pytest.importorskip("llguidance")
+    asked = {"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "now"}}}
+    options = {**asked, "max_tokens": 80, "seed": 3, "temperature": 0}
+    [choice] = llm.create_chat_completion(ASKED, **options)["choices"]
+    first = choice["message"]["tool_calls"][0]
+    assert (choice["message"]["content"], first["type"]) == (None, "function")
+    assert first["function"]["name"] == "now"
+    chunks = [c["choices"][0] for c in llm.create_chat_completion(ASKED, stream=True, **options)]
+    assert chunks[0]["delta"] == {"role": "assistant"}
+    assert chunks[-1]["finish_reason"] == choice["finish_reason"]
+    deltas = [d for c in chunks for d in c["delta"].get("tool_calls", ()) if d["index"] == 0]
+    assert deltas[0]["function"] == {"name": "now", "arguments": ""}
+    arguments = "".join(delta["function"]["arguments"] for delta in deltas)
+    assert arguments == first["function"]["arguments"]
+    none = llm.create_chat_completion(ASKED, tools=TOOLS, tool_choice="none", max_tokens=2)
+    assert "tool_calls" not in none["choices"][0]["message"]
+
+
 def test_pickle(llm):
     with pickle.loads(pickle.dumps(llm)) as twin:
         assert twin.model_path == llm.model_path
@@ -269,9 +292,9 @@ def test_pickle(llm):
             "the grammar is wrong",
         ),
         (
-            lambda m: m.create_chat_completion([], tools=[], tool_choice={"type": "function"}),
+            lambda m: m.create_chat_completion(ASKED, tools=TOOLS, tool_choice={"name": "b"}),
             qrt.InputError,
-            "tool_choice: qrt leaves it to the model",
+            "expected one of auto, none, required, now",
         ),
         (lambda m: m("x " * 600), ValueError, "exceed context window of 512"),
         (lambda m: m("x", temp=1), TypeError, "temp"),

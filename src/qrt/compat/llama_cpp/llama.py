@@ -18,6 +18,7 @@ from qrt.compat.llama_cpp.echo import prompt_pieces
 from qrt.compat.llama_cpp.loading import chat_template, check_others, context, fetched, kv_type
 from qrt.compat.llama_cpp.requests import RANDOM_SEED, ChatRequest, CompletionRequest, Request
 from qrt.compat.llama_cpp.responses import Answer, ChatAnswer, Response, TextAnswer
+from qrt.compat.llama_cpp.tool_answers import ToolAnswer
 from qrt.errors import ContextFullError, InputError, ModelError
 from qrt.runtime.generate import Stream
 from qrt.runtime.records import TokenRecord
@@ -157,17 +158,27 @@ class Llama:
     def create_chat_completion(self, messages: Sequence[Any], **options: Any) -> Any:
         """Answers messages: a response, or with `stream=True` an iterator of its chunks.
 
-        The chat template sees tools; what the model says about them stays text. Raises what
+        With `tools` the message has the model's `tool_calls`, and no thoughts. Raises what
         `create_completion` raises, and TemplateError.
         """
         asked = ChatRequest(**options)
-        settings = self._settings(asked)
-        names = asked.template_vars()
-        return self._answered(
-            asked,
-            ChatAnswer(*self._common(asked)),
-            lambda place: place.stream_chat(messages, template_vars=names, **settings),
-        )
+        settings = {**self._settings(asked), "template_vars": asked.template_vars()}
+        if not asked.offered:
+            answer = ChatAnswer(*self._common(asked))
+            return self._answered(
+                asked, answer, lambda place: place.stream_chat(messages, **settings)
+            )
+        told = ToolAnswer(*self._common(asked))
+        choice: Any = asked.tool_choice or "auto"
+
+        def start(place: Generates) -> Stream:
+            stream = place.stream_chat(
+                messages, tools=asked.offered, tool_choice=choice, **settings
+            )
+            told.reader = stream.reader()
+            return stream
+
+        return self._answered(asked, told, start)
 
     def create_chat_completion_openai_v1(self, messages: Sequence[Any], **options: Any) -> Any:
         """`create_chat_completion` with the classes of the package openai, which it needs."""

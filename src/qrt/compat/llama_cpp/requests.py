@@ -8,7 +8,6 @@ from typing import Any
 
 from qrt.compat.llama_cpp.grammar import grammar_of
 from qrt.compat.llama_cpp.hooks import hook_options
-from qrt.errors import InputError
 from qrt.runtime.sampler import SamplingParams
 
 RANDOM_SEED = 0xFFFFFFFF
@@ -18,7 +17,7 @@ _SAME = (
     *("temperature", "top_p", "min_p", "typical_p", "top_k", "repeat_penalty"),
     *("frequency_penalty", "presence_penalty", "mirostat_tau", "mirostat_eta"),
 )
-_TEMPLATE_VARS = ("functions", "function_call", "tools", "tool_choice")
+_TEMPLATE_VARS = ("functions", "function_call")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,9 +101,12 @@ class ChatRequest(Request):
     def options(self, recommended: Mapping[str, object]) -> dict[str, Any]:
         return {**super().options(recommended), "response_format": self.response_format}
 
+    @property
+    def offered(self) -> Sequence[Any]:
+        """The tools that the model may call."""
+        return () if self.tool_choice == "none" else self.tools or ()
+
     def template_vars(self) -> dict[str, Any]:
-        """What the chat template is told. Raises InputError for a tool that must be called."""
-        if isinstance(self.tool_choice, Mapping):
-            raise InputError("tool_choice: qrt leaves it to the model; give auto or none")
+        """What the chat template is told beside its tools."""
         given = {name: getattr(self, name) for name in _TEMPLATE_VARS}
         return {name: value for name, value in given.items() if value is not None}
