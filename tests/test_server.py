@@ -131,6 +131,34 @@ def test_a_quiet_stream_pings() -> None:
     assert 1 <= reply.body.count(b": ping\n\n") <= 5
 
 
+def test_a_request_that_has_not_begun_is_told_the_end() -> None:
+    async def silent() -> AsyncGenerator[bytes, None]:
+        await asyncio.sleep(30)
+        yield b""
+
+    async def stream(request: Request[None]) -> Response:
+        return EventStream(request, silent())
+
+    async def whole(_: Request[None]) -> Response:
+        await asyncio.sleep(30)
+        return Response()
+
+    routes = [Route(("GET",), "/stream", stream), Route(("GET",), "/whole", whole)]
+    replies: list[Reply] = []
+    with served(models=OneModel(NAME), routes=routes, drain_s=0) as one:
+        asking = [
+            threading.Thread(target=lambda path=path: replies.append(one.ask(path)))
+            for path in ("/stream", "/whole")
+        ]
+        for thread in asking:
+            thread.start()
+        assert _until(lambda: len(one.app._running) == 2)
+        asyncio.run_coroutine_threadsafe(one.app.drain(), one.loop).result(5)
+        for thread in asking:
+            thread.join(5)
+    assert [reply.status for reply in replies] == [503, 503]
+
+
 def _raw(path: str, body: object) -> bytes:
     data = json.dumps(body).encode()
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"

@@ -66,6 +66,19 @@ def test_only_a_host_that_is_its_own_is_answered(server: Served, host: str, stat
     assert came.split()[1] == str(status).encode()
 
 
+def test_a_server_for_other_machines_is_called_by_address_or_its_names() -> None:
+    with served(models=OneModel("none"), host="0.0.0.0", api_keys=("k",)) as one:
+        for host, status in (
+            ("192.168.1.5:8080", 200),
+            ("[fd00::1]", 200),
+            (socket.gethostname(), 200),
+            ("localhost", 200),
+            ("evil.example", 403),
+            ("192.168.1.5.nip.io", 403),
+        ):
+            assert one.ask("/health/live", headers={"Host": host}).status == status, host
+
+
 @pytest.mark.parametrize(
     ("origin", "status"),
     [

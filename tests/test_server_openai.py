@@ -355,10 +355,12 @@ def caller() -> Iterator[Served]:
 
 
 def test_calls_and_thoughts_whole(caller: Served) -> None:
-    (choice,) = chat(caller, tools=TOOLS)["choices"]
+    whole = chat(caller, tools=TOOLS)
+    (choice,) = whole["choices"]
     message = choice["message"]
     assert choice["finish_reason"] == "tool_calls"
     assert (message["reasoning_content"], message["content"]) == ("Hm.", "I look.")
+    assert 0 < whole["usage"]["completion_tokens_details"]["reasoning_tokens"] < 8
     (call,) = message["tool_calls"]
     assert call["type"] == "function"
     assert call["function"]["name"] == "look"

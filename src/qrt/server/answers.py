@@ -180,6 +180,7 @@ class Answer:
         self._records = asked.served.model.astream(asked.tokens, **asked.options(index))
         self.timings = _NO_TIMINGS
         self.n_tokens = 0
+        self.n_thought_tokens = 0
         self.finish_reason = "length"
         """As OpenAI has it: stop, length or tool_calls."""
 
@@ -205,6 +206,8 @@ class Answer:
                         events: Sequence[Event] = [Text(record.text)] if record.text else _NO_EVENTS
                     else:
                         events = reader.push(record)
+                        if events and isinstance(events[0], Thought):
+                            self.n_thought_tokens += 1
                     if record.finish_reason is not None:
                         if reader is not None:
                             events = [*events, *reader.flush()]

@@ -55,6 +55,9 @@ def usage_of(answers: Iterable[Answer]) -> dict[str, Any]:
         "completion_tokens": n_tokens,
         "total_tokens": n_prompt + n_tokens,
         "prompt_tokens_details": {"cached_tokens": answers[0].timings.n_cached_tokens},
+        "completion_tokens_details": {
+            "reasoning_tokens": sum(answer.n_thought_tokens for answer in answers)
+        },
     }
 
 

@@ -79,7 +79,7 @@ class Script:
             "input_tokens": n_prompt,
             "input_tokens_details": {"cached_tokens": n_cached},
             "output_tokens": answer.n_tokens,
-            "output_tokens_details": {"reasoning_tokens": 0},
+            "output_tokens_details": {"reasoning_tokens": answer.n_thought_tokens},
             "total_tokens": n_prompt + answer.n_tokens,
         }
         if answer.finish_reason == "length":

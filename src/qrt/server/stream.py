@@ -69,7 +69,13 @@ class Streamed(Response):
     async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
         first = asyncio.ensure_future(anext(self._chunks, b""))
         try:
-            await asyncio.wait([first], timeout=_FIRST_S)
+            try:
+                await asyncio.wait([first], timeout=_FIRST_S)
+            except asyncio.CancelledError:
+                if not self._state.is_over:
+                    raise
+                await failed(ENDING.failure, self._shape)(scope, receive, send)
+                return
             if first.done() and (error := first.exception()) is not None:
                 await failed(failure_of(error, self._body), self._shape)(scope, receive, send)
                 return
