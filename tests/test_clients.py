@@ -262,6 +262,38 @@ def test_json_schema(by_openai, by_anthropic, by_ollama):
     assert [json.loads(text) for text in by_all] == [{"kind": "function"}] * 3
 
 
+def test_tools_that_must_be_called(by_openai, by_anthropic):
+    kinds = {"type": "object", "properties": {"at": {"enum": ["here", "there"]}}}
+    kinds |= {"required": ["at"], "additionalProperties": False}
+    functions = [
+        {"type": "function", "function": {"name": name, "parameters": kinds}}
+        for name in ("look", "leap")
+    ]
+    for choice, names in (("required", ("look", "leap")), (functions[1], ("leap",))):
+        chosen = choice if isinstance(choice, str) else choice | {"function": {"name": "leap"}}
+        [said] = by_openai.chat.completions.create(
+            model="m",
+            messages=ASKED,
+            tools=functions,
+            tool_choice=chosen,
+            parallel_tool_calls=False if choice == "required" else openai.omit,
+        ).choices
+        function = said.message.tool_calls[0].function
+        assert (said.finish_reason, function.name in names) == ("tool_calls", True)
+        assert json.loads(function.arguments)["at"] in ("here", "there")
+    tools = [{"name": name, "input_schema": kinds} for name in ("look", "leap")]
+    for choice, names in (
+        ({"type": "any", "disable_parallel_tool_use": True}, ("look", "leap")),
+        ({"type": "tool", "name": "leap"}, ("leap",)),
+    ):
+        done = by_anthropic.messages.create(
+            model="m", messages=ASKED, tools=tools, tool_choice=choice, max_tokens=200
+        )
+        block = done.content[-1]
+        assert (done.stop_reason, block.name in names) == ("tool_use", True)
+        assert block.input["at"] in ("here", "there")
+
+
 def test_clients_ask_again_while_the_model_is_loaded(monkeypatch):
     monkeypatch.setitem(errors._RETRY_S, 503, 0.2)
     models = OneModel("pydoc")
@@ -310,6 +342,7 @@ def test_langchain(others, answer):
     assert [told.get("whole"), told.get("stream")] == [answer.text] * 2, told
     assert told["n_tokens"] == len(answer.tokens)
     assert is_verdict(told["structured"])
+    assert [name for name, _ in told["calls"]] == ["look_up"]
     assert told["error"] == "OpenAIInvalidRequestError"
 
 
@@ -324,7 +357,8 @@ def test_litellm(others, answer):
 
 def test_instructor(others):
     told = others["by_instructor"]
-    assert is_verdict(told.get("JSON_SCHEMA")), told
+    assert is_verdict(told.get("TOOLS")), told
+    assert is_verdict(told["JSON_SCHEMA"])
 
 
 def is_verdict(told):

@@ -44,7 +44,8 @@ def langchain() -> dict[str, Any]:
     parts = list(chat.stream(ASKED, stream_usage=True))
     usage = [part.usage_metadata for part in parts if part.usage_metadata]
     structured = chat.with_structured_output(Verdict, method="json_schema").invoke(ASKED)
-    called = chat.bind_tools([look_up], tool_choice="any").invoke(ASKED)
+    once = chat.bind_tools([look_up], tool_choice="any", parallel_tool_calls=False)
+    called = once.invoke(ASKED)
     return {
         "whole": whole.content,
         "stream": "".join(part.content for part in parts),
@@ -79,7 +80,7 @@ def by_litellm() -> dict[str, Any]:
 def by_instructor() -> dict[str, Any]:
     """instructor by tools and by JSON schema."""
     found = {}
-    for mode in (instructor.Mode.JSON_SCHEMA,):
+    for mode in (instructor.Mode.TOOLS, instructor.Mode.JSON_SCHEMA):
         client = openai.OpenAI(base_url=f"{BASE_URL}/v1", api_key=KEY)
         verdict = instructor.from_openai(client, mode=mode).chat.completions.create(
             model="pydoc", messages=ASKED, response_model=Verdict, max_retries=0

@@ -106,7 +106,7 @@ async def asked_chat(request: Request[Any], served: Served, chat: Chat) -> Asked
         tokens,
         tools,
         chat.tool_choice,
-        chat.parallel_tool_calls,
+        chat.parallel_tool_calls and isinstance(chat.tool_choice, str),  # one by its name: once
     )
     if grammar is not None:
         keywords.pop("response_format", None)  # an answer that calls a tool has no other form
