@@ -134,7 +134,9 @@ class _Writer:
         if self._tags:
             arguments = self._tagged(self._tags, schema)
         else:
-            arguments = self._json({"type": "object", **schema})
+            # Small models go on with names of their own where nothing ends the list of arguments.
+            closed = {"additionalProperties": False} if "properties" in schema else {}
+            arguments = self._json({"type": "object", **closed, **schema})
         return f"{begin} {arguments} {self.text(written.call_end)}"
 
     def _tagged(self, tags: Tags, schema: Mapping[str, Any]) -> str:

@@ -268,12 +268,13 @@ class Generation:
 
     def _timings(self, n_tokens: int) -> Timings:
         decode_tok_s = _rate(n_tokens - len(self._lead) - 1, self._decode_s)
+        n_cached = min(self.n_cached, len(self.prompt))  # forced tokens may have been stored too
         return Timings(
             n_prompt_tokens=len(self.prompt),
-            n_cached_tokens=self.n_cached,
+            n_cached_tokens=n_cached,
             n_tokens=n_tokens,
             ttft_s=self._ttft_s,
-            prefill_tok_s=_rate(len(self.prompt) - self.n_cached, self._prefill_s),
+            prefill_tok_s=_rate(len(self.prompt) - n_cached, self._prefill_s),
             decode_tok_s=decode_tok_s,
             gb_s=decode_tok_s * self._weight_bytes / 1e9,
         )
