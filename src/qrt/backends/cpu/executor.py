@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qrt.backends.base import Cancelled, Settings, Survey, check_batch, not_finite
-from qrt.backends.cpu.cores import CORES
 from qrt.backends.cpu.mapped import Mapped
 from qrt.backends.cpu.placement import placement
 from qrt.backends.cpu.recorder import Recorder, Tape
@@ -87,11 +86,7 @@ class CpuExecutor:
             self.recorder.clear_shared()
             self._pid = os.getpid()
         phase = phase_of(n_rows)
-        try:
-            CORES.take(self, self._teams[phase].n_threads)
-            self.walks[phase](self._tape(n_rows), memory.address, interruptible=phase == "prefill")
-        finally:
-            CORES.give(self)
+        self.walks[phase](self._tape(n_rows), memory.address, interruptible=phase == "prefill")
         if memory.is_cancelled:
             raise Cancelled
         if self._mapped is not None:
