@@ -105,6 +105,24 @@ def test_lists_change_no_token_and_no_probability(constraint):
         assert one.records == other.records
 
 
+def test_more_logprobs_than_are_listed_are_those_of_all_logits(monkeypatch):
+    for name in ("qrt.runtime.sampling", "qrt.runtime.sampler.row"):
+        monkeypatch.setattr(f"{name}.MOST_LISTED", 12)
+    for many in (
+        {"logprobs": 20, "top_k": 3},
+        {"logprobs": 2, "top_k": 20},
+        {"logprobs": 2, "top_k": 9, "presence_penalty": 1.0},
+        {"logprobs": 2, "top_k": 20, "constraint": Even},
+    ):
+        options = {"min_p": 0.0, "top_p": 1.0, "temperature": 3.0, **many}
+        one, other = (generation(engine(), **options) for _ in range(2))
+        for step in range(9):
+            taken(Lists(step), [one], [logits(step)])
+            taken(PlainRows(), [other], [logits(step)])
+        assert one.records == other.records
+        assert len(one.records[0].top_logprobs) == many["logprobs"]
+
+
 def test_only_rows_that_cannot_be_drawn_from_fail():
     bad = logits(1)
     bad[3] = np.nan

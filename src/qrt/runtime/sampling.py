@@ -16,10 +16,7 @@ from numpy.typing import NDArray
 from qrt.backends.base import Executor, Survey
 from qrt.errors import InputError
 from qrt.runtime.request import Request
-from qrt.runtime.sampler import Row
-
-MOST_LISTED = 256
-"""Where more would have to be listed, a token is drawn from all logits."""
+from qrt.runtime.sampler import MOST_LISTED, Row
 
 Logits = NDArray[np.float32]
 
@@ -43,17 +40,22 @@ class Taker:
         self.failed: Exception | None = None
 
     @property
-    def n_listed(self) -> int:
-        """How many of the model's largest logits are to be listed, 0 for none.
+    def n_drawn_from(self) -> int:
+        """How many of the largest logits are to be listed to draw from, 0 for none: of the model's
+        own, or of those that were rewritten.
 
         Of those that change, each may make room for one more.
         """
-        n_wanted, n_logprobs = self.sampler.n_wanted, self.request.generation.n_logprobs
-        if self.touched is not None:
-            n_wanted = n_wanted and n_wanted + self.touched.size
-        elif self.rewrites:
-            n_wanted = 0
-        return max(n for n in (n_wanted, n_logprobs, 0) if n <= MOST_LISTED)
+        n = self.sampler.n_wanted
+        n += self.touched.size if n and self.touched is not None else 0
+        return n if n <= MOST_LISTED else 0
+
+    @property
+    def n_listed(self) -> int:
+        """How many of the model's largest logits are to be listed, 0 for none."""
+        n_logprobs = self.request.generation.n_logprobs
+        n_logprobs = n_logprobs if n_logprobs <= MOST_LISTED else 0
+        return max(n_logprobs, 0 if self.rewrites else self.n_drawn_from)
 
     @property
     def rewrites(self) -> bool:
@@ -62,8 +64,10 @@ class Taker:
 
     def see(self, survey: Survey) -> None:
         """Takes the survey of the model's logits. Raises QrtError if one is not finite."""
-        self.row.own = self.row.seen = survey
+        self.row.own = survey
         self.row.check()
+        if self.n_drawn_from:
+            self.row.seen = survey
         if self.touched is not None:
             self._patch(self.touched)
 
@@ -73,9 +77,8 @@ class Taker:
         The k largest of the changed logits are listed: one that does not change has less than k
         before it, so that in the model's order it has less than k and those that do change.
         """
-        listed = self.row.own.ids
-        if listed is None or not self.sampler.n_wanted:
-            self.row.seen = Survey(math.nan)
+        listed = self.row.seen.ids
+        if listed is None:
             self.row.changed = self.sampler.changed(self.logits, self.history)
             return
         were = self.logits[ids]
@@ -133,6 +136,6 @@ def prepare(executor: Executor, takers: Sequence[Taker], attempt: Attempt) -> No
             attempt(taker, partial(taker.rewrite, copies.get(taker)))
     ready = [taker for taker in rewriting if taker.failed is None]
     rows = [taker.row.changed for taker in ready]
-    seen = executor.survey(rows, [taker.sampler.n_wanted for taker in ready])
+    seen = executor.survey(rows, [taker.n_drawn_from for taker in ready])
     for taker, survey in zip(ready, seen, strict=True):
         taker.row.seen = survey

@@ -4,9 +4,10 @@ from qrt.runtime.sampler.chain import Sampler
 from qrt.runtime.sampler.dry import Breakers, breaker_table
 from qrt.runtime.sampler.params import SamplingParams
 from qrt.runtime.sampler.recommended import recommended_sampling, with_recommended
-from qrt.runtime.sampler.row import Row
+from qrt.runtime.sampler.row import MOST_LISTED, Row
 
 __all__ = [
+    "MOST_LISTED",
     "Breakers",
     "Row",
     "Sampler",

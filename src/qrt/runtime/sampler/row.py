@@ -11,6 +11,9 @@ from qrt.backends.base import Survey
 from qrt.errors import QrtError
 from qrt.runtime.sampler.candidates import Candidates, largest
 
+MOST_LISTED = 256
+"""Where more would have to be listed, all logits are looked at."""
+
 
 class Row:
     """What the model gives, and what a token is drawn from.
@@ -41,10 +44,10 @@ class Row:
     def likeliest(self, n: int) -> tuple[tuple[int, float], ...]:
         """The n likeliest tokens under the model's own logits, with their log probabilities.
 
-        `own` was made for at least so many, or has no list.
+        `own` was made for at least so many, up to MOST_LISTED, or has no list.
         """
         ids, logits = self.own.ids, self.own.logits
-        if ids is None or logits is None:
+        if ids is None or logits is None or n > MOST_LISTED:
             found = largest(self.logits, n)
         else:
             found = ids[largest(logits, n)]
