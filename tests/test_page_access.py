@@ -101,7 +101,7 @@ def test_a_phone(page_browser: Any, page_server: Served) -> None:
 def test_two_thousand_messages_scroll(page: Chat) -> None:
     texts = [f"Message {i}\n\n- a **list**\n\n```python\nx = {i}\n```" for i in range(2000)]
     page.bring([conversation("Long", *texts)])
-    opened_ms, longest_ms, n_drawn, is_first_drawn = page.page.evaluate(
+    opened_ms, slow_ms, n_drawn, is_first_drawn = page.page.evaluate(
         """async () => {
           const scroller = document.querySelector("#scroller");
           const frame = () => new Promise(requestAnimationFrame);
@@ -110,12 +110,12 @@ def test_two_thousand_messages_scroll(page: Chat) -> None:
           const last = () => document.querySelectorAll(".message")[1999]?.getBoundingClientRect();
           while (!(last()?.bottom < innerHeight)) await frame();
           const opened = performance.now() - began;
-          let longest = 0;
+          const times = [];
           for (let i = 0, before = performance.now(); i < 60; i++) {
             scroller.scrollTop -= 500;
             await frame();
             const now = performance.now();
-            longest = Math.max(longest, now - before);
+            times.push(now - before);
             before = now;
           }
           const n = document.querySelectorAll(".foot").length;
@@ -123,11 +123,12 @@ def test_two_thousand_messages_scroll(page: Chat) -> None:
           while (!(last().bottom < innerHeight)) await frame();
           scroller.scrollTop = 0;
           for (let i = 0; i < 60 && !document.querySelector(".message .foot"); i++) await frame();
-          return [opened, longest, n, Boolean(document.querySelector(".message .foot"))];
+          times.sort((a, b) => a - b);
+          return [opened, times[54], n, Boolean(document.querySelector(".message .foot"))];
         }"""
     )
     assert opened_ms < 4000
-    assert longest_ms < 500
+    assert slow_ms < 200  # of 60 frames, all but 5 are faster
     assert 30 < n_drawn < 600
     assert is_first_drawn
 
