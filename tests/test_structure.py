@@ -176,6 +176,7 @@ BOMBS = {
     "many": Grammar("regex", "a{3000}"),
     "too many": Grammar("gbnf", 'root ::= "a"{0,1000000}'),
     "many of a pattern": Grammar("json_schema", '{"type": "string", "pattern": "^a{999999999}$"}'),
+    "many of Lark": Grammar("lark", 'start: T\nT: "a"~1..1000000'),
     "many of many": Grammar("regex", "(a{1000}){1000}"),
     "rules": Grammar("gbnf", rules(4000, "{} ::= {}".format, ' ::= "a"')),
     "rules of Lark": Grammar("lark", rules(4000, "{}: {}".format, ': "a"')),
@@ -192,6 +193,8 @@ BOUNDED = {
     "letters": Grammar("json_schema", '{"type": "string", "maxLength": 1000000000}'),
     "backtracking": Grammar("regex", "((a+)+|(a|a)*)*b"),
     "a long text": Grammar("json_schema", json.dumps({"const": "x" * 60000})),
+    "a price": Grammar("regex", "~[0-9]~5000"),
+    "words of 5000": Grammar("lark", 'start: %json {"const": "~5000"}  // ~5000'),
     "left": Grammar("gbnf", 'root ::= root root | "a"'),
 }
 
@@ -221,6 +224,7 @@ def test_a_grammar_that_takes_too_long_is_given_up(small, monkeypatch):
 
     monkeypatch.setattr(compiling, "_compiled", slow)
     monkeypatch.setattr(compiling, "DEADLINE_S", 0.05)
+    monkeypatch.setattr(compiling, "_PATIENCE_S", 0.1)
     made = Grammars(lambda: small.tokenizer)
     for error in (qrt.InputError, qrt.InputError, qrt.FullError):
         with pytest.raises(error):

@@ -15,7 +15,12 @@ MAX_RULES: Final = 1000
 """Of GBNF or Lark, which may name each other in a chain."""
 
 _KEY: Final = re.compile(r'"\s*:')
-_REPEATS: Final = re.compile(r"[{~][\s\d,.]*?(\d{4,})")
+_REPEATS: Final = re.compile(r"\{[\s\d,]*?(\d{4,})")
+_TILDE_REPEATS: Final = re.compile(r"~[\s\d.]*?(\d{4,})")
+_LARK_QUOTED: Final = re.compile(
+    r'"(?:\\.|[^"\\])*"?|//[^\n]*|#[^\n]*|/(?:\\.|[^/\\\n])*/?', re.DOTALL
+)
+"""Literals, comments and regexes of Lark, in which a tilde is one."""
 _BRACKETS: Final = re.compile(r"\\.|[(\[{]|[)\]}]", re.DOTALL)
 
 
@@ -42,8 +47,17 @@ def check_brackets(text: str) -> None:
 
 
 def check_repeats(text: str) -> None:
-    """Raises InputError for a repetition that asks for more than is allowed."""
-    for found in _REPEATS.finditer(text):
+    """Raises InputError for a repetition as {3,5} that asks for more than is allowed."""
+    _check_numbers(_REPEATS, text)
+
+
+def check_lark_repeats(text: str) -> None:
+    """The same for repetitions as ~3..5."""
+    _check_numbers(_TILDE_REPEATS, _LARK_QUOTED.sub('""', text))
+
+
+def _check_numbers(pattern: re.Pattern[str], text: str) -> None:
+    for found in pattern.finditer(text):
         if len(found[1]) > 4 or int(found[1]) > MAX_REPEATS:
             raise InputError(
                 f"the grammar repeats a part {found[1][:20]} times; at most {MAX_REPEATS} are "

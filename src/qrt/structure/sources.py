@@ -78,6 +78,7 @@ def _gbnf(text: str) -> str:
 
 def _lark(text: str) -> str:
     limits.check_rules(text)
+    limits.check_lark_repeats(text)
     _check_regex(text)
     made: str = library().LLMatcher.grammar_from_lark(text)
     return made
