@@ -65,6 +65,10 @@ class Bench:
     def stages(self):
         return {state.name: state.stage for state in self.many.states()}
 
+    async def until(self, name, stage):
+        while self.stages()[name] != stage:
+            await asyncio.sleep(0.01)
+
     async def use(self, name, keep_alive=None, until=None):
         async with await self.many.acquire(name, keep_alive) as served:
             if until is not None:
@@ -141,11 +145,9 @@ def test_one_in_use_goes_only_when_its_requests_have_ended():
     async def body():
         bench, end = Bench(max_loaded=1), asyncio.Event()
         using = asyncio.create_task(bench.use("local:a.gguf", until=end))
-        while bench.stages()["local:a.gguf"] != "loaded":
-            await asyncio.sleep(0.01)
+        await bench.until("local:a.gguf", "loaded")
         other = asyncio.create_task(bench.use("local:b.gguf"))
-        while bench.stages()["local:a.gguf"] != "unloading":
-            await asyncio.sleep(0.01)
+        await bench.until("local:a.gguf", "unloading")
         again = asyncio.create_task(bench.use("local:a.gguf"))  # comes back behind the other
         await asyncio.sleep(0.05)
         assert not other.done()
@@ -180,15 +182,17 @@ def test_an_idle_model_is_kept_as_long_as_it_was_asked(keep_alive, is_kept):
     async def body():
         bench, end = Bench(), asyncio.Event()
         using = asyncio.create_task(bench.use("local:a.gguf", keep_alive, end))
+        await bench.until("local:a.gguf", "loaded")
         await asyncio.sleep(0.1)
         assert bench.stages()["local:a.gguf"] == "loaded"  # while somebody has it
         end.set()
         await using
-        await asyncio.sleep(0.15)
-        assert (bench.stages()["local:a.gguf"] == "loaded") is is_kept
+        if is_kept:
+            assert (bench.many.states()[0].expires_s is None) is (keep_alive == math.inf)
+            await asyncio.sleep(0.15)
+        else:
+            await bench.until("local:a.gguf", "unloaded")
         assert bench.models[0].is_closed is not is_kept
-        state = bench.many.states()[0]
-        assert (state.expires_s is None) is (keep_alive != 60)
 
     run(body)
 
@@ -232,12 +236,24 @@ def test_a_model_that_comes_while_the_server_runs_is_found(here):
 
 
 @pytest.mark.usefixtures("here")
+def test_a_request_that_names_no_model_has_what_is_loaded():
+    async def body():
+        bench = Bench()
+        for name in ("b", "c", "b"):
+            await bench.use(f"local:{name}.gguf")
+        assert (await bench.use(None)).name == "local:b.gguf"
+        assert len(bench.loads) == 2
+
+    run(body)
+
+
+@pytest.mark.usefixtures("here")
 def test_listeners_see_every_stage():
     async def body():
         bench = Bench()
         with bench.many.listening() as queue:
             await bench.use("local:a.gguf", 0)
-            await asyncio.sleep(0.1)
+            await bench.until("local:a.gguf", "unloaded")
             told = [queue.get_nowait() for _ in range(queue.qsize())]
         stages = [state.stage for state in told]
         assert list(dict.fromkeys(stages)) == ["loading", "loaded", "unloading", "unloaded"]

@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterable, Iterable
 from contextlib import suppress
 from io import RawIOBase
@@ -20,6 +21,9 @@ _MAGIC = b"GGUF"
 _SPARE_BYTES = 64 << 20
 """What an upload leaves free of a disk."""
 _AT_ONCE = 4 << 20
+_PARTIAL = ".upload-"
+_STALE_S = 3600.0
+"""What was not written to for so long belongs to an upload that ended with its server."""
 
 
 def own_path(name: str) -> Path:
@@ -63,8 +67,9 @@ async def keep(name: str, n_bytes: int, pieces: AsyncIterable[bytes]) -> Path:
     target = own_path(name)
     try:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _tidy(target.parent)
         _check_new(target, n_bytes)
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".upload-")
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=_PARTIAL)
     except OSError as error:
         raise _unwritable(name, error) from None
     try:
@@ -77,6 +82,14 @@ async def keep(name: str, n_bytes: int, pieces: AsyncIterable[bytes]) -> Path:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
     return target
+
+
+def _tidy(folder: Path) -> None:
+    """Deletes what is left of uploads that were cut short with their server."""
+    for path in folder.glob(f"{_PARTIAL}*"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > _STALE_S:
+                path.unlink()
 
 
 def _check_new(target: Path, n_bytes: int) -> None:

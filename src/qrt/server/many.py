@@ -105,7 +105,7 @@ class ManyModels:
         keep_alive: seconds that it stays loaded afterwards; None: as the settings say. Raises
         RefusedError for a name that there is not, and what loading raises.
         """
-        slot = self._slot(self._shelf.find(name))
+        slot = self._slot(self._meant(name))
         while slot.leaving is not None:
             await asyncio.wait([slot.leaving])
         self._begin_loan(slot, keep_alive)
@@ -140,6 +140,15 @@ class ManyModels:
             yield queue
         finally:
             self._listeners.discard(queue)
+
+    def _meant(self, name: str | None) -> Offer:
+        """What a request asks for; one that names none has what is loaded, the last used first,
+        where the settings name no default.
+        """
+        ready = [slot for slot in self._slots.values() if slot.stage == "loaded"]
+        if name is None and self._settings.default is None and ready:
+            return max(ready, key=lambda slot: slot.used).offer
+        return self._shelf.find(name)
 
     def _slot(self, offer: Offer) -> _Slot:
         slot = self._slots.setdefault(offer.name, _Slot(offer))
