@@ -90,5 +90,19 @@ def test_those_without_a_reader_give_way_first_and_the_oldest_never():
     assert list(victims([Job(0)])) == []
 
 
+def test_a_reader_that_comes_back_meanwhile_saves_nobody():
+    class Reader:
+        """Wanted from the second time that it is asked."""
+
+        n_asked = 0
+
+        @property
+        def is_wanted(self):
+            self.n_asked += 1
+            return self.n_asked > 1
+
+    assert len(list(victims([Reader() for _ in range(3)]))) == 3
+
+
 def test_few_rows_run_few_generations():
     assert [Limits(n).n_running for n in (1, 8, 512)] == [1, 4, 64]

@@ -104,10 +104,12 @@ def victims(jobs: Items[AnyJob]) -> Iterator[AnyJob]:
     """Who gives way when pages run out, of those that run, given by rank.
 
     First those whose reader is elsewhere, then the last, the youngest of the lowest priority; the
-    first that is wanted stays.
+    first that is wanted stays. What readers come to want meanwhile changes nothing.
     """
-    wanted = [job for job in jobs if job.is_wanted]
-    yield from (job for job in reversed(jobs) if not job.is_wanted)
+    wanted, others = list[AnyJob](), list[AnyJob]()
+    for job in jobs:
+        (wanted if job.is_wanted else others).append(job)
+    yield from reversed(others)
     yield from reversed(wanted[1:])
 
 
