@@ -20,6 +20,8 @@ TEMPLATES = {
     "command-r": "{{ tools }}<|START_ACTION|>",
     "phi4": "{{ tools }}<|tool_call|>",
     "nemotron": "{{ tools }}<TOOLCALL>",
+    "jamba": "{{ tools }}<tool_calls>",
+    "internlm2": "{{ tools }}<|action_start|>",
     "hermes": "{{ tools }}<tool_call>",
     "llama3": "{{ tools }}<|python_tag|>",
     "generic": "{{ messages }}",
@@ -246,6 +248,19 @@ CASES = [
         "nemotron",
         '<TOOLCALL>[{"name": "get_weather", "arguments": ' + PARIS + "}]</TOOLCALL>",
         [call()],
+    ),
+    Case(
+        "jamba",
+        '<tool_calls>[\n{"name": "get_weather", "arguments": ' + PARIS + "}\n]</tool_calls>",
+        [call()],
+    ),
+    Case(
+        "internlm2",
+        'I look.<|action_start|><|plugin|>\n{"name": "get_weather", "parameters": '
+        + PARIS
+        + "}<|action_end|>\n",
+        [("text", "I look."), call()],
+        control=("<|action_start|>", "<|action_end|>", "<|plugin|>"),
     ),
     Case("generic", HERMES_CALL, [call()]),
     Case("generic", '\n{"name": "get_weather", "arguments": ' + PARIS + "}\n", [call()]),

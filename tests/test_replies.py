@@ -14,6 +14,8 @@ from replies import cut, records_of, summary, told, vocabulary
 from reply_cases import CASES, HERMES_CALL, NAMES, TEMPLATES
 
 from qrt.replies.forms import FORMS, family_of
+from qrt.replies.thoughts import MARKS
+from qrt.replies.written import WRITTEN
 from qrt.runtime.records import TokenRecord
 
 
@@ -150,3 +152,20 @@ def test_hostile_replies_take_linear_time(name, family):
         return time.process_time() - start
 
     assert seconds(len(text)) < 20 * max(seconds(len(text) // 4), 0.02)
+
+
+def test_no_mark_is_found_within_another():
+    """It may begin one: the longer is waited for. Within one, how a text is cut would matter."""
+    for form in FORMS.values():
+        marks = {*form.marks, *MARKS}
+        assert not [
+            (mark, other)
+            for mark in marks
+            for other in marks
+            if mark != other and mark in other and not other.startswith(mark)
+        ]
+
+
+def test_every_family_has_its_cases_and_its_writing():
+    assert FORMS.keys() == WRITTEN.keys() == TEMPLATES.keys()
+    assert {case.family for case in CASES} == FORMS.keys()

@@ -190,12 +190,19 @@ FORMS: Mapping[str, Form] = {
         needs=("<|tool_call|>",),
     ),
     "nemotron": Form(wraps=("<TOOLCALL>",), closes=("</TOOLCALL>",), signs=("<TOOLCALL>",)),
+    "jamba": Form(wraps=("<tool_calls>",), closes=("</tool_calls>",), signs=("<tool_calls>",)),
+    "internlm2": Form(
+        wraps=("<|action_start|>", "<|plugin|>"),
+        closes=("<|action_end|>",),
+        signs=("<|action_start|>",),
+        needs=("<|action_start|>",),
+    ),
     "hermes": Form(wraps=("<tool_call>",), closes=("</tool_call>",), signs=("<tool_call>",)),
     "llama3": Form(
-        wraps=("<|python_tag|>",),
+        wraps=("<|python_tag|>", "<|python_start|>"),
+        closes=("<|python_end|>",),
         starts="{",
         fill=";,",
-        tags=None,
         signs=("<|python_tag|>", '"parameters": dictionary of argument name'),
     ),
     "generic": Form(

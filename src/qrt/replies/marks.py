@@ -86,6 +86,9 @@ class _Placed:
             if mark is not None:
                 self._marks.append((len(self._ahead) - len(mark.shown), mark))
         self._held += text
+        if self._held == self._ahead and not self._marks:
+            text, self._held, self._ahead = self._held, "", ""
+            return [text]
         if not self._ahead.startswith(self._held):
             return self._unplaced()
         items: list[Item] = []
@@ -127,6 +130,7 @@ class _Spelled:
     def __init__(self, marks: list[str]) -> None:
         longest_first = sorted(marks, key=len, reverse=True)
         self._any = re.compile("|".join(map(re.escape, longest_first)) or _NEVER)
+        self._heads = re.compile("|".join(re.escape(mark[0]) for mark in marks) or _NEVER)
         self._starts = frozenset(mark[:n] for mark in marks for n in range(1, len(mark)))
         self._longest = max(map(len, marks), default=1) - 1
         self._held = ""
@@ -134,6 +138,8 @@ class _Spelled:
     def push(self, item: Item) -> list[Item]:
         if isinstance(item, Mark):
             return [*self.flush(), item]
+        if not self._held and self._heads.search(item) is None:
+            return [item]
         text = self._held + item
         items: list[Item] = []
         at = 0

@@ -80,6 +80,10 @@ WRITTEN: Mapping[str, Written] = {
     ),
     "phi4": Written(_JSON, "}", begin="<|tool_call|>[", between=", ", end="]<|/tool_call|>"),
     "nemotron": Written(_JSON, "}", begin="<TOOLCALL>[", between=", ", end="]</TOOLCALL>"),
+    "jamba": Written(_JSON, "}", begin="<tool_calls>[", between=", ", end="]</tool_calls>"),
+    "internlm2": Written(
+        '<|action_start|><|plugin|>\n{"name": "NAME", "parameters": ', "}<|action_end|>"
+    ),
     "hermes": Written("<tool_call>\n" + _JSON, "}\n</tool_call>", between="\n"),
     "llama3": Written('{"name": "NAME", "parameters": ', "}", many=False),
     "generic": Written("<tool_call>\n" + _JSON, "}\n</tool_call>", between="\n"),
