@@ -137,6 +137,7 @@ def test_a_model_can_be_made_to_call(model, choice):
     assert [m["role"] for m in done.messages[:2]] == ["assistant", "tool"]
     assert done.messages[1]["content"] == "7"
     assert done.messages[0]["tool_calls"][0]["function"]["name"] == "now"
+    assert not done.tool_calls  # the choice held for the first answer alone
 
 
 def test_rounds_are_bounded(model):

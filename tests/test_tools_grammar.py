@@ -139,7 +139,7 @@ def test_thoughts_that_the_prompt_has_opened_come_first():
     assert first == {tokenizer.find("<think>"), tokenizer.find("<tool_call>")}
 
 
-@pytest.mark.parametrize("choice", ["auto", "none"])
+@pytest.mark.parametrize("choice", ["auto", "none", {"type": "auto"}])
 def test_a_free_choice_has_no_grammar(choice):
     assert call_grammar(vocabulary(), TEMPLATES["hermes"], [], TOOLS, choice) is None
 
@@ -150,7 +150,7 @@ def test_a_free_choice_has_no_grammar(choice):
         ("required", [], "there are no tools"),
         ("storm", TOOLS, "'storm'; expected one of auto, none, required, get_weather, now"),
         ({"type": "function", "function": {"name": "storm"}}, TOOLS, "expected one of"),
-        ({"type": "function"}, TOOLS, "expected one of"),
+        ({"type": "function"}, TOOLS, "is .function.; expected one of"),
         (3, TOOLS, "tool_choice is 3"),
     ],
 )

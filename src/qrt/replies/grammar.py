@@ -66,6 +66,8 @@ def call_grammar(
 
 def _chosen(choice: ToolChoice, offered: Mapping[str, Any]) -> list[str] | None:
     """The tools of which one must be called; None: none must."""
+    if isinstance(choice, Mapping) and choice.keys() == {"type"}:
+        choice = choice["type"]
     name: object = choice
     if isinstance(choice, Mapping):
         inner = choice.get("function")
