@@ -23,6 +23,12 @@ def read(command, line):
 
 
 SAME = {
+    "serve": {
+        "-a x": "--alias x",
+        "--no-webui": "--no-page",
+        "--sleep-idle-seconds 60": "--keep-alive 60",
+        "-hf o/n:Q8_0": "-m hf:o/n:Q8_0",
+    },
     "run": {
         "-hf o/n:Q8_0": "-m hf:o/n:Q8_0",
         "-hfr o/n": "-m hf:o/n",
@@ -113,14 +119,29 @@ BENCH = """
 --no-warmup | -v | --verbose | --offline
 """
 MEASURES = "--mlock | -lm mlock | -lm none | -ngl 0 | -b 512 | -fa on | --log-disable | -v"
+SERVED = """\
+--metrics | --props | --slots | --no-slots | --webui | -cb | --cont-batching | -nocb | --jinja
+--threads-http 4 | --cache-reuse 256 | -sps 0.5 | -to 600 | --timeout 600 | --reasoning-format auto
+"""
+
 IGNORED = {
     "run": SPEED + SHOWN + CHAT,
     "complete": SPEED + SHOWN + TEXT,
+    "serve": SERVED,
     "bench": BENCH,
     "perplexity": MEASURES,
 }
 
 NOT_THEIR_OWN = {
+    "serve": {
+        "--ssl-key-file x": "a proxy",
+        "--api-prefix /x": "a proxy",
+        "--embedding": "no encoders",
+        "--models-dir x": "qrt list",
+        "--slot-save-path x": "no slots",
+        "--no-cache-prompt": '"cache_prompt": false',
+        "--alias x": "give MODEL",
+    },
     "run": {
         "-ngl 99": "qrt computes on the CPU alone; leave it out, or give 0",
         "-ngl all": "leave it out, or give 0",
@@ -175,13 +196,13 @@ NOT_THEIR_OWN = {
         "--completion-bash": "--install-completion",
         "-bf x": "-f FILE",
         "--adaptive-target 0.5": "--min-p",
-        "--host x": "no server",
-        "--port 8080": "no server",
-        "--models-dir x": "no server",
-        "--cache-reuse 5": "no server",
+        "--host x": "is of a server; qrt serve runs one",
+        "--port 8080": "is of a server; qrt serve runs one",
+        "--models-dir x": "is of a server; qrt serve runs one",
+        "--cache-reuse 5": "is of a server; qrt serve runs one",
         "--version": "qrt --version",
-        "--api-key x": "no server",
-        "--server-base x": "no server",
+        "--api-key x": "is of a server; qrt serve runs one",
+        "--server-base x": "is of a server; qrt serve runs one",
         "--in-prefix-bos": "--chat-template",
         "-mm x": "text alone",
         "--mmproj x": "text alone",
@@ -245,6 +266,7 @@ def test_what_qrt_does_not_do_is_refused_by_name(command, line):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
+        (["serve", "--temp", "0.5"], "give MODEL, or --config FILE"),
         (["run", "--temprature", "1"], "--temprature: no such flag; did you mean --temperature?"),
         (["run", "-temp", "1"], "-temp: no such flag; did you mean --temp?"),
         (["run", "--flash-atn"], "did you mean --flash-attn?"),

@@ -14,7 +14,7 @@ _SWITCH: Final = r"(?:on|off|auto|0|1)"
 _NO_GPU: Final = "qrt computes on the CPU alone; leave it out"
 _NO_DRAFT: Final = "qrt does not draft tokens ahead; leave it out, the answer is the same"
 _NO_MEDIA: Final = "qrt reads text alone"
-_NO_SERVER: Final = "qrt has no server"
+_NO_SERVER: Final = "is of a server; qrt serve runs one"
 _ROPE: Final = "qrt scales positions as the file says; leave it out"
 _AFFINITY: Final = "qrt leaves the choice of CPUs to the system; start it with taskset, or give -t"
 _PRIORITY: Final = "qrt keeps the priority it was started with; start it with nice"
@@ -223,6 +223,22 @@ TEXT: Rows = {
 }
 """Texts that are continued without a conversation."""
 
+SERVE: Rows = {
+    "-a": _is("--alias", "{}"),
+    "--no-webui --no-ui": _is("--no-page"),
+    "--metrics --props --slots --no-slots --webui --ui --cache-prompt": _NOTHING,
+    "-cb --cont-batching -nocb --no-cont-batching --reuse-port": _NOTHING,
+    "--threads-http --cache-reuse --slot-prompt-similarity -sps -to --timeout": _NOTHING_WITH_VALUE,
+    "--no-cache-prompt": _refused('a request may have "cache_prompt": false'),
+    "--ssl-*": _refused("TLS is the work of a proxy before it"),
+    "--path --api-prefix": _refused("a proxy before it may serve files and add to paths"),
+    "--embedding --embeddings --rerank --reranking --pooling": _refused("qrt runs no encoders yet"),
+    "--models-* --no-models-*": _refused("without MODEL all models of `qrt list` are served"),
+    "--slot-save-path": _refused("qrt keeps no slots in files"),
+    "--sleep-idle-seconds": _is("--keep-alive", "{}"),
+}
+"""What llama-server's flags are to our server."""
+
 MEASURES: Rows = {"--mlock": _NOTHING, "-lm --load-mode": _NOTHING_WITH_VALUE}
 """What is nothing to a command that measures quality."""
 
@@ -253,6 +269,7 @@ BENCH: Rows = {
 LLAMA_CPP: Mapping[str, tuple[Rows, ...]] = {
     "run": (CHAT, PROMPT, MODEL, SPEED, OUTPUT, SAMPLING, SERVER),
     "complete": (TEXT, CHAT, PROMPT, MODEL, SPEED, OUTPUT, SAMPLING, SERVER),
+    "serve": (SERVE, CHAT, MODEL, SPEED, OUTPUT, SERVER),
     "perplexity": (MEASURES, MODEL, SPEED, OUTPUT),
     "kl": (MEASURES, MODEL, SPEED, OUTPUT),
     "bench": (BENCH, MODEL),

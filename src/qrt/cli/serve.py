@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from qrt.cli.flags import ModelArgument, ModelFlag, PullFlag, in_server
+from qrt.cli.generate_flags import GenerateFlags
 from qrt.cli.serving import LibraryFlags, start
 from qrt.cli.serving_flags import ServingFlags
 from qrt.errors import InputError
@@ -47,6 +48,10 @@ class ServerFlags:
         bool, in_server("--log-prompts", metavar=None, help="Prompts and answers in the log.")
     ] = False
 
+    page: Annotated[
+        bool, in_server("--page/--no-page", metavar=None, help="The chat page at /.")
+    ] = True
+
     def config(self) -> ServerConfig:
         """The server's settings. Raises InputError."""
         from qrt.cli.arguments import read_text
@@ -66,6 +71,7 @@ class ServerFlags:
             "drain_s": self.drain_s,
             "log_requests": self.log_requests,
             "log_prompts": self.log_prompts,
+            "page": self.page,
         }
         return ServerConfig(**given)
 
@@ -74,6 +80,7 @@ def serve(
     server: ServerFlags,
     library: LibraryFlags,
     load: ServingFlags,
+    generate: GenerateFlags,
     model: ModelArgument = None,
     model_flag: ModelFlag = None,
     alias: Annotated[
@@ -93,10 +100,12 @@ def serve(
 
     Clients of OpenAI's, Anthropic's and Ollama's interfaces and of llama-server find theirs.
     Without MODEL, all models of this machine are there: each is loaded when it is asked for.
+    Flags of sampling hold where a request says nothing.
     """
     if install_service is not None:
         from qrt.cli.services import print_unit
 
         print_unit(install_service)
         return
-    start(server.config(), library, load, model, model_flag, alias, yes=yes)
+    options = generate.keywords()
+    start(server.config(), library, load, model, model_flag, alias, yes=yes, options=options)

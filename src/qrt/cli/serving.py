@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 from qrt.cli.arguments import only_model
@@ -17,7 +18,7 @@ from qrt.errors import BackendError, InputError
 
 if TYPE_CHECKING:
     from qrt.server.config import ServerConfig
-    from qrt.server.models import Models
+    from qrt.server.models import Models, OneModel
     from qrt.server.run import Server
     from qrt.server.settings import Settings
 
@@ -72,6 +73,7 @@ def start(
     alias: str | None,
     *,
     yes: bool,
+    options: Mapping[str, Any] = MappingProxyType({}),
     on_listening: OnListening = lambda _: None,
 ) -> None:
     """Serves until a signal comes: the model that is named, or all. Raises InputError,
@@ -84,27 +86,34 @@ def start(
     if path is None:
         if alias is not None:
             raise InputError("--alias names one model; give MODEL, or aliases in --config FILE")
+        if options:
+            raise InputError("flags of sampling are of one model; give MODEL, or --config FILE")
         _serve_many(config, library.settings(load), on_listening)
         return
     if library != LibraryFlags():
         raise InputError("--config and --keep-alive are of a server of many; leave MODEL out")
     name = alias or model or model_flag
     assert name is not None
-    _serve_one(
-        config, path, load, Path(name).stem if name.endswith(".gguf") else name, on_listening
-    )
+    from qrt.server.models import OneModel
+
+    name = Path(name).stem if name.endswith(".gguf") else name
+    models = OneModel(name, template_vars=load.template_vars, options=options)
+    _serve_one(config, path, load, models, on_listening)
 
 
 def _serve_one(
-    config: ServerConfig, path: str, load: ServingFlags, name: str, on_listening: OnListening
+    config: ServerConfig,
+    path: str,
+    load: ServingFlags,
+    models: OneModel,
+    on_listening: OnListening,
 ) -> None:
     """Listens at once, and answers when the model is loaded."""
     import threading
 
     from qrt.cli.loading import loaded
-    from qrt.server.models import OneModel
 
-    models = OneModel(name, template_vars=load.template_vars)
+    name = models.entries()[0].name
     failures: list[BaseException] = []
 
     def fill(server: Server, address: str) -> None:
