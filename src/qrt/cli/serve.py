@@ -107,5 +107,6 @@ def serve(
 
         print_unit(install_service)
         return
-    options = generate.keywords()
+    given = generate.keywords()
+    options = {name: value for name, value in given.items() if value is not False}
     start(server.config(), library, load, model, model_flag, alias, yes=yes, options=options)
