@@ -143,6 +143,9 @@ def test_ollama_generate(by_ollama, server, answer):
     raw = by_ollama.generate("pydoc", "import", raw=True, options={"num_predict": 3})
     assert raw.response == server.model.generate("import", max_tokens=3).text
     assert by_ollama.generate("pydoc").done_reason == "load"
+    assert by_ollama.generate("pydoc", keep_alive=0).done_reason == "unload"
+    with pytest.raises(ollama.ResponseError, match="messages"):
+        by_ollama.generate("pydoc", asked, context=[1])
 
 
 def test_ollama_models(by_ollama):

@@ -177,6 +177,11 @@ def test_what_is_loaded_and_what_runs(server: Served) -> None:
     slots = server.ask("/slots").json
     assert len(slots) == props["total_slots"] == model(server).max_running
     assert not any(slot["is_processing"] for slot in slots)
+    with model(server).stream("def f(", ignore_eos=True) as stream:
+        next(stream)
+        slots = server.ask("/slots").json
+        assert [slot["is_processing"] for slot in slots].count(True) == 1
+        assert [slot["id"] for slot in slots] == list(range(len(slots)))
     assert server.ask("/lora-adapters").json == []
 
 

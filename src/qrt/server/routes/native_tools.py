@@ -99,20 +99,22 @@ async def slots(request: Request[Any]) -> Response:
     """What runs: a place for each generation that can run at the same time, which belongs to no
     request for longer than that."""
     model = (await request.acquire(request.query.get("model"))).model
-    n_running = min(request.state.metrics.n_running, model.max_running)
-    if n_running == model.max_running and request.query.get("fail_on_no_slot"):
+    running = [one for one in model.health.generations if not one.is_waiting]
+    if len(running) >= model.max_running and request.query.get("fail_on_no_slot"):
         raise RefusedError(503, "no slot available")
-    return json_response(
-        [
-            {
-                "id": i,
-                "n_ctx": model.info.n_ctx,
-                "speculative": False,
-                "is_processing": i < n_running,
-            }
-            for i in range(model.max_running)
-        ]
-    )
+    common = {"n_ctx": model.info.n_ctx, "speculative": False}
+    told = [
+        {
+            **common,
+            "is_processing": True,
+            "id_task": one.number,
+            "n_prompt_tokens": one.n_prompt_tokens,
+            "next_token": {"has_next_token": True, "n_decoded": one.n_tokens},
+        }
+        for one in running
+    ]
+    told += [{**common, "is_processing": False}] * (model.max_running - len(running))
+    return json_response([{"id": place, **one} for place, one in enumerate(told)])
 
 
 async def slot(_: Request[Any]) -> Response:

@@ -61,6 +61,8 @@ async def generate(request: Request[Generate]) -> Response:
     served = await request.acquire(body.model, kept_s(body.keep_alive))
     if body.images:
         raise InputError("images: the models that qrt runs read text alone")
+    if body.context:
+        raise InputError("context: what was said before is sent to /api/chat, as messages")
     if body.template:
         raise InputError("template: the model's own is used; send raw: true with a whole prompt")
     if not body.prompt and not body.suffix:
@@ -104,8 +106,9 @@ def _keywords(body: Asked) -> Any:
 
 
 def _loaded(body: Asked, said: dict[str, Any]) -> Response:
+    reason = "unload" if kept_s(body.keep_alive) == 0 else "load"
     return json_response(
-        {"model": body.model, "created_at": stamp(), **said, "done": True, "done_reason": "load"}
+        {"model": body.model, "created_at": stamp(), **said, "done": True, "done_reason": reason}
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from starlette.responses import Response
 
 from qrt.errors import CancelledError, InputError, ModelError
 from qrt.server.errors import OLLAMA, RefusedError
-from qrt.server.models import Entry
+from qrt.server.models import Entry, Models
 from qrt.server.routes.ollama_parts import stamp
 from qrt.server.routing import Request, Route
 from qrt.server.stream import Lines, encode, json_response
@@ -52,18 +53,28 @@ class Named(msgspec.Struct):
 
 async def tags(request: Request[Any]) -> Response:
     """All models."""
-    models = [_listed(entry) for entry in request.models.entries()]
+    sizes = {state.name: state.file_bytes for state in request.models.states()}
+    models = [_listed(entry, sizes[entry.name]) for entry in request.models.entries()]
     return json_response({"models": models})
 
 
 async def ps(request: Request[Any]) -> Response:
     """Those that are loaded."""
-    models = [
-        _listed(entry)
-        | {"expires_at": stamp(_NEVER), "size_vram": 0, "context_length": entry.info.n_ctx}
-        for entry in request.models.entries()
-        if entry.info is not None
-    ]
+    states = {state.name: state for state in request.models.states()}
+    models = []
+    for entry in request.models.entries():
+        if entry.info is None:
+            continue
+        state = states[entry.name]
+        left_s = state.expires_s
+        models.append(
+            {
+                **_listed(entry, state.memory_bytes or state.file_bytes),
+                "expires_at": stamp(_NEVER if left_s is None else time.time() + left_s),
+                "size_vram": 0,
+                "context_length": entry.info.n_ctx,
+            }
+        )
     return json_response({"models": models})
 
 
@@ -100,7 +111,7 @@ async def embed(_: Request[Any]) -> Response:
 
 async def pull(request: Request[Named]) -> Response:
     """Fetches a model from the Hugging Face hub, and tells how far that has come."""
-    pulling = _Pulling(request.body.wanted.removesuffix(_LATEST))
+    pulling = _Pulling(request.body.wanted.removesuffix(_LATEST), request.models)
     if request.body.stream is False:
         async for _ in pulling.lines():
             pass
@@ -111,8 +122,9 @@ async def pull(request: Request[Named]) -> Response:
 class _Pulling:
     """One download. It ends when nobody reads of it any more; another goes on where it ended."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, models: Models) -> None:
         self._name = name
+        self._models = models
         self._loop = asyncio.get_running_loop()
         self._told: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         self._is_left = False
@@ -130,6 +142,7 @@ class _Pulling:
                 await task
             except ModelError as error:
                 raise RefusedError(404, str(error)) from None
+            self._models.look()
             yield encode({"status": "success"}) + b"\n"
         finally:
             self._is_left = True
@@ -152,15 +165,14 @@ class _Pulling:
         self._loop.call_soon_threadsafe(self._told.put_nowait, told)
 
 
-def _listed(entry: Entry) -> dict[str, Any]:
-    info = entry.info
+def _listed(entry: Entry, n_bytes: int) -> dict[str, Any]:
     return {
         "name": entry.name,
         "model": entry.name,
         "modified_at": stamp(entry.created),
-        "size": info.file_bytes if info is not None else 0,
+        "size": n_bytes,
         "digest": hashlib.sha256(entry.name.encode()).hexdigest(),
-        "details": _details(info),
+        "details": _details(entry.info),
     }
 
 
