@@ -125,9 +125,11 @@ def _read(name: str, read: Parse, text: str) -> Any:
 
 
 def _close(schema: Any) -> None:
-    """Lets objects of a class have its fields alone, where the class says nothing of others."""
+    """Lets objects of a class have its fields alone, where the class says nothing of others, and
+    sets, which cannot be enforced, have elements twice."""
     if not isinstance(schema, dict):
         return
+    schema.pop("uniqueItems", None)
     if "properties" in schema and "allOf" not in schema:
         schema.setdefault("additionalProperties", False)
     for key in ("properties", "$defs"):

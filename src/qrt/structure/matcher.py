@@ -46,8 +46,8 @@ class Matcher:
         """Puts a token behind the answer. Raises InputError for one that may not come next."""
         self._matcher.consume_token(token)
         self._check()
-        if self._ahead and self._ahead.pop() != token:
-            self._ahead = []
+        if self._ahead:
+            self._ahead.pop()
 
     def _check(self) -> None:
         if self._matcher.is_error():
