@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -39,6 +40,7 @@ SMALL = {
     "term": {"n_streams": 6},
     "kill": {"n_times": 2},
 }
+_PROMPT = "import os\n" * 50
 RUNNING: dict[str, Callable[..., Awaitable[Row]]] = {
     "load": cases.load,
     "burst": cases.burst,
@@ -99,25 +101,34 @@ async def _terminate(
     return replies, late, time.perf_counter() - began
 
 
-def killed(n_times: int = 20, *args: str) -> Row:
-    """SIGKILL at any time: the next start is as the first, its answers too."""
+def killed(n_times: int = 20) -> Row:
+    """SIGKILL at any time: the next start is as the first, its answers too, and prefixes that were
+    kept on disk are found.
+    """
     chance = random.Random(3)
-    expected: dict[int, str] = {}
-    starts = []
-    for _ in range(n_times):
-        began = time.perf_counter()
-        with serving(*args) as (process, target):
-            starts.append(time.perf_counter() - began)
-            texts = asyncio.run(cases.solo(target, range(4)))
-            expected = expected or texts
-            check(texts == expected, "answers differ after a kill")
-            asyncio.run(_kill(process, target, chance.random()))
+    expected = ""
+    starts, cached = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(n_times):
+            began = time.perf_counter()
+            with serving("--prefix-cache", folder) as (process, target):
+                starts.append(time.perf_counter() - began)
+                reply = asyncio.run(cases.completed(target, 0, prompt=_PROMPT))
+                expected = expected or reply.text
+                check(reply.text == expected, "an answer differs after a kill")
+                cached.append(reply.events[-1][1]["timings"]["cache_n"])
+                asyncio.run(_kill(process, target, chance))
+    check(cached[0] == 0 and min(cached[1:]) > 0, f"stored prefixes after each start: {cached}")
     return {"case": "kill", "found": f"{n_times} clean starts", "slowest start s": max(starts)}
 
 
-async def _kill(process: subprocess.Popen[bytes], target: Target, after_s: float) -> None:
-    streams = [asyncio.create_task(cases.completed(target, i, max_tokens=400)) for i in range(8)]
-    await asyncio.sleep(after_s)
+async def _kill(process: subprocess.Popen[bytes], target: Target, chance: random.Random) -> None:
+    prompts = [f"# {chance.random()}\n{_PROMPT}" for _ in range(8)]
+    streams = [
+        asyncio.create_task(cases.completed(target, i, prompt=prompt, max_tokens=200))
+        for i, prompt in enumerate(prompts)
+    ]
+    await asyncio.sleep(chance.random())
     process.kill()
     await asyncio.gather(*streams)
 

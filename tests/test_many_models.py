@@ -225,6 +225,17 @@ def test_names_aliases_and_settings():
     run(body)
 
 
+@pytest.mark.usefixtures("here")
+def test_the_embedded_model_has_settings_too():
+    async def body():
+        bench = Bench(models={"pydoc": {"n_ctx": 64}, "small": {"model": "pydoc"}})
+        for name in ("pydoc", "small"):
+            assert (await bench.use(name)).name == name
+        assert [entry.name for entry in bench.many.entries()].count("pydoc") == 1
+
+    run(body)
+
+
 def test_a_model_that_comes_while_the_server_runs_is_found(here):
     async def body():
         bench = Bench()

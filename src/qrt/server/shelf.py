@@ -133,10 +133,12 @@ class Shelf:
     def _set(self, name: str) -> Offer:
         """A model of the settings, which need not be here."""
         settings = self._settings.of(name)
-        offer = Offer(name, settings.model or name, 0, 0, settings)
+        called = settings.model or name
+        offer = Offer(name, None if called == EMBEDDED else called, 0, 0, settings)
         try:
             path = offer.path()
-            return Offer(name, str(path), path.stat().st_size, _written(path), settings)
+            source = None if offer.source is None else str(path)
+            return Offer(name, source, path.stat().st_size, _written(path), settings)
         except (QrtError, OSError):
             return offer
 
