@@ -80,9 +80,9 @@ def test_time_that_is_up_later_ends_the_answer_with_what_it_has():
     fake = executor()
     run = engine(1024, fake)
     fake.before_step = lambda: time.sleep(0.001)
-    stream = start(run, timeout=0.1, max_tokens=900)
+    stream = start(run, timeout=0.6, max_tokens=900)
     read = list(stream)
-    assert 1 < len(read) < 200
+    assert 1 < len(read) < 700
     assert read[-1].finish_reason == "length"
     assert [record.token for record in read] == alone(n_ctx=1024, max_tokens=900)[: len(read)]
     assert run.n_free_pages == run.n_pages
@@ -92,7 +92,7 @@ def test_a_reader_that_does_not_come_back_loses_its_place_when_its_time_is_up():
     run = engine(256)
 
     async def main():
-        feed = fed(run, timeout=0.2, max_tokens=200)
+        feed = fed(run, timeout=0.6, max_tokens=200)
         await anext(feed)
         while run.n_free_pages != run.n_pages:
             await asyncio.sleep(0.01)
@@ -139,7 +139,7 @@ def test_health_tells_what_runs_and_what_was_done():
 
 def test_a_function_that_hangs_is_ended_and_told_with_the_stack(caplog):
     fake = executor(max_rows=16)
-    run = Engine(fake, fake.groups, 128, Limits(16, stuck_s=0.2))
+    run = Engine(fake, fake.groups, 128, Limits(16, stuck_s=0.4))
 
     def hang_in_here(_ids, _logits):
         while True:
@@ -147,33 +147,31 @@ def test_a_function_that_hangs_is_ended_and_told_with_the_stack(caplog):
 
     async def main():
         hung = asyncio.create_task(read(fed(run, logits_processors=[hang_in_here])))
-        with pytest.raises(DeadlineError, match=r"ran for more than 0.2 s"):
+        with pytest.raises(DeadlineError, match=r"ran for more than 0.4 s"):
             await hung
         return await read(fed(run, [5]))
 
     with caplog.at_level(logging.ERROR, "qrt"):
         assert asyncio.run(main()) == alone([5])
-    assert len(caplog.messages) == 1
-    assert "in hang_in_here" in caplog.messages[0]
+    assert ["in hang_in_here" in message for message in caplog.messages].count(True) == 1
     run.check_integrity()
     assert run.n_free_pages == run.n_pages
 
 
 def test_a_step_that_hangs_is_told_of_once(caplog):
     fake = executor()
-    run = Engine(fake, fake.groups, 128, Limits(8, stuck_s=0.1))
+    run = Engine(fake, fake.groups, 128, Limits(8, stuck_s=0.3))
     seen = []
 
     def hang_in_here():
         if len(fake.steps) == 5:
-            time.sleep(0.4)
+            time.sleep(0.8)
             seen.append(run.health().is_stuck)
 
     fake.before_step = hang_in_here
     with caplog.at_level(logging.ERROR, "qrt"):
         assert asyncio.run(read(fed(run))) == alone()
-    assert len(caplog.messages) == 1
-    assert "in hang_in_here" in caplog.messages[0]
+    assert ["in hang_in_here" in message for message in caplog.messages].count(True) == 1
     assert seen == [True]
 
 
