@@ -26,7 +26,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def listening(config: ServerConfig) -> socket.socket:
     """The socket that clients connect to. Raises BackendError if it cannot be had."""
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # With its protocol named, asyncio sends what is written at once (TCP_NODELAY).
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if sys.platform != "win32":
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
