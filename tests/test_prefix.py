@@ -62,6 +62,9 @@ def test_a_prompt_that_begins_alike_is_computed_from_where_it_differs(groups):
     got, n_cached = told(run, branch)
     assert got == given_alone(branch, groups)
     assert n_cached == (2 * PAGE_LEN if GROUPS[2] in groups else len(branch) - 40)
+    got, n_cached = told(run, LONG)  # the branch was written to a page of its own
+    assert got == given_alone(LONG, groups)
+    assert n_cached >= 3 * PAGE_LEN
     assert run.n_free_pages == run.n_pages
 
 
@@ -128,7 +131,7 @@ def test_a_digest_that_collides_is_a_miss(digest, groups):
 
 
 def test_prompts_that_arrive_together_are_computed_once():
-    run, fake = made(n_pages=200)
+    run, fake = made(n_pages=200, max_rows=512)
     prompts = [[*LONG, 3 + i] for i in range(8)]
     results = run_many(run, [generation(run, prompt) for prompt in prompts], 8)
     assert [[r.token for r in records] for records in results] == [*map(given_alone, prompts)]
