@@ -15,6 +15,7 @@ import pytest
 from letters import Letters
 
 import qrt
+from qrt.cli.serving_flags import ServingFlags
 from qrt.errors import BackendError, InputError
 from qrt.graph.batch import PAGE_LEN
 from qrt.runtime.prefix_files import PrefixFiles
@@ -222,3 +223,13 @@ def test_processes_that_are_killed_while_they_write(tmp_path):
     for path in files(folder):
         damaged += path.name not in names and path.name.startswith("tmp")
     assert not damaged
+
+
+def test_the_flags_of_a_server_are_those_of_load():
+    flags = ServingFlags(cache_mib=3, prefix_dir="d", prefix_dir_mib=5).keywords()
+    assert flags["kv_bytes"] == 3 << 20
+    assert (flags["prefix_dir"], flags["prefix_dir_bytes"]) == ("d", 5 << 20)
+    assert not {"kv_bytes", "prefix_dir"} & ServingFlags().keywords().keys()
+    for wrong in ({"cache_mib": -1}, {"prefix_dir_mib": -1}):
+        with pytest.raises(InputError, match="must be MiB"):
+            ServingFlags(**wrong).keywords()

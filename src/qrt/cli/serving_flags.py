@@ -7,6 +7,9 @@ from typing import Annotated, Any
 
 from qrt.cli.chat_flags import TemplateFlags
 from qrt.cli.flags import in_server
+from qrt.errors import InputError
+
+_MOST_MIB = 1 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +58,12 @@ class ServingFlags(TemplateFlags):
         """The keywords for `qrt.load`. Raises InputError."""
         names = ("max_running", "max_waiting", "latency")
         given = {name: getattr(self, name) for name in names}
+        for flag, mib in (
+            ("cache-ram", self.cache_mib),
+            ("prefix-cache-size", self.prefix_dir_mib),
+        ):
+            if mib is not None and not 0 <= mib <= _MOST_MIB:
+                raise InputError(f"--{flag} is {mib}; it must be MiB from 0 to {_MOST_MIB}")
         if self.cache_mib is not None:
             given["kv_bytes"] = self.cache_mib << 20
         if self.prefix_dir is not None:
