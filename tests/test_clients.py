@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import threading
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -315,6 +316,37 @@ def test_clients_ask_again_while_the_model_is_loaded(monkeypatch):
         ):
             client.chat("pydoc", ASKED)
         assert raised.value.status_code == 503
+
+
+def test_clients_ask_again_when_the_queue_is_full():
+    with qrt.load(max_running=1, max_waiting=1) as model, served(model) as running:
+        over = threading.Event()
+        options = {"ignore_eos": True, "context_shift": True, "cancel": over}
+        threads = [
+            threading.Thread(target=model.generate, args=("def f(",), kwargs=options)
+            for _ in range(2)
+        ]
+        for thread in threads:
+            thread.start()
+        while len(model.health.generations) < 2:
+            time.sleep(0.01)
+        with (
+            openai.OpenAI(
+                base_url=f"{running.base_url}/v1", api_key="any", max_retries=0
+            ) as client,
+            pytest.raises(openai.RateLimitError),
+        ):
+            client.chat.completions.create(model="m", messages=ASKED)
+        with (
+            anthropic.Anthropic(base_url=running.base_url, api_key="any", max_retries=0) as client,
+            pytest.raises(anthropic.RateLimitError),
+        ):
+            client.messages.create(model="m", messages=ASKED, max_tokens=5, stream=True)
+        threading.Timer(0.1, over.set).start()
+        said = _openai_says(running.base_url)
+        for thread in threads:
+            thread.join()
+        assert said == model.chat(ASKED).text
 
 
 def _openai_says(base_url):
