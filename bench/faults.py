@@ -34,7 +34,7 @@ SMALL = {
     "burst": {"n_requests": 500},
     "disconnects": {"n_leaving": 42, "n_staying": 2},
     "slow": {"n_slow": 3, "n_normal": 2},
-    "demand": {"times": 2, "n_alone": 2},
+    "demand": {"times": 3, "n_alone": 2},
     "race": {"n_actions": 80},
     "soak": {"n_requests": 500},
     "term": {"n_streams": 6},

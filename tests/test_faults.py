@@ -26,7 +26,7 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def target(home):  # noqa: ARG001
-    with serving() as (_, running):
+    with serving("--cache-ram", "3") as (_, running):
         yield running
 
 
