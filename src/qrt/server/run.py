@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -20,6 +21,7 @@ from qrt.server.config import ServerConfig
 from qrt.server.protocol import protocol_class
 
 _BACKLOG = 2048
+_N_THREADS = 32
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -65,6 +67,13 @@ class Server(uvicorn.Server):
         )
         self._app = app
         self._draining: asyncio.Task[None] | None = None
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Runs until it is told to end. What would hold up the loop has threads enough, so that
+        long grammars and prompts of some are not waited for by all."""
+        pool = ThreadPoolExecutor(_N_THREADS, "qrt-http")
+        asyncio.get_running_loop().set_default_executor(pool)
+        await super().serve(sockets)
 
     def end(self) -> None:
         """Drains, then ends; called in the server's event loop."""
