@@ -105,6 +105,29 @@ def test_whatever_comes_is_told_and_nothing_is_lost(family, soup, places):
             json.loads(arguments[0])
 
 
+MESSAGES = (
+    *("<|start|>", "assistant", "<|channel|>", "analysis", "final", "commentary", "<|message|>"),
+    *(" to=functions.now", " to=python", "<|constrain|>", "json", "{}", '{"a": 1', "}", "<|end|>"),
+    *("<|call|>", "<|return|>", " ", "x", "to", "="),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.sampled_from(MESSAGES), max_size=30), st.lists(st.integers(0, 999)))
+def test_whatever_messages_come_are_told(soup, places):
+    text = "".join(soup)
+    plain = vocabulary()
+    events = told(plain, TEMPLATES["harmony"], cut(text, []))
+    assert told(plain, TEMPLATES["harmony"], cut(text, places)) == events
+    names = [type(event).__name__ for event in events]
+    assert names.count("CallBegun") == names.count("CallEnded")
+    if "<" not in text:
+        assert "".join(event.text for event in events) == text
+    for kind, name, *arguments in summary(events):
+        if kind == "call":
+            assert (name, type(json.loads(arguments[0]))) == ("now", dict)
+
+
 @pytest.mark.parametrize("case", CASES, ids=NAMES)
 def test_a_call_of_what_was_not_offered_is_text(case):
     tools = [{"type": "function", "function": {"name": "other", "parameters": {}}}]
