@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
-from qrt.replies import Event, Reader
 from qrt.runtime.engine import Engine
 from qrt.runtime.generate import Stream
 from qrt.runtime.generation import Generation
 from qrt.runtime.records import TokenRecord
 from qrt.runtime.sequence import Sequence
+
+if TYPE_CHECKING:
+    from qrt.replies import Event, Reader
 
 
 class ChatStream(Stream):

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qrt.api.asking import AnswerKeywords
 from qrt.api.chat_stream import ChatStream
@@ -14,9 +14,11 @@ from qrt.api.completion import Completion
 from qrt.api.core import Core, Message
 from qrt.api.toolbox import Toolbox, ToolCall, ToolLike
 from qrt.errors import InputError
-from qrt.replies import ToolChoice
 from qrt.runtime.checks import check_bool, check_int, shown
 from qrt.runtime.sequence import Sequence
+
+if TYPE_CHECKING:
+    from qrt.replies import ToolChoice
 
 MAX_ROUNDS = 100
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from qrt.api.chat_stream import ChatStream
 from qrt.api.toolbox import ToolCall, calls_of
-from qrt.replies import Event, Text, Thought
 from qrt.runtime.checks import shown
 from qrt.runtime.constraint import ConstraintFactory
 from qrt.runtime.generate import Stream
 from qrt.runtime.records import FinishReason, Plain, Timings, TokenRecord, TopLogprobs
 from qrt.structure.grammars import Held
+
+if TYPE_CHECKING:
+    from qrt.replies import Event
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -92,6 +94,8 @@ def collected(stream: Stream, records: Sequence[TokenRecord]) -> Completion:
 
 def _told(done: Completion, events: Sequence[Event]) -> Completion:
     """A completion with what its reply consists of."""
+    from qrt.replies import Text, Thought
+
     content = "".join(event.text for event in events if isinstance(event, Text))
     reasoning = "".join(event.text for event in events if isinstance(event, Thought))
     calls = calls_of(events)

@@ -11,13 +11,12 @@ from collections.abc import Sequence as Items
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qrt.api.asking import AnswerKeywords
 from qrt.api.chat_stream import ChatStream
 from qrt.config import replacing
 from qrt.errors import ContextFullError, InputError, TemplateError
-from qrt.replies import ToolChoice, call_grammar, reader_of, with_tools
 from qrt.runtime.checks import check_tokens, shown
 from qrt.runtime.engine import Engine
 from qrt.runtime.generate import Stream
@@ -36,6 +35,9 @@ from qrt.structure.deferred import Deferral
 from qrt.structure.forms import form_of
 from qrt.structure.grammars import Grammars, Held
 from qrt.text import ChatTemplate, Tokenizer, choose_template
+
+if TYPE_CHECKING:
+    from qrt.replies import ToolChoice
 
 Message = Mapping[str, object]
 """A chat message: "role" and "content", and what else the template of the model understands."""
@@ -191,14 +193,20 @@ class Core:
         is_stopped: Callable[[], bool] | None = None,
     ) -> ChatStream:
         """A stream of the answer to messages; else as `start`."""
+        from qrt.replies import reader_of, with_tools
+
         source = self.template.source
         told, offering = with_tools(source, messages, tools)
         tokens = self.chat_tokens(told, template_vars, offering)
-        grammar = call_grammar(self.tokenizer, source, tokens, tools, tool_choice)
-        if grammar is not None:
-            if any(keywords.get(name) is not None for name in ("grammar", "response_format")):
+        if tool_choice not in ("auto", "none"):
+            from qrt.replies import call_grammar
+
+            grammar = call_grammar(self.tokenizer, source, tokens, tools, tool_choice)
+            others = (keywords.get(name) for name in ("grammar", "response_format"))
+            if grammar is not None and any(other is not None for other in others):
                 raise InputError("tool_choice asks for a call beside a grammar; give one of them")
-            keywords = {**keywords, "grammar": grammar}
+            if grammar is not None:
+                keywords = {**keywords, "grammar": grammar}
         generation = self.generation(tokens, self.options(keywords))
         if is_stopped is not None:
             generation.stop_when(is_stopped)

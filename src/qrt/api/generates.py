@@ -15,13 +15,13 @@ from qrt.api.completion import Completion, collect
 from qrt.api.core import Core, Message
 from qrt.api.signatures import with_options
 from qrt.api.toolbox import ToolLike
-from qrt.replies import Event, ToolChoice
 from qrt.runtime.generate import Stream
 from qrt.runtime.records import TokenRecord
 from qrt.runtime.sequence import Sequence
 
 if TYPE_CHECKING:
     from qrt.api.awaiting import Rooms, Start
+    from qrt.replies import Event, ToolChoice
 
 _NO_VARS: Mapping[str, Any] = MappingProxyType({})
 

@@ -6,14 +6,15 @@ import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from qrt.api.functions import bound, function_tool
 from qrt.errors import InputError
-from qrt.replies import CallArguments, CallBegun, Event
 from qrt.replies.tools import schemas
 from qrt.runtime.checks import shown
 from qrt.runtime.records import Plain
+
+if TYPE_CHECKING:
+    from qrt.replies import Event
 
 ToolLike = Callable[..., Any] | Mapping[str, Any]
 """A Python function, or a tool in the JSON form of OpenAI's interface."""
@@ -53,6 +54,8 @@ class ToolCall(Plain):
 
 def calls_of(events: Iterable[Event]) -> tuple[ToolCall, ...]:
     """The calls that events tell."""
+    from qrt.replies import CallArguments, CallBegun
+
     begun: list[CallBegun] = []
     arguments: list[list[str]] = []
     for event in events:
@@ -81,6 +84,8 @@ class Toolbox:
             if isinstance(tool, Mapping):
                 self.stated.append(tool)
             elif callable(tool):
+                from qrt.api.functions import function_tool
+
                 stated = function_tool(tool)
                 self.stated.append(stated)
                 self._functions[stated["function"]["name"]] = tool
@@ -92,6 +97,8 @@ class Toolbox:
 
     def run(self, call: ToolCall) -> str:
         """The result of a call as text; of one that fails, what went wrong."""
+        from qrt.api.functions import bound
+
         try:
             function = self._functions[call.name]
             result = function(**bound(function, call.values))
@@ -105,6 +112,8 @@ class Toolbox:
     async def arun(self, call: ToolCall) -> str:
         """`run` for an event loop: a coroutine is awaited, any other function has a thread."""
         import asyncio
+
+        from qrt.api.functions import bound
 
         function = self._functions.get(call.name)
         if not inspect.iscoroutinefunction(function):

@@ -18,17 +18,19 @@ if TYPE_CHECKING:
         Thought,
         merged,
     )
-    from qrt.replies.grammar import ToolChoice, call_grammar
+    from qrt.replies.grammar import call_grammar
     from qrt.replies.reader import Reader, plain_reader, reader_of
     from qrt.replies.stating import with_tools
     from qrt.replies.switches import template_vars
+    from qrt.replies.tools import ToolChoice
 
 _HOMES = {
     **dict.fromkeys(
         ("CallArguments", "CallBegun", "CallEnded", "Event", "Text", "Thought", "merged"), "events"
     ),
     **dict.fromkeys(("Reader", "plain_reader", "reader_of"), "reader"),
-    **dict.fromkeys(("ToolChoice", "call_grammar"), "grammar"),
+    "ToolChoice": "tools",
+    "call_grammar": "grammar",
     "template_vars": "switches",
     "with_tools": "stating",
 }

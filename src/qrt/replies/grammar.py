@@ -13,13 +13,12 @@ from qrt.replies.forms import FORMS, Tags, family_of
 from qrt.replies.marks import Cutter
 from qrt.replies.parameters import types_of
 from qrt.replies.thoughts import MARKS, PAIRS, opened
-from qrt.replies.tools import schemas
+from qrt.replies.tools import ToolChoice, schemas
 from qrt.replies.written import OLDER, WRITTEN, Written
 from qrt.runtime.checks import shown
 from qrt.runtime.constraint import Grammar
 from qrt.text import Tokenizer
 
-ToolChoice = str | Mapping[str, Any]
 _ANY = "/(.|\\n)*/"
 _STRICT = {"x-guidance": {"whitespace_flexible": False, "lenient": True}}
 

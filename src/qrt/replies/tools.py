@@ -8,6 +8,9 @@ from typing import Any
 
 from qrt.errors import InputError
 
+ToolChoice = str | Mapping[str, Any]
+"""Who chooses the tool: "auto", "none", "required", or the tool itself."""
+
 _MAX_NAME = 256
 
 
