@@ -108,6 +108,8 @@ def test_a_page_that_may_is_told_so_beforehand(server: Served) -> None:
         reply = server.ask("/v1/chat/completions", method="OPTIONS", headers=headers)
         assert reply.status == status
         assert ("access-control-allow-origin" in reply.headers) == (status == 204)
+        told = "authorization, *" if status == 204 else None
+        assert reply.headers.get("access-control-allow-headers") == told
 
 
 @pytest.mark.parametrize(
