@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import threading
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
 import anthropic
 import ollama
@@ -357,48 +354,3 @@ def _openai_says(base_url):
 def _anthropic_says(base_url):
     with anthropic.Anthropic(base_url=base_url, api_key="any") as client:
         return client.messages.create(model="m", messages=ASKED, max_tokens=200).content[0].text
-
-
-@pytest.fixture(scope="module")
-def others(server):
-    """What clients that want other versions than qrt were told, in an environment of their own."""
-    python = os.environ.get("QRT_CLIENTS_PYTHON")
-    if not python:
-        pytest.skip("QRT_CLIENTS_PYTHON names no Python with tests/clients/requirements.txt")
-    script = Path(__file__).parent / "clients" / "others.py"
-    done = subprocess.run(
-        [python, script, server.base_url, KEY, ASKED[0]["content"]],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def test_langchain(others, answer):
-    told = others["langchain"]
-    assert [told.get("whole"), told.get("stream")] == [answer.text] * 2, told
-    assert told["n_tokens"] == len(answer.tokens)
-    assert is_verdict(told["structured"])
-    assert [name for name, _ in told["calls"]] == ["look_up"]
-    assert told["error"] == "OpenAIInvalidRequestError"
-
-
-def test_litellm(others, answer):
-    told = others["by_litellm"]
-    assert [told.get("whole"), told.get("stream")] == [answer.text] * 2, told
-    assert told["by_others"] == [answer.text] * 2
-    assert told["n_tokens"] == len(answer.tokens)
-    assert is_verdict(told["structured"])
-    assert told["error"] == "AuthenticationError"
-
-
-def test_instructor(others):
-    told = others["by_instructor"]
-    assert is_verdict(told.get("TOOLS")), told
-    assert is_verdict(told["JSON_SCHEMA"])
-
-
-def is_verdict(told):
-    kinds, stars = ("function", "class", "module"), (1, 2, 3)
-    return told is not None and (told["kind"] in kinds) and told["stars"] in stars
