@@ -199,8 +199,8 @@ def test_mirostat_reaches_the_surprise_asked_for(version):
 def test_mirostat_survives_one_candidate_and_equal_logits():
     for version in (1, 2):
         mirostat = Mirostat(version, 5.0, 0.1, 10)
-        assert mirostat.draw(candidates([1.0]), 0.5) == 0
-        assert 0 <= mirostat.draw(candidates(np.zeros(10)), 0.99) < 10
+        assert mirostat.draw(candidates([1.0]), 0.5)[1] == 0
+        assert 0 <= mirostat.draw(candidates(np.zeros(10)), 0.99)[1] < 10
 
 
 def test_greedy_takes_the_lowest_id_of_the_largest():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -62,6 +63,35 @@ def test_a_completion_in_parts(server: Served) -> None:
     assert last["generation_settings"]["stream"] is True
 
 
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        {"temperature": 1.5, "top_k": 3, "top_p": 1.0, "min_p": 0.0},
+        {"temperature": 1.5, "top_k": 0, "min_p": 0.02},
+        {"temperature": 2.0, "mirostat": 2},
+        {"temperature": 0.0},
+    ],
+)
+def test_probabilities_after_sampling(server: Served, sampling: dict[str, Any]) -> None:
+    asked = {**sampling, "n_probs": 200, "ignore_eos": True, "seed": 3, "return_tokens": True}
+    told = complete(server, **asked, post_sampling_probs=True)
+    plain = complete(server, **asked)
+    assert told["tokens"] == plain["tokens"]
+    both = zip(told["completion_probabilities"], plain["completion_probabilities"], strict=True)
+    for after, before in both:
+        tops = after["top_probs"]
+        probs = [one["prob"] for one in tops]
+        assert probs == sorted(probs, reverse=True)
+        assert after["prob"] == {one["id"]: one["prob"] for one in tops}[after["id"]]
+        assert sum(probs) == pytest.approx(1)
+        assert "logprob" not in after
+        if sampling.get("top_k") == 3:
+            weights = [math.exp(one["logprob"] / 1.5) for one in before["top_logprobs"][:3]]
+            assert probs == pytest.approx([one / sum(weights) for one in weights], rel=1e-4)
+        if not sampling["temperature"]:
+            assert probs == [1.0]
+
+
 def test_why_it_stopped(server: Served) -> None:
     text = complete(server, ignore_eos=True)["content"]
     stopped = complete(server, ignore_eos=True, stop=[text[3:6], ""])
@@ -114,7 +144,6 @@ def test_answers_that_follow_a_grammar(server: Served) -> None:
         ("/completion", {"prompt": []}, 400, "empty"),
         ("/completion", {"prompt": [[99999]]}, 400, "99999"),
         ("/completion", {"prompt": "x", "temperature": "hot"}, 400, "temperature"),
-        ("/completion", {"prompt": "x", "post_sampling_probs": True}, 400, "post_sampling"),
         ("/completion", {"prompt": "x", "lora": [{"id": 0, "scale": 1}]}, 400, "lora"),
         ("/completion", {"prompt": "x", "logit_bias": [[4096, 1]]}, 400, "logit_bias"),
         ("/completion", {"prompt": {"multimodal_data": []}}, 400, "prompt"),

@@ -82,6 +82,7 @@ class Generation:
         self.salt = options.cache_salt if options.cache_prompt else None
         """With whom it shares what is stored of its context; None: with nobody."""
         self.n_logprobs = options.logprobs
+        self._tells_sampled = options.sampled_logprobs
         self._stopping = options.stopping
         self.has_hooks = bool(options.logits_processors or options.stopping or options.constraint)
         """Whether a step calls functions of a caller's."""
@@ -219,8 +220,11 @@ class Generation:
             is_last = n == len(lead) and constraint is not None and constraint.is_complete
             yield token, 0.0, (), is_last
         token = self.sampler.draw(row, len(self._history), self._history)
-        logprob = row.logprob(token)
-        top = row.likeliest(self.n_logprobs) if self.n_logprobs else ()
+        if self._tells_sampled:
+            logprob, top = row.sampled(token, self.n_logprobs)
+        else:
+            logprob = row.logprob(token)
+            top = row.likeliest(self.n_logprobs) if self.n_logprobs else ()
         if constraint is None or token in self._end_tokens:
             yield token, logprob, top, False
             return

@@ -43,6 +43,7 @@ class GenerateKeywords(TypedDict, total=False):
     n_keep: int
     cancel: threading.Event | None
     logprobs: int
+    sampled_logprobs: bool
     logits_processors: Sequence[LogitsProcessor]
     stopping: Sequence[Stopping]
     constraint: ConstraintFactory | None
@@ -89,6 +90,8 @@ class GenerateOptions:
         `n_keep` tokens (a BOS always stays) and go on, instead of ending with "length".
     cancel: once set, the generation ends before its next step, without a last record.
     logprobs: how many of the likeliest tokens each record lists in `top_logprobs`.
+    sampled_logprobs: whether log probabilities are those with which tokens are drawn, after all
+        steps of the sampler, which may leave fewer to list; otherwise the model's own.
     logits_processors: functions (ids, logits) -> logits, called in turn before all sampling: ids
         of prompt and answer so far, logits (n_vocab,) float32, a copy that may be changed; -inf
         forbids a token.
@@ -115,6 +118,7 @@ class GenerateOptions:
     n_keep: int = 0
     cancel: threading.Event | None = None
     logprobs: int = 0
+    sampled_logprobs: bool = False
     logits_processors: Sequence[LogitsProcessor] = ()
     stopping: Sequence[Stopping] = ()
     constraint: ConstraintFactory | None = None
@@ -129,7 +133,7 @@ class GenerateOptions:
             value = getattr(self, name)
             if value is not None or name not in _OPTIONAL:
                 object.__setattr__(self, name, check_int(name, value, low, high))
-        for name in ("ignore_eos", "context_shift", "cache_prompt"):
+        for name in ("ignore_eos", "context_shift", "cache_prompt", "sampled_logprobs"):
             check_bool(name, getattr(self, name))
         if self.timeout is not None:
             seconds = check_float("timeout", self.timeout, 0, _MAX_SECONDS)

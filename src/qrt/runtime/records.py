@@ -53,10 +53,11 @@ class TokenRecord(Plain):
     text: str
     token: int
     logprob: float
-    """Natural log of its probability under the model's own logits, before any sampler step."""
+    """Natural log of its probability under the model's own logits, before any sampler step; with
+    `sampled_logprobs` of that with which it was drawn, after all of them."""
     finish_reason: FinishReason | None = None
     timings: Timings | None = None
     top_logprobs: TopLogprobs = ()
-    """The `logprobs` likeliest tokens under the same logits, if so many were asked for."""
+    """The `logprobs` likeliest tokens by the same probabilities, if so many were asked for."""
     stop_string: str = ""
     """The stop string that ended the answer; empty where something else did, or nothing yet."""

@@ -159,10 +159,13 @@ class Sampler:
         p, listed = self._params, row.listed() if self.n_wanted else None
         c = listed or Candidates(_ids(self._n_vocab), row.changed, ranked=False)
         if self._is_greedy:
-            return int(c.ids[c.logits.argmax()])
+            best = int(c.logits.argmax())
+            row.drawn = c.take(slice(best, best + 1))
+            return int(c.ids[best])
+        u = uniform(self._seed, position, TOKEN_STREAM)
         if self._mirostat is not None:
-            c = heat(_possible(c), p.temperature)
-            return self._mirostat.draw(c, uniform(self._seed, position, TOKEN_STREAM))
+            row.drawn, index = self._mirostat.draw(heat(_possible(c), p.temperature), u)
+            return int(row.drawn.ids[index])
         is_possible = listed is not None
         for name in self._rest:
             if name != "top_k" and not is_possible:
@@ -171,8 +174,8 @@ class Sampler:
                 c = self._penalized(name, c, history)
             elif name != "xtc" or uniform(self._seed, position, XTC_STREAM) < p.xtc_probability:
                 c = CUTS[name](c, p)
-        c = c if is_possible else _possible(c)
-        return int(c.ids[draw(c, uniform(self._seed, position, TOKEN_STREAM))])
+        row.drawn = c = c if is_possible else _possible(c)
+        return int(c.ids[draw(c, u)])
 
     def _penalized(self, name: str, c: Candidates, history: Sequence[int]) -> Candidates:
         """Penalties after a step that dropped candidates."""

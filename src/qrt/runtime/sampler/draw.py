@@ -54,13 +54,13 @@ class Mirostat:
         self._eta = eta
         self._n_vocab = n_vocab
 
-    def draw(self, c: Candidates, u: float) -> int:
-        """Cuts `c` by mu, draws from what is left, moves mu; the token id."""
+    def draw(self, c: Candidates, u: float) -> tuple[Candidates, int]:
+        """Cuts `c` by mu, draws from what is left, moves mu; what was left, and the index in it."""
         kept = self._cut_by_fit(c) if self._version == 1 else self._cut_by_surprise(c)
         index = draw(kept, u)
         surprise = -math.log2(max(softmax(kept.logits)[index], np.finfo(np.float64).tiny))
         self.mu -= self._eta * (surprise - self._tau)
-        return int(kept.ids[index])
+        return kept, index
 
     def _cut_by_fit(self, c: Candidates) -> Candidates:
         """Version 1: fits a Zipf exponent to the top and derives the k whose surprise is mu."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from qrt.backends.base import Survey
 from qrt.errors import QrtError
-from qrt.runtime.sampler.candidates import Candidates, largest
+from qrt.runtime.sampler.candidates import Candidates, largest, softmax
 
 MOST_LISTED = 256
 """Where more would have to be listed, all logits are looked at."""
@@ -19,14 +19,16 @@ class Row:
     """What the model gives, and what a token is drawn from.
 
     `logits`, (n_vocab,), are the model's own and `own` their survey; `changed` are those after all
-    that precedes the first step that drops tokens, and `seen` theirs.
+    that precedes the first step that drops tokens, and `seen` theirs. `drawn` is what a token was
+    drawn from, once one was.
     """
 
-    __slots__ = ("changed", "logits", "own", "seen")
+    __slots__ = ("changed", "drawn", "logits", "own", "seen")
 
     def __init__(self, logits: NDArray[np.float32], own: Survey) -> None:
         self.logits = self.changed = logits
         self.own = self.seen = own
+        self.drawn: Candidates | None = None
 
     def check(self) -> None:
         """Raises QrtError if a logit of the model is not finite."""
@@ -52,6 +54,18 @@ class Row:
         else:
             found = ids[largest(logits, n)]
         return tuple((token, self.logprob(token)) for token in found.tolist())
+
+    def sampled(self, token: int, n: int) -> tuple[float, tuple[tuple[int, float], ...]]:
+        """The log of the probability with which `token` was drawn, and the n likeliest of those
+        that could have been, with theirs; all of them where they are fewer."""
+        assert self.drawn is not None
+        ids, logits = self.drawn.ids, self.drawn.logits
+        probs = softmax(logits)
+        best = largest(logits, n)
+        best = best[probs[best] > 0]
+        logprobs = np.log(probs[best])
+        own = math.log(max(probs[ids == token][0], np.finfo(np.float64).tiny))
+        return own, tuple(zip(ids[best].tolist(), logprobs.tolist(), strict=True))
 
     def listed(self) -> Candidates | None:
         """Those of the changed logits that were listed; None for no list."""

@@ -100,8 +100,6 @@ class ApplyTemplate(Struct, kw_only=True):
 
 def generate_keywords(body: Sampled, tokenizer: Tokenizer) -> AnswerKeywords:
     """Its options as keywords of `generate`. Raises InputError and RefusedError."""
-    if body.post_sampling_probs:
-        raise InputError("post_sampling_probs: only probabilities before sampling are to be had")
     if any(adapter.get("scale") for adapter in body.lora or ()):
         raise InputError("lora: this server has no adapters")
     if body.seed == _RANDOM_SEED:
@@ -116,6 +114,7 @@ def generate_keywords(body: Sampled, tokenizer: Tokenizer) -> AnswerKeywords:
         given["max_tokens"] = 1
     if body.n_probs:
         given["logprobs"] = body.n_probs
+        given["sampled_logprobs"] = bool(body.post_sampling_probs)
     if body.json_schema is not None:
         given["response_format"] = body.json_schema or {"type": "object"}
     return given  # type: ignore[no-any-return]

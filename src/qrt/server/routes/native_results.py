@@ -94,10 +94,12 @@ class Result:
 
     def _probabilities(self, records: Iterable[TokenRecord]) -> list[dict[str, Any]]:
         tokenizer = self.answer.asked.served.model.tokenizer
+        is_sampled = bool(self.body.post_sampling_probs)
+        tops = "top_probs" if is_sampled else "top_logprobs"
         return [
             {
-                **_token(tokenizer, record.token, record.logprob),
-                "top_logprobs": [_token(tokenizer, *top) for top in record.top_logprobs],
+                **_token(tokenizer, record.token, record.logprob, is_sampled),
+                tops: [_token(tokenizer, *top, is_sampled) for top in record.top_logprobs],
             }
             for record in records
         ]
@@ -122,6 +124,7 @@ def settings(served: Served, keywords: Mapping[str, Any], body: Sampled) -> dict
         "ignore_eos": options.ignore_eos,
         "stream": bool(body.stream),
         "n_probs": options.logprobs,
+        "post_sampling_probs": options.sampled_logprobs,
         "grammar": body.grammar or "",
         "logit_bias": [
             {"token": token, "bias": bias if math.isfinite(bias) else None}
@@ -144,5 +147,9 @@ def chosen(whole: dict[str, Any], names: list[str] | None) -> dict[str, Any]:
     return found
 
 
-def _token(tokenizer: Tokenizer, token: int, logprob: float) -> dict[str, Any]:
-    return {"id": token, **spelled_token(tokenizer, token, logprob)}
+def _token(tokenizer: Tokenizer, token: int, logprob: float, is_sampled: bool) -> dict[str, Any]:
+    """A token with the log of its probability, or with that itself after sampling."""
+    told = {"id": token, **spelled_token(tokenizer, token, logprob)}
+    if is_sampled:
+        told["prob"] = math.exp(told.pop("logprob"))
+    return told
