@@ -65,6 +65,13 @@ class Even:
         assert token % 2 == 0
 
 
+class Few(Even):
+    """A constraint that allows four tokens."""
+
+    def mask(self):
+        return np.where(np.arange(super().mask().size) < 2, super().mask() & 0x101, 0).astype("u4")
+
+
 class Short(Even):
     """Its masks lack a word."""
 
@@ -86,8 +93,11 @@ def taken(executor, going, rows):
         np.testing.assert_array_equal(taker.logits, row)
 
 
-@pytest.mark.parametrize("constraint", [None, Even])
-def test_lists_change_no_token_and_no_probability(constraint):
+@pytest.mark.parametrize("most_listed", [256, 12])
+@pytest.mark.parametrize("constraint", [None, Even, Few])
+def test_lists_change_no_token_and_no_probability(constraint, most_listed, monkeypatch):
+    for name in ("qrt.runtime.sampling", "qrt.runtime.sampler.row"):
+        monkeypatch.setattr(f"{name}.MOST_LISTED", most_listed)
     options = [{**each, "seed": 9, "constraint": constraint, "max_tokens": 90} for each in SETTINGS]
     together = [generation(engine(), **each) for each in options]
     alone = [generation(engine(), **each) for each in options]

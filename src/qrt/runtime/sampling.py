@@ -20,6 +20,8 @@ from qrt.runtime.sampler import MOST_LISTED, Row
 
 Logits = NDArray[np.float32]
 
+_NO_IDS = np.empty(0, np.intp)
+
 
 class Taker:
     """A request that a row of logits is for. `failed`: why it ends without a token."""
@@ -32,64 +34,89 @@ class Taker:
         self.logits = logits
         self.sampler, self.history = generation.sampler, generation.history
         self.mask: NDArray[np.uint32] | None = None
-        self.touched: NDArray[np.intp] | None = None
-        """The few tokens whose logits change, and nothing else does."""
-        if self.sampler.changes and not (self.sampler.processes or generation.is_held):
+        self.touched = _NO_IDS
+        """The few tokens whose logits change beside what a mask forbids."""
+        if self.sampler.changes and not self.sampler.processes:
             self.touched = self.sampler.touched(self.history)
         self.row = Row(logits, Survey(math.nan))
         self.failed: Exception | None = None
 
     @property
     def n_drawn_from(self) -> int:
-        """How many of the largest logits are to be listed to draw from, 0 for none: of the model's
-        own, or of those that were rewritten.
+        """How many of the model's largest logits a list must have to draw from, 0: none serves.
 
         Of those that change, each may make room for one more.
         """
         n = self.sampler.n_wanted
-        n += self.touched.size if n and self.touched is not None else 0
-        return n if n <= MOST_LISTED else 0
+        return 0 if self.sampler.processes else _listable(n and n + self.touched.size)
 
     @property
     def n_listed(self) -> int:
         """How many of the model's largest logits are to be listed, 0 for none."""
-        n_logprobs = self.request.generation.n_logprobs
-        n_logprobs = n_logprobs if n_logprobs <= MOST_LISTED else 0
-        return max(n_logprobs, 0 if self.rewrites else self.n_drawn_from)
+        n_logprobs = _listable(self.request.generation.n_logprobs)
+        n_drawn_from = self.n_drawn_from
+        if n_drawn_from and self.request.generation.is_held:
+            n_drawn_from = MOST_LISTED  # of which a mask takes some
+        return max(n_logprobs, n_drawn_from)
 
     @property
-    def rewrites(self) -> bool:
-        """Whether all logits may change."""
+    def changes_any(self) -> bool:
+        """Whether any logit may change."""
         return self.sampler.processes or self.request.generation.is_held
 
     def see(self, survey: Survey) -> None:
         """Takes the survey of the model's logits. Raises QrtError if one is not finite."""
         self.row.own = survey
         self.row.check()
+        if self.changes_any:
+            return
         if self.n_drawn_from:
             self.row.seen = survey
-        if self.touched is not None:
-            self._patch(self.touched)
-
-    def _patch(self, ids: NDArray[np.intp]) -> None:
-        """Puts what changes into the list; where there is none, into a copy of all logits.
-
-        The k largest of the changed logits are listed: one that does not change has less than k
-        before it, so that in the model's order it has less than k and those that do change.
-        """
-        listed = self.row.seen.ids
-        if listed is None:
-            self.row.changed = self.sampler.changed(self.logits, self.history)
+        if not self.touched.size:
             return
-        were = self.logits[ids]
+        if self.row.seen.ids is None:
+            self.row.changed = self.sampler.changed(self.logits, self.history)
+        else:
+            self.row.seen = self._changed(self.row.seen.ids, self.touched)
+
+    def narrow(self) -> bool:
+        """Lists what the mask leaves to draw from; False where such a list may lack some.
+
+        The few tokens that a narrow mask allows are all there is. Of a wide one's, a list of the
+        model's largest serves that has enough of them left.
+        """
+        wanted, mask = self.n_drawn_from, self.mask
+        if not wanted:
+            return False
+        if mask is not None and np.bitwise_count(mask).sum() <= MOST_LISTED:
+            bits = np.unpackbits(mask.view(np.uint8), count=self.logits.size, bitorder="little")
+            self.row.seen = self._changed(np.flatnonzero(bits), _NO_IDS)
+            return True
+        listed = self.row.own.ids
+        if listed is None:
+            return False
+        listed = listed[_allowed(mask, listed)]
+        if listed.size < wanted:
+            return False
+        self.row.seen = self._changed(listed, self.touched[_allowed(mask, self.touched)])
+        return True
+
+    def _changed(self, listed: NDArray[np.intp], ids: NDArray[np.intp]) -> Survey:
+        """The listed tokens and those of `ids`, with the logits that they have after all changes.
+
+        If `listed` has the k largest of the model's and one more for each of `ids`, the k largest
+        of the changed logits are among them: one that does not change has less than k before it,
+        so that in the model's order it has less than k and those that do change.
+        """
+        were = self.logits[self.touched]
         self.sampler.change(self.logits, self.history)
         both = np.concatenate((listed, ids))
         both.sort()
         changed = self.logits[both]
-        self.logits[ids] = were
+        self.logits[self.touched] = were
         kept = changed > -math.inf
         kept[1:] &= both[1:] != both[:-1]
-        self.row.seen = Survey(math.nan, both[kept], changed[kept])
+        return Survey(math.nan, both[kept], changed[kept])
 
     def constrain(self) -> None:
         """Asks its constraint what may come next. Raises what that raises, and InputError."""
@@ -112,6 +139,19 @@ class Taker:
             self.row.changed = masked
 
 
+def _listable(n: int) -> int:
+    """So many, or 0 where that is more than is listed."""
+    return n if n <= MOST_LISTED else 0
+
+
+def _allowed(mask: NDArray[np.uint32] | None, ids: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Which of the ids a mask allows; all of them without one."""
+    if mask is None:
+        return np.ones(ids.size, bool)
+    bits: NDArray[np.uint32] = mask[ids >> 5] >> (ids & 31).astype(np.uint32) & np.uint32(1)
+    return bits.astype(np.bool_)
+
+
 Attempt = Callable[[Taker, Callable[[], None]], None]
 """Makes a call for a taker; what it raises is why that one fails."""
 
@@ -121,11 +161,12 @@ def prepare(executor: Executor, takers: Sequence[Taker], attempt: Attempt) -> No
     own = executor.survey([taker.logits for taker in takers], [t.n_listed for t in takers])
     for taker, survey in zip(takers, own, strict=True):
         attempt(taker, partial(taker.see, survey))
-    rewriting = [taker for taker in takers if taker.rewrites and taker.failed is None]
+    changing = [taker for taker in takers if taker.changes_any and taker.failed is None]
+    for taker in changing:
+        attempt(taker, taker.constrain)
+    rewriting = [taker for taker in changing if taker.failed is None and not taker.narrow()]
     if not rewriting:
         return
-    for taker in rewriting:
-        attempt(taker, taker.constrain)
     held = [(taker, taker.mask) for taker in rewriting if taker.mask is not None]
     copies: dict[Taker, Logits] = {}
     if held:
@@ -136,6 +177,6 @@ def prepare(executor: Executor, takers: Sequence[Taker], attempt: Attempt) -> No
             attempt(taker, partial(taker.rewrite, copies.get(taker)))
     ready = [taker for taker in rewriting if taker.failed is None]
     rows = [taker.row.changed for taker in ready]
-    seen = executor.survey(rows, [taker.n_drawn_from for taker in ready])
+    seen = executor.survey(rows, [_listable(taker.sampler.n_wanted) for taker in ready])
     for taker, survey in zip(ready, seen, strict=True):
         taker.row.seen = survey
