@@ -104,6 +104,6 @@ class Pool:
         found = Counter(held)
         assert self._counts == [found[page] for page in range(self.n_pages)]
         assert self._kept == set(kept)
-        assert self._idle.keys() == {page for page in self._kept if not found[page]}
+        assert set(self._idle) == {page for page in self._kept if not found[page]}
         used = found.keys() | self._kept
         assert sorted(self._free) == [page for page in range(self.n_pages) if page not in used]

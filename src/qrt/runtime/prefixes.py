@@ -132,7 +132,8 @@ class Prefixes:
             assert node.parent is not None
             assert 0 < node.end - node.parent.end <= PAGE_LEN
             for group, unit in enumerate(node.units):
-                assert unit != NO_PAGE or not _is_whole(self._groups[group])
+                may_lack = not _is_whole(self._groups[group])
+                assert unit != NO_PAGE or may_lack
                 if unit != NO_PAGE:
                     assert unit not in found[group]
                     found[group][unit] = node
