@@ -85,14 +85,20 @@ def raising(error):
     return hook
 
 
-@pytest.mark.parametrize("name", ["logits_processors", "stopping"])
+@pytest.mark.parametrize("name", ["logits_processors", "stopping", "before", "behind"])
 @pytest.mark.parametrize("error", [KeyError("mine"), StopIteration(), KeyboardInterrupt()])
 def test_an_error_in_a_hook_reaches_the_caller_and_leaves_the_engine_whole(model, name, error):
     engine = model._core.engine
     expected = RuntimeError if isinstance(error, StopIteration) else type(error)
-    hook = raising(error) if name == "logits_processors" else lambda *a: raising(error)(*a) is None
+    fails = raising(error)
+    hooks = {
+        "logits_processors": {"logits_processors": [fails]},
+        "stopping": {"stopping": [lambda *a: fails(*a) is None]},
+        "before": {"on_prompt": lambda told: fails([0] * (9 - told.n_done), 0)},
+        "behind": {"on_prompt": lambda told: fails([0] * (3 + told.n_done), 0)},
+    }
     with model.session() as session:
-        stream = session.stream(PROMPT, **{name: [hook]}, **GREEDY)
+        stream = session.stream(PROMPT, **hooks[name], **GREEDY)
         with pytest.raises(expected):
             list(stream)
         after = session.generate(PROMPT, **GREEDY)

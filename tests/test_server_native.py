@@ -103,6 +103,27 @@ def test_why_it_stopped(server: Served) -> None:
     assert (full["stop_type"], full["truncated"], full["tokens_predicted"]) == ("limit", True, 7)
 
 
+def test_how_far_the_prompt_is(server: Served) -> None:
+    prompt = [1, *range(300, 750)]
+    n_full = [0, 448]  # pages of 64 tokens
+    asked = {"prompt": prompt, "n_predict": 2, "ignore_eos": True, "stream": True}
+    asked["return_progress"] = True
+    for n_cached in n_full:
+        *events, _ = server.ask("/completion", asked).events
+        n_told = sum("prompt_progress" in event for event in events)
+        told = [event["prompt_progress"] for event in events[:n_told]]
+        assert [told[0]["processed"], told[-1]["processed"]] == [n_cached, 451]
+        assert {(one["total"], one["cache"]) for one in told} == {(451, n_cached)}
+        assert told[0]["time_ms"] == 0 <= told[-1]["time_ms"]
+        assert all(event["content"] for event in events[n_told:])
+    chat = {"messages": [{"role": "user", "content": "x " * 100}], "stream": True, "max_tokens": 2}
+    plain = server.ask("/v1/chat/completions", chat).events
+    *events, _ = server.ask("/v1/chat/completions", {**chat, "return_progress": True}).events
+    told = [event["prompt_progress"] for event in events if "prompt_progress" in event]
+    assert told[-1]["processed"] == told[-1]["total"] > 100
+    assert len(events) == len(plain) - 1 + len(told)
+
+
 def test_forms_of_prompts(server: Served) -> None:
     ids = model(server).tokenize(PROMPT)
     alone = complete(server)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 from qrt.errors import ContextFullError, InputError
 from qrt.runtime.checks import check_int, check_tokens
-from qrt.runtime.hooks import stops
+from qrt.runtime.hooks import call, stops
 from qrt.runtime.options import GenerateOptions
-from qrt.runtime.records import FinishReason, Timings, TokenRecord, TopLogprobs
+from qrt.runtime.records import FinishReason, PromptProgress, Timings, TokenRecord, TopLogprobs
 from qrt.runtime.rng import fresh_seed
 from qrt.runtime.sampler import Breakers, Row, Sampler
 from qrt.runtime.stops import StopStrings
@@ -84,7 +84,10 @@ class Generation:
         self.n_logprobs = options.logprobs
         self._tells_sampled = options.sampled_logprobs
         self._stopping = options.stopping
-        self.has_hooks = bool(options.logits_processors or options.stopping or options.constraint)
+        self._on_prompt = options.on_prompt
+        self.has_hooks = bool(
+            options.logits_processors or options.stopping or options.constraint or options.on_prompt
+        )
         """Whether a step calls functions of a caller's."""
         self.is_stopped = options.cancel.is_set if options.cancel is not None else never
         self._tokenizer = tokenizer
@@ -132,6 +135,19 @@ class Generation:
     def count_prompt(self, seconds: float) -> None:
         """Counts a step that computed a part of the prompt."""
         self._prefill_s += seconds
+
+    @property
+    def tells_prompt(self) -> bool:
+        """Whether somebody is to be told how far its prompt is, which has no answer yet."""
+        return self._on_prompt is not None
+
+    def tell_prompt(self, n_stored: int) -> None:
+        """Tells how far its prompt is; raises what that raises."""
+        assert self._on_prompt is not None
+        n_tokens = len(self.prompt)
+        n_cached = min(self.n_cached, n_tokens)
+        n_done = min(n_stored, n_tokens)
+        call(self._on_prompt, PromptProgress(n_tokens, n_cached, n_done, self._prefill_s))
 
     @property
     def is_held(self) -> bool:

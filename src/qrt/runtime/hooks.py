@@ -41,17 +41,18 @@ def processed(
     """
     changed = logits.copy()
     for i, processor in enumerate(processors):
-        result = _call(processor, list(history), changed)
+        result = call(processor, list(history), changed)
         changed = _checked(f"logits_processors[{i}]", result, logits.shape)
     return changed
 
 
 def stops(criteria: Sequence[Stopping], history: Sequence[int], text: str) -> bool:
     """Whether any of the criteria ends the answer. Raises what one raises."""
-    return any(bool(_call(criterion, list(history), text)) for criterion in criteria)
+    return any(bool(call(criterion, list(history), text)) for criterion in criteria)
 
 
-def _call(hook: Callable[..., _Result], *arguments: object) -> _Result:
+def call(hook: Callable[..., _Result], *arguments: object) -> _Result:
+    """What a hook returns. Raises what it raises."""
     try:
         return hook(*arguments)
     except StopIteration as error:  # which would end the stream of whoever reads

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, TypedDict, cast
@@ -13,6 +13,7 @@ from qrt.runtime.checks import INT_MAX, check_bool, check_float, check_int, chec
 from qrt.runtime.constraint import ConstraintFactory
 from qrt.runtime.foreign import INSTEAD_GENERATING, OF_GENERATING, unknown_option
 from qrt.runtime.hooks import LogitsProcessor, Stopping, check_hooks
+from qrt.runtime.records import PromptProgress
 from qrt.runtime.rng import MAX_SEED
 from qrt.runtime.sampler import SamplingParams, with_recommended
 
@@ -46,6 +47,7 @@ class GenerateKeywords(TypedDict, total=False):
     sampled_logprobs: bool
     logits_processors: Sequence[LogitsProcessor]
     stopping: Sequence[Stopping]
+    on_prompt: Callable[[PromptProgress], None] | None
     constraint: ConstraintFactory | None
     cache_prompt: bool
     cache_salt: str
@@ -97,7 +99,8 @@ class GenerateOptions:
         forbids a token.
     stopping: functions (ids, text) -> bool, called after each token: ids of prompt and answer,
         text of the answer; the first that is true ends it with "stop".
-    Both run in whichever thread computes the step, which waits for them; what they raise ends this
+    on_prompt: called with how far the prompt is: before its first step, and after each.
+    These run in whichever thread computes the step, which waits for them; what they raise ends this
     generation alone and is raised to its caller.
     constraint: makes what an answer is held to, anew for each generation; see `Constraint`.
     cache_prompt: whether what is stored of the prompt, by whomever, is used instead of computing it
@@ -121,6 +124,7 @@ class GenerateOptions:
     sampled_logprobs: bool = False
     logits_processors: Sequence[LogitsProcessor] = ()
     stopping: Sequence[Stopping] = ()
+    on_prompt: Callable[[PromptProgress], None] | None = None
     constraint: ConstraintFactory | None = None
     cache_prompt: bool = True
     cache_salt: str = ""
@@ -148,8 +152,10 @@ class GenerateOptions:
             raise InputError(f"sampling must be SamplingParams, got {shown(self.sampling)}")
         if self.cancel is not None and not isinstance(self.cancel, threading.Event):
             raise InputError(f"cancel must be a threading.Event, got {shown(self.cancel)}")
-        if self.constraint is not None and not callable(self.constraint):
-            raise InputError(f"constraint must be a function, got {shown(self.constraint)}")
+        for name in ("constraint", "on_prompt"):
+            function = getattr(self, name)
+            if function is not None and not callable(function):
+                raise InputError(f"{name} must be a function, got {shown(function)}")
 
     @property
     def stop_strings(self) -> tuple[str, ...]:

@@ -43,6 +43,19 @@ class Timings(Plain):
 
 
 @dataclass(frozen=True, slots=True)
+class PromptProgress(Plain):
+    """How far a prompt is computed."""
+
+    n_tokens: int
+    n_cached: int
+    """Its tokens that were stored when it began."""
+    n_done: int
+    """Those that are computed or were stored."""
+    seconds: float
+    """What its steps took so far."""
+
+
+@dataclass(frozen=True, slots=True)
 class TokenRecord(Plain):
     """One sampled token.
 

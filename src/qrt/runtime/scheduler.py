@@ -26,7 +26,7 @@ from qrt.runtime.watch import Stuck
 _ENDS = 16
 """Ends of generations that tell how soon there will be room."""
 _LEAST_WAIT_S, _MOST_WAIT_S = 0.05, 60.0
-_HANGS = "a logits processor, stopping function or constraint ran for more than {:g} s"
+_HANGS = "a function of the caller's, or a constraint, ran for more than {:g} s"
 
 _rank = attrgetter("rank")
 
@@ -239,6 +239,8 @@ class Scheduler:
         self._running.append(request)
         self._running.sort(key=_rank)
         self._waiting.remove(request)
+        if (failed := self._tell_prompt(request)) is not None:
+            self.end(request, failed)
 
     def _fitting(self, work: Work) -> Work:
         """What of the work there are pages for, those of others let go; at least the first."""
@@ -301,22 +303,35 @@ class Scheduler:
             self.counts.n_cached_tokens += generation.n_cached
         self._store.commit(part.seq, part.tokens, keep=len(part.tokens) > 1 and taker is not None)
         failed = None if taker is None else taker.failed
+        if failed is None and not n_before:
+            failed = self._tell_prompt(request)
         if failed is not None or generation.is_finished:
             self.end(request, failed)
         else:
             self._align(request)
 
+    def _tell_prompt(self, request: Request) -> Exception | None:
+        """Tells how far its prompt is, if somebody wants to know; why that failed."""
+        generation = request.generation
+        if not generation.tells_prompt:
+            return None
+        return self._failure(request, partial(generation.tell_prompt, request.n_stored))
+
     def _attempt(self, taker: Taker, call: Callable[[], None]) -> None:
         """Makes a call for one generation, which ends alone where it fails or hangs."""
-        hooked = taker.request.generation.has_hooks
+        taker.failed = self._failure(taker.request, call)
+
+    def _failure(self, request: Request, call: Callable[[], None]) -> Exception | None:
+        """Why a call for one generation failed, if it did."""
         try:
-            with self.pulse.calling(taker.request) if hooked else nullcontext():
+            with self.pulse.calling(request) if request.generation.has_hooks else nullcontext():
                 call()
         except Exception as error:
-            taker.failed = error
+            return error
         except Stuck:
             self.pulse.hook = None
-            taker.failed = DeadlineError(_HANGS.format(self._limits.stuck_s))
+            return DeadlineError(_HANGS.format(self._limits.stuck_s))
+        return None
 
     def _seconds_between_ends(self) -> float:
         """How long it lately took until one of those that run ended; 1 s where nobody knows."""

@@ -27,7 +27,7 @@ from qrt.replies import (
     reader_of,
     with_tools,
 )
-from qrt.runtime.records import Timings, TokenRecord
+from qrt.runtime.records import PromptProgress, Timings, TokenRecord
 from qrt.runtime.rng import MAX_SEED
 from qrt.server.errors import LOG, RefusedError
 from qrt.server.messages import tidied
@@ -170,19 +170,41 @@ class Piece(NamedTuple):
 class Answer:
     """A generation under way: `pieces`, once, and what it came to."""
 
-    def __init__(self, asked: Asked, index: int = 0) -> None:
-        """index: of several answers to one request. Raises InputError for wrong options or
-        tools."""
+    def __init__(self, asked: Asked, index: int = 0, *, tells_prompt: bool = False) -> None:
+        """index: of several answers to one request. tells_prompt: whether there is `progress`.
+        Raises InputError for wrong options or tools."""
         self.index = index
         self.asked = asked
         asked.metrics.models.add(asked.served.model)
         self._reader = asked.reader() if asked.reader is not None else None
-        self._records = asked.served.model.astream(asked.tokens, **asked.options(index))
+        options = asked.options(index)
+        self._progress: asyncio.Queue[PromptProgress | None] | None = None
+        if tells_prompt:
+            self._progress = asyncio.Queue()
+            options = {**options, "on_prompt": _sender(self._progress)}
+        self._records = asked.served.model.astream(asked.tokens, **options)
         self.timings = _NO_TIMINGS
         self.n_tokens = 0
         self.n_thought_tokens = 0
         self.finish_reason = "length"
         """As OpenAI has it: stop, length or tool_calls."""
+
+    async def progress(self) -> AsyncGenerator[PromptProgress, None]:
+        """Begins it; how far its prompt is, until `pieces` has the first of its own."""
+        if (told := self._progress) is None:
+            return
+        records = self._records
+        first = asyncio.ensure_future(anext(records, None))
+        first.add_done_callback(lambda _: told.put_nowait(None))
+        self._records = _resumed(first, records)
+        try:
+            while (progress := await told.get()) is not None:
+                yield progress
+        except BaseException:
+            first.cancel()
+            await asyncio.wait([first])
+            await records.aclose()
+            raise
 
     async def pieces(self) -> AsyncGenerator[Piece, None]:
         """Runs it. Raises what `Model.stream` raises."""
@@ -223,6 +245,27 @@ class Answer:
                 LOG.info("answer: %r", "".join(said))
             if self.timings is not _NO_TIMINGS:
                 metrics.count(self.timings)
+
+
+def _sender(told: asyncio.Queue[PromptProgress | None]) -> Callable[[PromptProgress], None]:
+    """What puts progress, from any thread, into a queue of the running loop."""
+    loop = asyncio.get_running_loop()
+
+    def send(progress: PromptProgress) -> None:
+        loop.call_soon_threadsafe(told.put_nowait, progress)
+
+    return send
+
+
+async def _resumed(
+    first: asyncio.Future[TokenRecord | None], records: AsyncGenerator[TokenRecord, None]
+) -> AsyncGenerator[TokenRecord, None]:
+    """Records, the first of which was awaited."""
+    async with aclosing(records):
+        if (record := await first) is not None:
+            yield record
+        async for record in records:
+            yield record
 
 
 @dataclass(slots=True)
@@ -327,22 +370,3 @@ async def side_by_side(
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
-
-
-def timings_of(timings: Timings) -> dict[str, Any]:
-    """The `timings` of llama-server."""
-    n_prompt = timings.n_prompt_tokens - timings.n_cached_tokens
-    n_after_first = timings.n_tokens - 1
-    prompt_s = n_prompt / timings.prefill_tok_s if timings.prefill_tok_s else 0.0
-    decode_s = n_after_first / timings.decode_tok_s if timings.decode_tok_s else 0.0
-    return {
-        "cache_n": timings.n_cached_tokens,
-        "prompt_n": n_prompt,
-        "prompt_ms": prompt_s * 1000,
-        "prompt_per_token_ms": prompt_s * 1000 / n_prompt if n_prompt else 0.0,
-        "prompt_per_second": timings.prefill_tok_s,
-        "predicted_n": timings.n_tokens,
-        "predicted_ms": decode_s * 1000,
-        "predicted_per_token_ms": decode_s * 1000 / n_after_first if n_after_first > 0 else 0.0,
-        "predicted_per_second": timings.decode_tok_s,
-    }

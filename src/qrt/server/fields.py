@@ -62,6 +62,7 @@ class SamplingFields(msgspec.Struct, kw_only=True):
     mirostat_tau: float | None = None
     mirostat_eta: float | None = None
     samplers: list[str] | None = None
+    return_progress: bool | None = None
 
 
 def keywords_of(body: SamplingFields, n_vocab: int) -> AnswerKeywords:

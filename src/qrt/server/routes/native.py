@@ -66,8 +66,9 @@ async def _answered(
     n_each = n_choices(body.n_cmpl, request.config.max_choices, "n_cmpl")
     keywords = generate_keywords(body, served.model.tokenizer)
     asked = [await asked_text(request, served, tokens, keywords) for tokens in prompts]
+    tells = bool(body.stream and body.return_progress)
     results = [
-        Result(body, Answer(one, i), number * n_each + i)
+        Result(body, Answer(one, i, tells_prompt=tells), number * n_each + i)
         for number, one in enumerate(asked)
         for i in range(n_each)
     ]
@@ -91,6 +92,9 @@ async def _events(results: list[Result]) -> AsyncGenerator[bytes, None]:
 
 
 async def _of_one(result: Result) -> AsyncGenerator[bytes, None]:
+    async with aclosing(result.answer.progress()) as told:
+        async for progress in told:
+            yield sse(result.so_far(progress))
     async with aclosing(result.answer.pieces()) as pieces:
         async for record, _ in pieces:
             result.take(record)

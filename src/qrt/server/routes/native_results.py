@@ -8,12 +8,13 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from qrt.runtime.options import GenerateOptions, options_from
-from qrt.runtime.records import TokenRecord
+from qrt.runtime.records import PromptProgress, TokenRecord
 from qrt.runtime.sampler import SamplingParams
-from qrt.server.answers import Answer, timings_of
+from qrt.server.answers import Answer
 from qrt.server.models import Served
 from qrt.server.openai import spelled_token
 from qrt.server.routes.native_bodies import Sampled
+from qrt.server.timings import progress_of, timings_of
 from qrt.text import Tokenizer
 
 _RANDOM_SEED = 0xFFFFFFFF
@@ -48,18 +49,25 @@ class Result:
         if not new or not new[-1].text:
             return None
         self._n_told = len(self._records)
-        part = {
+        part = self._part(new[-1].text, new)
+        if self.body.n_probs:
+            part["completion_probabilities"] = self._probabilities(new)
+        return part
+
+    def so_far(self, progress: PromptProgress) -> dict[str, Any]:
+        """How far the prompt is."""
+        return {**self._part("", ()), "prompt_progress": progress_of(progress)}
+
+    def _part(self, text: str, new: Iterable[TokenRecord]) -> dict[str, Any]:
+        return {
             "index": self._index,
-            "content": new[-1].text,
+            "content": text,
             "tokens": [record.token for record in new],
             "stop": False,
             "id_slot": _NO_SLOT,
             "tokens_predicted": len(self._records),
             "tokens_evaluated": len(self.answer.asked.tokens),
         }
-        if self.body.n_probs:
-            part["completion_probabilities"] = self._probabilities(new)
-        return part
 
     def whole(self) -> dict[str, Any]:
         """The answer; at the end of a stream without its text."""

@@ -11,16 +11,7 @@ from starlette.responses import Response
 
 from qrt.api.asking import AnswerKeywords
 from qrt.replies import Text, template_vars
-from qrt.server.answers import (
-    Answer,
-    Asked,
-    Chat,
-    Whole,
-    all_whole,
-    asked_chat,
-    side_by_side,
-    timings_of,
-)
+from qrt.server.answers import Answer, Asked, Chat, Whole, all_whole, asked_chat, side_by_side
 from qrt.server.errors import RefusedError
 from qrt.server.fields import Count, SamplingFields, formatted, keywords_of, limited
 from qrt.server.models import Served
@@ -38,6 +29,7 @@ from qrt.server.openai import (
 )
 from qrt.server.routing import Request, Route
 from qrt.server.stream import EventStream, encode, json_response, sse
+from qrt.server.timings import progress_of, timings_of
 
 
 class ChatBody(SamplingFields, kw_only=True):
@@ -83,7 +75,9 @@ async def chat(request: Request[ChatBody]) -> Response:
     body = request.body
     served = await request.acquire(body.model)
     asked = await asked_chat(request, served, _chat(body, served))
-    answers = [Answer(asked, i) for i in range(n_choices(body.n, request.config.max_choices))]
+    n = n_choices(body.n, request.config.max_choices)
+    tells = bool(body.stream and body.return_progress)
+    answers = [Answer(asked, i, tells_prompt=tells) for i in range(n)]
     if body.stream:
         return EventStream(request, _chunks(body, answers))
     return json_response(_completion(body, asked, await all_whole(answers)))
@@ -176,6 +170,10 @@ async def _of_one(
 
     before, behind = chunk({"content": "\0"}).split(encode("\0"))
     opening = chunk({"role": "assistant", "content": None})
+    async with aclosing(answer.progress()) as told_progress:
+        async for progress in told_progress:
+            empty = {"index": index, "delta": {}, "logprobs": None, "finish_reason": None}
+            yield sse({**head, "choices": [empty], "prompt_progress": progress_of(progress)})
     async with aclosing(answer.pieces()) as pieces:
         async for record, events in pieces:
             if opening:  # not before: what an answer cannot begin for is no part of a stream

@@ -13,14 +13,7 @@ from starlette.responses import Response
 
 from qrt.api.scores import prompt_logprobs
 from qrt.runtime.records import TokenRecord
-from qrt.server.answers import (
-    Answer,
-    Asked,
-    all_whole,
-    asked_text,
-    side_by_side,
-    timings_of,
-)
+from qrt.server.answers import Answer, Asked, all_whole, asked_text, side_by_side
 from qrt.server.errors import RefusedError
 from qrt.server.fields import Count, SamplingFields, formatted, keywords_of, limited
 from qrt.server.models import Served
@@ -37,6 +30,7 @@ from qrt.server.openai import (
 from qrt.server.routing import Request, Route
 from qrt.server.stream import EventStream, json_response, sse
 from qrt.server.text_logprobs import TextLogprobs, joined
+from qrt.server.timings import timings_of
 
 _MAX_PROMPTS = 64
 _DEFAULT_TOKENS = 16
