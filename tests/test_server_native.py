@@ -124,6 +124,14 @@ def test_how_far_the_prompt_is(server: Served) -> None:
     assert len(events) == len(plain) - 1 + len(told)
 
 
+def test_an_answer_has_so_much_time(server: Served) -> None:
+    asked = {"ignore_eos": True, "context_shift": True, "n_predict": 100_000}
+    told = complete(server, **asked, t_max_predict_ms=50)
+    assert 1 < told["tokens_predicted"] < 100_000
+    assert (told["stop_type"], told["truncated"]) == ("limit", told["tokens_predicted"] > 500)
+    assert complete(server, t_max_predict_ms=0)["timings"]["predicted_n"] > 1
+
+
 def test_forms_of_prompts(server: Served) -> None:
     ids = model(server).tokenize(PROMPT)
     alone = complete(server)

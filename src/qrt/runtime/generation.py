@@ -107,6 +107,8 @@ class Generation:
         self.deadline = math.inf
         """When its time is up, by `time.perf_counter`, once it has begun."""
         self._timeout = math.inf if options.timeout is None else options.timeout
+        limit = options.answer_timeout
+        self._answer_timeout = math.inf if limit is None else limit
         self._started = 0.0
         self._ttft_s = 0.0
         self._prefill_s = 0.0
@@ -189,6 +191,7 @@ class Generation:
         now = time.perf_counter()
         if n_before == 0:
             self._ttft_s = now - self._started
+            self.deadline = min(self.deadline, now + self._answer_timeout)
         else:
             self._decode_s += now - since
         if finish is not None:

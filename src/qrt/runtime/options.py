@@ -53,6 +53,7 @@ class GenerateKeywords(TypedDict, total=False):
     cache_salt: str
     priority: int
     timeout: float | None
+    answer_timeout: float | None
     samplers: tuple[str, ...]
     logit_bias: dict[int, float]
     repeat_penalty: float
@@ -110,6 +111,7 @@ class GenerateOptions:
         memory runs out, those of the lowest wait.
     timeout: seconds from its begin; past them DeadlineError is raised if there is no token yet,
         else the answer ends with "length", or without a last record while it waits for memory.
+    answer_timeout: the same in seconds from the first token.
     """
 
     max_tokens: int | None = None
@@ -130,6 +132,7 @@ class GenerateOptions:
     cache_salt: str = ""
     priority: int = 0
     timeout: float | None = None
+    answer_timeout: float | None = None
     sampling: SamplingParams = field(default_factory=SamplingParams)
 
     def __post_init__(self) -> None:
@@ -139,9 +142,9 @@ class GenerateOptions:
                 object.__setattr__(self, name, check_int(name, value, low, high))
         for name in ("ignore_eos", "context_shift", "cache_prompt", "sampled_logprobs"):
             check_bool(name, getattr(self, name))
-        if self.timeout is not None:
-            seconds = check_float("timeout", self.timeout, 0, _MAX_SECONDS)
-            object.__setattr__(self, "timeout", seconds)
+        for name in ("timeout", "answer_timeout"):
+            if (seconds := getattr(self, name)) is not None:
+                object.__setattr__(self, name, check_float(name, seconds, 0, _MAX_SECONDS))
         for name in ("logits_processors", "stopping"):
             object.__setattr__(self, name, check_hooks(name, getattr(self, name)))
         object.__setattr__(self, "stop", self.stop_strings)

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from qrt.errors import InputError
+from qrt.runtime.checks import INT_MAX
 from qrt.runtime.sampler.params import MAX_BIAS
 from qrt.server.fields import Count, SamplingFields, keywords_of, limited
 
@@ -32,6 +33,7 @@ class Sampled(SamplingFields, kw_only=True):
     n_probs: Annotated[int, Meta(ge=0)] | None = None
     n_cmpl: Annotated[int, Meta(ge=1)] | None = None
     json_schema: dict[str, Any] | None = None
+    t_max_predict_ms: Annotated[int, Meta(le=INT_MAX)] | None = None
     return_tokens: bool | None = None
     timings_per_token: bool | None = None
     post_sampling_probs: bool | None = None
@@ -112,6 +114,8 @@ def generate_keywords(body: Sampled, tokenizer: Tokenizer) -> AnswerKeywords:
     given: Any = limited(keywords_of(body, tokenizer.n_vocab), body.n_most)
     if given.get("max_tokens") == 0:
         given["max_tokens"] = 1
+    if body.t_max_predict_ms is not None and body.t_max_predict_ms > 0:
+        given["answer_timeout"] = body.t_max_predict_ms / 1000
     if body.n_probs:
         given["logprobs"] = body.n_probs
         given["sampled_logprobs"] = bool(body.post_sampling_probs)
