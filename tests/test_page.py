@@ -101,6 +101,7 @@ def test_conversations_are_listed_found_renamed_and_deleted(page: Chat) -> None:
     for word in ("apples", "pears", "plums"):
         page.say(f"About {word}", f"They say {word} are round.")
         page["#new-chat"].click()
+        expect(page[".assistant"]).to_have_count(0)
     titles = page[".chat-title"]
     expect(titles).to_have_text(["About plums", "About pears", "About apples"])
     page.page.keyboard.press("Control+k")
