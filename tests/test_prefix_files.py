@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from kept_models import MODELS
 from letters import Letters
 
 import qrt
@@ -22,14 +23,6 @@ from qrt.runtime.prefix_files import PrefixFiles
 from qrt.runtime.prefix_tree import Tree, packed
 from qrt.runtime.prefix_writer import PrefixWriter, place_of
 
-MODELS = {
-    "embedded": (None, {}),
-    "quantized cache": (None, {"kv_type": "q8_0,q4_0"}),
-    "windows": ("gemma3-dense.gguf", {}),
-    "keys alone": ("deepseek2-moe.gguf", {}),
-    "reference": ("qwen3-dense.gguf", {"backend": "reference"}),
-    "parts": ("qwen3-dense.gguf", {"layers": {"0": "reference"}}),
-}
 PROMPT = [5 + i * 37 % 100 for i in range(3 * PAGE_LEN + 20)]
 OPTIONS = {"max_tokens": 6, "temperature": 0, "ignore_eos": True}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from kept_models import MODELS
 
 import qrt
 from qrt.errors import BackendError, BusyError, InputError
@@ -14,14 +15,6 @@ from qrt.runtime.slots import Slots
 from qrt.runtime.stored import _pages
 
 GREEDY = {"temperature": 0, "ignore_eos": True}
-MODELS = {
-    "embedded": (None, {}),
-    "quantized cache": (None, {"kv_type": "q8_0,q4_0"}),
-    "windows": ("gemma3-dense.gguf", {}),
-    "keys alone": ("deepseek2-moe.gguf", {}),
-    "reference": ("qwen3-dense.gguf", {"backend": "reference"}),
-    "parts": ("qwen3-dense.gguf", {"layers": {"0": "reference"}}),
-}
 TOKENS = [5 + i * 37 % 100 for i in range(3 * PAGE_LEN + 9)]
 
 
