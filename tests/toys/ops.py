@@ -16,7 +16,7 @@ N_TAIL = 3
 class Scan(Op):
     """h = sigmoid(decay) * h + sum of the last rows of x times taps; out = h * x.
 
-    Its state is h and the last N_TAIL rows, float64.
+    Its state is h and the last N_TAIL rows, float32.
     """
 
     kind = "scan"
@@ -39,7 +39,7 @@ class Scan(Op):
 
     @property
     def remembers(self) -> Recurrent:
-        return Recurrent((self.layer,), 8 * (1 + N_TAIL) * self.dim)
+        return Recurrent((self.layer,), 4 * (1 + N_TAIL) * self.dim, "scan")
 
     @property
     def state_reads(self) -> tuple[tuple[str, int], ...]:

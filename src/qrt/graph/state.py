@@ -33,13 +33,14 @@ class Recurrent:
     """The state of some layers after a position (convolution tail, SSM or delta state), in slots.
 
     A slot holds `n_bytes` for each layer. A step reads one slot and writes another, so that the
-    state it began with stays until the step is known to have succeeded.
+    state it began with stays until the step is known to have succeeded. A layer may have states of
+    several kinds, each in a group of its own.
     """
-
-    kind: ClassVar[str] = "recurrent"
 
     layers: tuple[int, ...]
     n_bytes: int
+    kind: str = "recurrent"
+    """What it is, as "conv"; no other group of the layer has this name."""
 
 
 StateGroup = KV | Recurrent

@@ -65,8 +65,13 @@ scale_row = along(times)
 
 
 @inline
+def table_of(step, group, row):
+    """The address of the table of a row's sequence in a state group."""
+    return load_i64(load_i64(load_i64(step + STEP.tables) + 8 * group) + 8 * row)
+
+
+@inline
 def page_of(step, group, row, position, pages, page_stride):
     """The address of the page that holds a position of a row's sequence."""
-    tables = load_i64(load_i64(step + STEP.tables) + 8 * group)
-    table = load_i64(tables + 8 * row)
+    table = table_of(step, group, row)
     return pages + load_i32(table + 4 * (position // PAGE)) * page_stride

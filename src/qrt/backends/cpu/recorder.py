@@ -189,6 +189,14 @@ class Recorder:
             "page_stride": self.states.strides[KV.kind, layer],
         }
 
+    def slots(self, kind: str, layer: int) -> dict[str, int]:
+        """Where a layer's states of a kind lie."""
+        return {
+            "group": self.graph.group_of(kind, layer),
+            "slots": self.states.addresses[kind, layer],
+            "slot_stride": self.states.strides[kind, layer],
+        }
+
     def wide_memory(self) -> dict[str, int]:
         """Where threads widen panels, and the bytes of each."""
         return {"wide": address(self.wide), "wide_bytes": self.wide.shape[1]}

@@ -48,7 +48,7 @@ class ReferenceExecutor(PlainRows):
         graph: Graph,
         weights: Mapping[str, Array],
         pages: Mapping[int, Pages],
-        slots: Mapping[int, NDArray[np.uint8]],
+        slots: Mapping[tuple[str, int], Array],
         settings: Settings,
     ) -> None:
         self.settings = settings
@@ -121,7 +121,7 @@ def footprint(
     tensors: Mapping[str, QTensor],
     settings: Settings,  # noqa: ARG001
 ) -> Footprint:
-    """Weights as float64, pages as float32; what is computed on the way is not counted."""
+    """Weights and states as float64, pages as float32; not what is computed on the way."""
     weights = sum(8 * math.prod(tensors[name].shape) for name in graph.weights)
     return Footprint(0, weights, tuple(map(_unit_bytes, graph.states)))
 
@@ -129,7 +129,7 @@ def footprint(
 def _unit_bytes(group: StateGroup) -> int:
     """Bytes of one page, or of one slot, of a group."""
     if not isinstance(group, KV):
-        return len(group.layers) * group.n_bytes
+        return 2 * len(group.layers) * group.n_bytes
     widths = group.k_width + (0 if group.v_in_k else group.v_width)
     return 4 * len(group.layers) * PAGE_LEN * group.n_kv_heads * widths
 
@@ -148,13 +148,13 @@ def prepare(
         weights[name] = tensors[name].dequantize().astype(np.float64).reshape(shape)
     progress("dequantize weights", len(graph.weights), len(graph.weights))
     pages: dict[int, Pages] = {}
-    slots: dict[int, NDArray[np.uint8]] = {}
+    slots: dict[tuple[str, int], Array] = {}
     for group, capacity in zip(graph.states, settings.capacities, strict=True):
         for layer in group.layers:
             if isinstance(group, KV):
                 pages[layer] = _pages(group, capacity, settings.kv_type)
             else:
-                slots[layer] = np.zeros((capacity, group.n_bytes), np.uint8)
+                slots[group.kind, layer] = np.zeros((capacity, group.n_bytes // 4))
     return ReferenceExecutor(graph, weights, pages, slots, settings)
 
 

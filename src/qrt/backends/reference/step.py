@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qrt.graph.batch import Batch
+from qrt.graph.batch import NO_PAGE, Batch
 from qrt.graph.graph import Graph
-from qrt.graph.state import KV, PAGE_LEN, Recurrent
+from qrt.graph.state import KV, PAGE_LEN
 
 Array = NDArray[np.float64]
 
@@ -34,7 +34,7 @@ class Step:
     batch: Batch
     weights: Mapping[str, Array]
     pages: Mapping[int, Pages]  # by layer
-    slots: Mapping[int, NDArray[np.uint8]]  # by layer, (n_slots, n_bytes)
+    slots: Mapping[tuple[str, int], Array]  # by kind and layer, (n_slots, n_bytes / 4)
     hidden: NDArray[np.float32] | None
     values: dict[str, Array]
 
@@ -68,8 +68,20 @@ class Step:
                 found.append((table[page], slot))
         return found
 
-    def slot_pairs(self, layer: int) -> list[tuple[int, int]]:
-        """For every segment the slot to read, NO_PAGE for a fresh state, and the one to write."""
-        group = self.graph.group_of(Recurrent.kind, layer)
-        tables = [segment.tables[group] for segment in self.batch.segments]
-        return [(int(table[0]), int(table[1])) for table in tables]
+    def states(
+        self, kind: str, layer: int, shape: tuple[int, ...]
+    ) -> Iterator[tuple[range, Array]]:
+        """For every segment its rows, and the state before them, zeros for a fresh one.
+
+        What the state has become when the next is asked for is what the segment leaves.
+        """
+        group, slots, first = self.graph.group_of(kind, layer), self.slots[kind, layer], 0
+        for segment in self.batch.segments:
+            source, target = segment.tables[group][:2].tolist()
+            state = np.zeros(shape)
+            if source != NO_PAGE:
+                state[:] = slots[source].reshape(shape)
+            end = first + len(segment.tokens)
+            yield range(first, end), state
+            slots[target] = state.reshape(-1)
+            first = end
