@@ -112,7 +112,7 @@ def main() -> None:
         note(f"{what} {done}/{total}")
 
     library = load_kernels(
-        [*TEAM_KERNELS, "read", *wanted], tier, cache_dir(), default_threads(), compiling
+        [*TEAM_KERNELS, "read", *wanted], tier, cache_dir(), default_threads, compiling
     )
     data = panels_of(args.mib)
     rows = []

@@ -11,11 +11,17 @@ from qrt.kernels.shuffles import concat
 
 
 @inline
-def ue4m3(word, shift):
-    """Half the number that a byte of each word stands for; 0x7F is 0, the top bit is not read."""
-    byte = (word >> shift) & 0xFF
-    kept = (((byte ^ 0x7F) - 1) >> 31) - 1
-    return half_f32((byte & kept & 0x7F) << 7) * 128.0
+def finite(bytes):
+    """The lower seven bits of each byte, 0 where they are 0x7F."""
+    low = bytes & 0x7F7F7F7F
+    full = (low + 0x01010101) & 0x80808080
+    return low ^ (full - (full >> 7))
+
+
+@inline
+def ue4m3(halves):
+    """Half the numbers that bits 7 to 13 of words stand for."""
+    return half_f32(halves & 0x3F80) * 128.0
 
 
 @inline
@@ -28,14 +34,13 @@ def sixteen(p):
 def build(update: Any, fetch: Any) -> Any:
     @inline
     def visit(state, p, x, step):
-        words = load_i32x16(p)
-        for i in range(2):
-            fetch(p + 288 * i, 288)
-            at, shift = p + 64 + 256 * i, 16 * i
-            scales = ue4m3(words, shift), ue4m3(words, shift + 8)
-            codes = lookup_e2m1(concat(sixteen(at), sixteen(at + 128)))
-            state = update(state, codes, scales, (), x)
-            x += step
-        return state
+        words = finite(load_i32x16(p))
+        fetch(p, 288)
+        codes = lookup_e2m1(concat(sixteen(p + 64), sixteen(p + 192)))
+        state = update(state, codes, (ue4m3(words << 7), ue4m3(words >> 1)), (), x)
+        fetch(p + 288, 288)
+        codes = lookup_e2m1(concat(sixteen(p + 320), sixteen(p + 448)))
+        scales = ue4m3(words >> 9), ue4m3(words >> 17)
+        return update(state, codes, scales, (), x + step)
 
     return visit

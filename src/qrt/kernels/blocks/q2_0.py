@@ -23,11 +23,9 @@ def build(update: Any, fetch: Any) -> Any:
     @inline
     def visit(state, p, x, step):
         d = load_f16x16(p)
-        for i in range(2):
-            fetch(p + 144 * i, 144)
-            at = p + 32 + 128 * i
-            state = update(state, concat(sixteen(at), sixteen(at + 64)), (d,), (), x)
-            x += step
-        return state
+        fetch(p, 288)
+        state = update(state, concat(sixteen(p + 32), sixteen(p + 96)), (d,), (), x)
+        codes = concat(sixteen(p + 160), sixteen(p + 224))
+        return update(state, codes, (d,), (), x + step)
 
     return visit

@@ -16,7 +16,8 @@ def build(update: Any, fetch: Any) -> Any:
             v = load_i32x128(p + 32 + 512 * i)
             for j in range(4):
                 fetch(p + 528 * i + 132 * j, 132)
-                state = update(state, (v >> (2 * j)) & 0x03030303, (d,), (), x)
+                state = update(state, v & 0x03030303, (d,), (), x)
+                v = v >> 2
                 x += step
         return state
 
