@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeVar
 
 from qrt.replies.marks import Item, Mark
@@ -79,9 +80,9 @@ def value(item: Item, put: Put, style: Style = JSON, depth: int = 0) -> Reading[
     if depth > _MAX_DEPTH:
         raise Malformed
     if item == "{":
-        yield from _members(put, style, depth)
+        yield from _listed(put, "{}", partial(_member, put=put, style=style, depth=depth + 1))
     elif item == "[":
-        yield from _elements(put, style, depth)
+        yield from _listed(put, "[]", partial(value, put=put, style=style, depth=depth + 1))
     elif is_quote(item, style):
         yield from string(item, put)
     else:
@@ -150,45 +151,31 @@ def _escape() -> Reading[str]:
     return "\\\\" + escaped(item if isinstance(item, str) else item.shown)
 
 
-def _members(put: Put, style: Style, depth: int) -> Reading[None]:
-    put("{")
+def _listed(put: Put, ends: str, one: Callable[[Item], Reading[Item | None]]) -> Reading[None]:
+    """What stands between two `ends`, with commas; `one` reads an entry, as `value` does."""
+    put(ends[0])
     item = yield from after_space(put)
-    if item == "}":
-        put("}")
-        return
-    while True:
-        item = yield from _key(item, put, style)
-        if item != ":":
+    while item != ends[1]:
+        behind = yield from one(item)
+        item = yield from past_space(behind or (yield), put)
+        if item == ",":
+            put(",")
+            item = yield from after_space(put)
+            if item == ends[1]:
+                raise Malformed
+        elif item != ends[1]:
             raise Malformed
-        put(":")
-        item = yield from after_space(put)
-        behind = yield from value(item, put, style, depth + 1)
-        item = yield from past_space(behind or (yield), put)
-        if item != ",":
-            break
-        put(",")
-        item = yield from after_space(put)
-    if item != "}":
+    put(ends[1])
+
+
+def _member(item: Item, put: Put, style: Style, depth: int) -> Reading[Item | None]:
+    """A key and its value; what had to be seen behind them."""
+    item = yield from _key(item, put, style)
+    if item != ":":
         raise Malformed
-    put("}")
-
-
-def _elements(put: Put, style: Style, depth: int) -> Reading[None]:
-    put("[")
+    put(":")
     item = yield from after_space(put)
-    if item == "]":
-        put("]")
-        return
-    while True:
-        behind = yield from value(item, put, style, depth + 1)
-        item = yield from past_space(behind or (yield), put)
-        if item != ",":
-            break
-        put(",")
-        item = yield from after_space(put)
-    if item != "]":
-        raise Malformed
-    put("]")
+    return (yield from value(item, put, style, depth))
 
 
 def _key(item: Item, put: Put, style: Style) -> Reading[Item]:

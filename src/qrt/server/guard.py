@@ -16,6 +16,7 @@ from starlette.datastructures import Headers
 
 from qrt.server.config import ServerConfig, is_loopback
 from qrt.server.errors import RefusedError
+from qrt.server.parts import received
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope
@@ -134,24 +135,14 @@ class Guard:
         if length.isdecimal() and int(length[:20]) > config.max_body:
             raise self._too_large()
         loop = asyncio.get_running_loop()
-        started, parts, n_bytes = loop.time(), [], 0
-        while True:
-            deadline = started + config.body_s + n_bytes / _BYTES_A_SECOND
-            try:
-                async with asyncio.timeout_at(deadline):
-                    message = await receive()
-            except TimeoutError:
-                raise RefusedError(
-                    408, "the body came too slowly", headers={"connection": "close"}
-                ) from None
-            if message["type"] == "http.disconnect":
-                raise RefusedError(400, "the body is not complete", headers={"connection": "close"})
-            parts.append(message.get("body", b""))
-            n_bytes += len(parts[-1])
-            if n_bytes > config.max_body:
+        started, body, is_whole = loop.time(), bytearray(), False
+        while not is_whole:
+            deadline = started + config.body_s + len(body) / _BYTES_A_SECOND
+            part, is_whole = await received(receive, deadline)
+            body += part
+            if len(body) > config.max_body:
                 raise self._too_large()
-            if not message.get("more_body"):
-                return b"".join(parts)
+        return bytes(body)
 
     def _too_large(self) -> RefusedError:
         most = self._config.max_body

@@ -17,6 +17,7 @@ from qrt.server.config import ServerConfig
 from qrt.server.errors import OPENAI, ErrorShape, RefusedError
 from qrt.server.metrics import Metrics
 from qrt.server.models import Models, Served
+from qrt.server.parts import received
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope
@@ -85,19 +86,10 @@ class Request(Generic[Body]):
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         """The body as it comes in, of a route that takes a file. Raises RefusedError for one that
         ends early, or stalls."""
-        is_whole = False
+        loop, is_whole = asyncio.get_running_loop(), False
         while not is_whole:
-            try:
-                async with asyncio.timeout(self.config.stall_s):
-                    message = await self.receive()
-            except TimeoutError:
-                raise RefusedError(
-                    408, "the body came too slowly", headers={"connection": "close"}
-                ) from None
-            if message["type"] == "http.disconnect":
-                raise RefusedError(400, "the body is not complete", headers={"connection": "close"})
-            yield message.get("body", b"")
-            is_whole = not message.get("more_body")
+            part, is_whole = await received(self.receive, loop.time() + self.config.stall_s)
+            yield part
 
 
 Handler = Callable[[Request[Any]], Awaitable[Response]]
