@@ -14,6 +14,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from screen import Screen
 from typer.testing import CliRunner
 
 from qrt.cli.app import app
@@ -93,6 +94,28 @@ def test_a_chat_answer_comes_from_a_server_that_runs():
     gone = qrt(*asked, "--server")
     assert (gone.exit_code, gone.stderr.count("\n")) == (2, 1)
     assert "no server of yours runs" in gone.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no pty")
+@pytest.mark.usefixtures("machine")
+def test_a_chat_with_a_server_that_runs():
+    with serving():
+        flags = ("--server", "--temp", "0", "--plain")
+        screen = Screen(sys.executable, "-m", "qrt", "run", *flags, NO_COLOR="1")
+        screen.wait_for(r"pydoc at http://[\d.:]+; /help for help")
+        screen.wait_for(r"\?2004h")
+        screen.type("what is math.sqrt?\r")
+        screen.wait_for(r"`math.sqrt\(x\)`")
+        screen.wait_for(r"\?2004h")
+        screen.type("/set top_k 3\r")
+        screen.wait_for(r"/set works on a model that is loaded here")
+        screen.wait_for(r"\?2004h")
+        screen.type("/regen\r")
+        screen.wait_for(r"`math.sqrt\(x\)`")
+        screen.type("/undo\r")
+        screen.wait_for("taken back: what is math.sqrt")
+        screen.type("/exit\r")
+        assert screen.exit_code() == 0
 
 
 @pytest.mark.usefixtures("machine")

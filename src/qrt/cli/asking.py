@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from qrt.cli.chat.conversation import Conversation
 from qrt.cli.chat_flags import ChatFlags
 from qrt.cli.flags import AnswerFlags, AnswerLoadFlags, RemoteFlags
 from qrt.cli.output import AnswerWriter, Shown, note
@@ -29,7 +30,8 @@ def completed(
     """Continues a text. Raises what `Remote` does, and InputError."""
     _check_plain(load, AnswerLoadFlags())
     with running(flags.server_url) as remote:
-        body = {**_named(remote, model), **_options(keywords), "prompt": text}
+        body = {**_named(remote, model), **options(keywords), "prompt": text}
+        note(sys.stderr, who(remote, body))
         _print(remote, "/v1/completions", body, Shown(plain=True, timings=timings), closes=False)
 
 
@@ -43,18 +45,34 @@ def answered(
     keywords: Mapping[str, Any],
 ) -> None:
     """Answers a question. Raises what `Remote` does, and InputError."""
-    _check_plain(load, ChatFlags(template_kwargs=load.template_kwargs))
-    messages = [{"role": "system", "content": system}] if system is not None else []
-    messages.append({"role": "user", "content": question})
-    switches = {} if answer.think is None else dict.fromkeys(_SWITCHES, answer.think)
+    conversation = Conversation(system)
+    conversation.ask(question)
     with running(flags.server_url) as remote:
-        body = {**_named(remote, model), **_options(keywords), "messages": messages}
-        if template_vars := switches | load.template_vars:
-            body["chat_template_kwargs"] = template_vars
-        _print(remote, "/v1/chat/completions", body, answer.shown, closes=True)
+        body = {**chat_body(remote, model, load, answer), **options(keywords)}
+        body["messages"] = conversation.messages
+        note(sys.stderr, who(remote, body))
+        _print(remote, CHAT, body, answer.shown, closes=True)
 
 
+CHAT: Final = "/v1/chat/completions"
 _SWITCHES = ("enable_thinking", "thinking")
+
+
+def chat_body(
+    remote: Remote, model: str | None, load: ChatFlags, answer: AnswerFlags
+) -> dict[str, Any]:
+    """What all requests of a chat have in common."""
+    _check_plain(load, ChatFlags(template_kwargs=load.template_kwargs))
+    body = _named(remote, model)
+    switches = {} if answer.think is None else dict.fromkeys(_SWITCHES, answer.think)
+    if template_vars := switches | load.template_vars:
+        body["chat_template_kwargs"] = template_vars
+    return body
+
+
+def who(remote: Remote, body: Mapping[str, Any]) -> str:
+    """Who answers a request."""
+    return f"{body.get('model', 'its default model')} at {remote.url}"
 
 
 def _check_plain(load: AnswerLoadFlags, plain: AnswerLoadFlags) -> None:
@@ -77,11 +95,10 @@ def _named(remote: Remote, model: str | None) -> dict[str, Any]:
         raise InputError(f"{model}: the server at {remote.url} has only {listed[0]['id']}")
     else:
         name = names.get(model.lower(), model)
-    note(sys.stderr, f"{name or 'its default model'} at {remote.url}")
     return {} if name is None else {"model": name}
 
 
-def _options(keywords: Mapping[str, Any]) -> dict[str, Any]:
+def options(keywords: Mapping[str, Any]) -> dict[str, Any]:
     """Options of a generation as the server's routes take them."""
     options = {"max_tokens": -1, "stream": True, **keywords}
     if "logit_bias" in options:
@@ -94,7 +111,13 @@ def _print(
     remote: Remote, path: str, body: Mapping[str, Any], shown: Shown, *, closes: bool
 ) -> None:
     """Writes an answer as it comes."""
-    writer = AnswerWriter(sys.stdout, None, shown, closing_line=closes)
+    stream(remote, path, body, AnswerWriter(sys.stdout, None, shown, closing_line=closes), shown)
+
+
+def stream(
+    remote: Remote, path: str, body: Mapping[str, Any], writer: AnswerWriter, shown: Shown
+) -> None:
+    """Writes an answer as it comes, and its timings."""
     timings: Mapping[str, Any] = {}
     try:
         for event in remote.events(path, body):

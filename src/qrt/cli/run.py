@@ -85,10 +85,14 @@ def run(
     system = _given_once(system, system_file)
     if remote.is_asked_for:
         from qrt.cli.asking import answered
+        from qrt.cli.chat.served import chatted
 
-        if question is None or chats or session or continued:
-            raise InputError("a server answers one PROMPT; leave --server out to chat")
-        answered(remote, path, load, answer, system, question, generate.keywords())
+        if session or continued:
+            raise InputError("a chat with a server is not kept; leave --server out")
+        asked = (remote, path, load, answer, system)
+        if question is None or chats:
+            raise SystemExit(chatted(*asked, question, generate.keywords()))
+        answered(*asked, question, generate.keywords())
         return
     settings = Settings(generate.keywords())
     keeper = _keeper(session, continued) if session or continued or chats else None

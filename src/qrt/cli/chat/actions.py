@@ -19,6 +19,7 @@ from qrt.errors import ContextFullError, InputError, ModelError
 
 if TYPE_CHECKING:
     from qrt.cli.chat.loop import Chat
+    from qrt.cli.chat.turns import Turns
 
 _CONTEXT = ("context", "ctx", "n_ctx", "num_ctx", "c")
 _OLLAMA = "parameter "
@@ -26,12 +27,12 @@ _OLLAMA = "parameter "
 _SHOWN = 60
 
 
-def regen(chat: Chat, rest: str) -> None:  # noqa: ARG001
+def regen(chat: Turns, rest: str) -> None:  # noqa: ARG001
     """Another answer to the last question."""
     chat.answer_again()
 
 
-def undo(chat: Chat, rest: str) -> None:  # noqa: ARG001
+def undo(chat: Turns, rest: str) -> None:  # noqa: ARG001
     """Takes the last question and its answer back."""
     question = chat.conversation.take_back()
     if question is None:
@@ -39,7 +40,7 @@ def undo(chat: Chat, rest: str) -> None:  # noqa: ARG001
     note(sys.stdout, f"taken back: {short(question)}")
 
 
-def clear(chat: Chat, rest: str) -> None:  # noqa: ARG001
+def clear(chat: Turns, rest: str) -> None:  # noqa: ARG001
     """Forgets the conversation, and files put in."""
     chat.conversation.clear()
     chat.attached.clear()
@@ -62,7 +63,7 @@ def file(chat: Chat, rest: str) -> None:
     note(sys.stdout, f"{rest}: {n_tokens} tokens, which go with the next question")
 
 
-def copy(chat: Chat, rest: str) -> None:  # noqa: ARG001
+def copy(chat: Turns, rest: str) -> None:  # noqa: ARG001
     """The last answer to the clipboard."""
     answer = chat.conversation.last_answer
     if answer is None:
@@ -70,7 +71,7 @@ def copy(chat: Chat, rest: str) -> None:  # noqa: ARG001
     note(sys.stdout, f"{len(answer)} characters {copy_text(answer)}")
 
 
-def save(chat: Chat, rest: str) -> None:
+def save(chat: Turns, rest: str) -> None:
     """Writes the conversation."""
     path = chat.conversation.save(Path(os.path.expanduser(rest)) if rest else None)
     note(sys.stdout, f"saved to {path}")
@@ -109,20 +110,20 @@ def set_(chat: Chat, rest: str) -> None:
         shows.options(chat)
 
 
-def system(chat: Chat, rest: str) -> None:
+def system(chat: Turns, rest: str) -> None:
     """Sets the system prompt, or shows it."""
     if rest:
         chat.conversation.system = None if rest == DEFAULT else rest
     note(sys.stdout, f"system prompt: {chat.conversation.system or '(none)'}")
 
 
-def timings(chat: Chat, rest: str) -> None:  # noqa: ARG001
+def timings(chat: Turns, rest: str) -> None:  # noqa: ARG001
     """The line of timings, on or off."""
     chat.shown = chat.shown._replace(timings=not chat.shown.timings)
     note(sys.stdout, f"timings are {'on' if chat.shown.timings else 'off'}")
 
 
-def leave(chat: Chat, rest: str) -> None:  # noqa: ARG001
+def leave(chat: Turns, rest: str) -> None:  # noqa: ARG001
     """Ends the chat."""
     chat.is_over = True
 

@@ -1,22 +1,21 @@
-"""The loop of a chat: what is typed is answered or obeyed; no error and no interrupt ends it."""
+"""A chat with a model of this process."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
 
-from qrt.cli import INTERRUPTED
 from qrt.cli.chat import embedded
 from qrt.cli.chat.answering import Answering
 from qrt.cli.chat.conversation import Conversation
 from qrt.cli.chat.keyboard import Read
 from qrt.cli.chat.settings import Settings
-from qrt.cli.guard import print_error
+from qrt.cli.chat.turns import Keep, Turns
 from qrt.cli.loading import recommended_line
 from qrt.cli.output import ALL, AnswerWriter, Shown, note
 from qrt.cli.timings import timings_line
-from qrt.errors import ContextFullError, InputError, QrtError
 
 if TYPE_CHECKING:
     from qrt.cli.chat.respondent import Respondent
@@ -25,16 +24,11 @@ if TYPE_CHECKING:
 Open = Callable[[str | None, "ChatFlags"], "Respondent"]
 """open(path, how to load it): a model to talk to."""
 
-Keep = Callable[["Chat"], None]
-"""Puts the conversation where it can be continued later."""
 
+class Chat(Turns):
+    """A chat with `respondent`."""
 
-class Chat:
-    """A chat with `respondent`, with input from `read`; `run` returns the exit code.
-
-    Commands work on its public attributes. `attached` are texts of files that the next question
-    takes along.
-    """
+    has_model: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -47,40 +41,9 @@ class Chat:
         settings: Settings,
         shown: Shown = ALL,
     ) -> None:
+        super().__init__(read, keep=keep, conversation=conversation, settings=settings, shown=shown)
         self.respondent = respondent
-        self.conversation = conversation
-        self.settings = settings
-        self.shown = shown
-        self.attached: list[str] = []
-        self.is_over = False
-        self._read = read
         self._open = open_model
-        self._keep = keep
-        self._typed = ""
-        """What the next input starts from: a question that was too long."""
-        self._n_others = 0
-        self._interrupted = False
-
-    def run(self, first: str = "") -> int:
-        """Until /exit, the end of input (0), or Ctrl-C twice (130); `first` is not typed."""
-        while not self.is_over:
-            try:
-                typed, self._typed = self._typed, ""
-                text, first = first or self._read(typed), ""
-                if text:
-                    self._interrupted = False
-                    self._handle(text)
-                    self._keep(self)
-            except EOFError:
-                break
-            except KeyboardInterrupt:
-                if self._interrupted:
-                    return INTERRUPTED
-                self._interrupted = True
-                note(sys.stdout, "Ctrl-C again to leave")
-            except QrtError as error:
-                print_error(str(error))
-        return 0
 
     def introduce(self) -> None:
         """Says who answers, and how."""
@@ -104,63 +67,10 @@ class Chat:
             raise
         self.conversation.bring_back()
 
-    def answer_again(self) -> None:
-        """Another answer to the last question, in place of its answer unless there is none."""
-        before = self.conversation.copy()
-        question = self.conversation.take_back()
-        if question is None:
-            raise InputError("there is no question yet to answer again")
-        self._n_others += 1
-        answered = False
-        try:
-            answered = self._answer(question)
-        finally:
-            if not answered:
-                self.conversation = before
-
-    def _handle(self, text: str) -> None:
-        from qrt.cli.chat.commands import command_in
-
-        command = command_in(text)
-        if command is not None:
-            command.run(self, text.partition(" ")[2].strip())
-            return
-        self._n_others = 0
-        try:
-            if self._answer("\n\n".join([text, *self.attached])):
-                self.attached.clear()
-        except ContextFullError as error:
-            self._typed = text
-            attached = "; what /file put in is let go" if self.attached else ""
-            self.attached.clear()
-            raise ContextFullError(f"{error}{attached}") from None
-
-    def _answer(self, question: str) -> bool:
-        """Streams the answer to `question` and keeps both; False, keeping none, if there is none.
-
-        What came before Ctrl-C or an error is an answer too. Raises ContextFullError, keeping none,
-        for a question that is too long.
-        """
-        self.conversation.ask(question)
-        try:
-            answering = Answering(self.respondent, self.conversation, self.settings, self._n_others)
-        except BaseException:
-            self.conversation.take_back()
-            raise
+    def _begin(self) -> tuple[AnswerWriter, Callable[[], None]]:
+        answering = Answering(self.respondent, self.conversation, self.settings, self._n_others)
         writer = AnswerWriter(sys.stdout, answering.reader, self.shown)
-        try:
-            self._stream(answering, writer)
-        except KeyboardInterrupt:
-            self._interrupted = True
-            note(sys.stdout, "(stopped)")
-        except QrtError as error:
-            print_error(str(error))
-        print(flush=True)
-        if writer.answer.strip():
-            self.conversation.answer(writer.answer)
-            return True
-        self.conversation.take_back()
-        return False
+        return writer, partial(self._stream, answering, writer)
 
     def _stream(self, answering: Answering, writer: AnswerWriter) -> None:
         """Writes an answer as it comes, and notes on it."""
