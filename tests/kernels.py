@@ -85,6 +85,7 @@ ALL = (
     *(f"embed.{name}" for name in PANEL_FORMATS if name != "F16"),
     *(tiling.matmul.format(name) for name in PANEL_FORMATS for tiling in tilings_of(name)),
     *("route", "gather", "scatter", "page_in"),
+    *("conv.plain", "conv.silu", "ssd", "selective_scan"),
     *(f"expert_matmul.{name}.{rows}" for name in EXPERT_TYPES for rows in EXPERT_TILES),
     *(f"expert_matmul_prefill.{name}.4.2" for name in EXPERT_TYPES),
     *(f"head_{tiling.matmul.format(name)}" for name in HEAD_TYPES for tiling in HEAD_TILINGS),

@@ -15,14 +15,16 @@ from qrt.arch import build_graph
 from qrt.backends.base import Executor, Settings
 from qrt.formats.gguf import open_gguf
 from qrt.formats.qtensor import QTensor
-from qrt.graph.batch import Batch, Segment
+from qrt.graph.batch import NO_PAGE, Batch, Segment
 from qrt.graph.graph import Graph
+from qrt.graph.state import KV, StateGroup
 from qrt.progress import no_progress
 
 Logits = NDArray[np.float32]
 Model = tuple[Graph, Mapping[str, QTensor]]
 
 TABLE = np.array([2, 0, 3, 1, 5, 4], np.int32)
+ANY_KV = KV((), 0, 0, 0)
 SETTINGS = Settings(2, (8,), 150, "f16", 384)
 
 
@@ -60,22 +62,27 @@ def logits_of(
     backend: ModuleType, model: Model, tokens: ArrayLike, chunk: int = 1 << 20, **changes: Any
 ) -> Logits:
     """Logits after every token of a prompt in chunks, whatever groups of pages the model has."""
-    whole, n_groups = np.array(tokens, np.int32), len(model[0].states)
-    executor = prepare(backend, model, capacities=(8,) * n_groups, **changes)
-    result = []
-    for at in range(0, len(whole), chunk):
-        one = segment(whole[at : at + chunk], at)
-        result.append(step(executor, replace(one, tables=one.tables * n_groups)))
+    states = model[0].states
+    executor = prepare(backend, model, capacities=(8,) * len(states), **changes)
+    result = in_chunks(executor, tokens, chunk, states=states)
     executor.close()
-    return np.concatenate(result)
+    return result
 
 
 def in_chunks(
-    model: Executor, tokens: ArrayLike, chunk: int, table: ArrayLike = TABLE, n_groups: int = 1
+    model: Executor,
+    tokens: ArrayLike,
+    chunk: int,
+    table: ArrayLike = TABLE,
+    states: tuple[StateGroup, ...] = (ANY_KV,),
 ) -> Logits:
-    """Logits after every token of a prompt that is run in chunks; all groups have one table."""
+    """Logits after every token of a prompt that is run in chunks; all groups of pages have one
+    table, groups of slots write to 0 and 1 in turn.
+    """
     whole, found = np.array(tokens, np.int32), []
-    for at in range(0, len(whole), chunk):
+    for number, at in enumerate(range(0, len(whole), chunk)):
         rows = segment(whole[at : at + chunk], at, table)
-        found.append(step(model, replace(rows, tables=rows.tables * n_groups)))
+        slots = np.int32([(number + 1) % 2 if number else NO_PAGE, number % 2])
+        tables = tuple(rows.tables[0] if isinstance(one, KV) else slots for one in states)
+        found.append(step(model, replace(rows, tables=tables)))
     return np.concatenate(found)

@@ -21,9 +21,11 @@ from qrt.formats.qtensor import QTensor
 from qrt.formats.quants import QTYPES
 from qrt.graph.builder import GraphBuilder
 from qrt.graph.graph import Graph
+from qrt.graph.op import Part
 from qrt.graph.ops.add import Add
 from qrt.graph.ops.add_positions import AddPositions
 from qrt.graph.ops.attention import Attention
+from qrt.graph.ops.conv import Conv
 from qrt.graph.ops.elementwise import Elementwise, Function
 from qrt.graph.ops.embed import Embed
 from qrt.graph.ops.gate import Gate
@@ -35,7 +37,9 @@ from qrt.graph.ops.layer_scale import LayerScale
 from qrt.graph.ops.mix import Mix
 from qrt.graph.ops.rescale import Rescale
 from qrt.graph.ops.select import Select
+from qrt.graph.ops.selective_scan import SelectiveScan
 from qrt.graph.ops.slice import Slice
+from qrt.graph.ops.ssd import Ssd
 from qrt.graph.ops.temper import Temper
 from qrt.graph.state import KV
 
@@ -126,12 +130,37 @@ def sparse(graph: GraphBuilder, x: str) -> str:
     return graph.append(Add("y", graph.append(GaussianTopK("twice", once, -0.5)), once))
 
 
+def convolutions(graph: GraphBuilder, x: str) -> str:
+    """Two in one layer, of columns."""
+    h = graph.append(Conv("h", Part(x, 3), "taps", "bias", 0, 21, 4, True))
+    h = linear(graph, "wide", h, 64)
+    y = graph.append(Conv("y", Part(h), "more_taps", None, 0, 64, 3, state="second"))
+    return graph.append(Add("z", y, h))
+
+
+def mamba(graph: GraphBuilder, x: str) -> str:
+    z = linear(graph, "z", x, 64)
+    bc = linear(graph, "bc", x, 2 * 21)
+    parts = (Part(z, 32), Part(bc), Part(bc, 21), Part(linear(graph, "dt", x, 32)), Part(z))
+    return graph.append(SelectiveScan("y", *parts, "a", "d", 0, 32, 21))
+
+
+def mamba2(graph: GraphBuilder, x: str) -> str:
+    """Four heads of 24 channels in two groups."""
+    bc = linear(graph, "bc", x, 4 * 20)
+    parts = (Part(linear(graph, "h", x, 96)), Part(bc), Part(bc, 40), Part(bc, 7))
+    return graph.append(Ssd("y", *parts, None, "a", "d", "bias", 0, 4, 24, 2, 20))
+
+
 CASES: dict[str, Make] = {
     **{f"glu {act}": lambda g, x, act=act: glu(g, x, act) for act in GLU_ACTS},
     **{name: lambda g, x, name=name: function(g, x, name) for name in get_args(Function)},
     "columns": columns,
+    "convolutions": convolutions,
     "gates": gates,
     "heads": heads,
+    "mamba": mamba,
+    "mamba2": mamba2,
     "positions": positions,
     "sparse": sparse,
     "streams": streams,
@@ -160,23 +189,26 @@ def quantized(tensors: Mapping[str, QTensor]) -> dict[str, QTensor]:
 def test_beside_the_reference(name: str) -> None:
     graph = graph_of(CASES[name])
     plain = tensors_of(graph)
+    if "a" in plain:  # states decay
+        values = np.exp(plain["a"].dequantize())
+        plain["a"] = replace(plain["a"], source=(-values).view(np.uint8).reshape(-1))
     for tensors, bound in ((plain, 1e-9), (quantized(plain), 3e-3)):
         changes = {"kv_type": "f32", "capacities": (8,) * len(graph.states)}
         with closing(prepare(reference, (graph, tensors), **changes)) as exact:
-            want = chunks(exact, 140)
+            want = chunks(exact, graph, 140)
         got = set()
         for n_threads in (1, 3):
             with closing(prepare(cpu, (graph, tensors), n_threads=n_threads, **changes)) as model:
                 for size in (140, 33, 7, 1):
-                    logits = chunks(model, size)
+                    logits = chunks(model, graph, size)
                     assert nmse(logits, want) <= bound
                     got.add(logits.tobytes())
         assert len(got) == 1
 
 
-def chunks(model, size: int):
-    """Logits after every token, with the same table for each group."""
-    return in_chunks(model, TOKENS, size, n_groups=len(model.settings.capacities))
+def chunks(model, graph: Graph, size: int):
+    """Logits after every token."""
+    return in_chunks(model, TOKENS, size, states=graph.states)
 
 
 def test_capped_logits_take_no_memory() -> None:
@@ -188,10 +220,10 @@ def test_capped_logits_take_no_memory() -> None:
         closing(prepare(cpu, (graph, tensors), kv_type="f32")) as model,
     ):
         assert model.recorder.plan.placed == {"logits", "half", "capped"}
-        want = chunks(exact, 140)
+        want = chunks(exact, graph, 140)
         assert np.abs(want).max() > 0.5
-        assert nmse(chunks(model, 140), want) <= 1e-9
-        assert chunks(model, 140).tobytes() == chunks(model, 9).tobytes()
+        assert nmse(chunks(model, graph, 140), want) <= 1e-9
+        assert chunks(model, graph, 140).tobytes() == chunks(model, graph, 9).tobytes()
 
 
 @pytest.mark.parametrize("backend", [cpu, reference])

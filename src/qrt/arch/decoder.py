@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
-from qrt.arch.hparams import Layer, read_hparams
+from qrt.arch.hparams import Kind, Layer, read_hparams
 from qrt.arch.parts import Parts
 from qrt.arch.rope import LONGROPE, factors_tensor, read_rope
 from qrt.arch.source import Source, place
@@ -33,10 +34,18 @@ class Decoder(Parts):
         if n_experts and not self.has_experts:
             expected = f"0, since {source.arch} models with experts are not supported"
             raise source.wrong(source.key("expert_count"), expected, n_experts)
-        self.hp = read_hparams(source, self.norm_kind, self.windows, self.attention_everywhere)
+        hp = read_hparams(source, self.norm_kind, self.windows, self.attention_is)
+        layers = tuple(replace(layer, kind=self.kind_of(layer)) for layer in hp.layers)
+        self.hp = replace(hp, layers=layers)
         self.heeded = self.numbers()
-        self.ropes = [self.rope_spec(layer) for layer in self.hp.layers]
+        self.ropes = [
+            self.rope_spec(layer) if layer.kind == "attention" else None for layer in layers
+        ]
         self.graph = GraphBuilder()
+
+    def kind_of(self, layer: Layer) -> Kind:  # noqa: ARG002
+        """What mixes the positions of a layer; a hybrid says which have attention."""
+        return "recurrent" if self.attention_is == "nowhere" else "attention"
 
     def numbers(self) -> Mapping[str, float | None]:
         """Keys of real hyperparameters that the architecture heeds, beyond those of all decoders.
@@ -90,9 +99,19 @@ class Decoder(Parts):
         return self.add(f"{at}ffn_add", attended, more)
 
     def attended(self, layer: Layer, x: str, h: str) -> str:
-        """The residual stream x behind attention, which reads h."""
-        more = self.norm_of(layer, self.attn_post_norm, self.attention(layer, h))
+        """The residual stream x behind what mixes positions, which reads h."""
+        more = self.norm_of(layer, self.attn_post_norm, self.mixed(layer, h))
         return self.add(f"{layer.at}attn_add", x, more)
+
+    def mixed(self, layer: Layer, x: str) -> str:
+        """What mixes the positions of x."""
+        if layer.kind == "recurrent":
+            return self.recurrent(layer, x)
+        return self.attention(layer, x)
+
+    def recurrent(self, layer: Layer, x: str) -> str:
+        """What a layer that remembers by a state of fixed size makes of x."""
+        raise NotImplementedError
 
     def add(self, name: str, x: str, more: str) -> str:
         """The residual stream x and what a part of a block adds to it."""

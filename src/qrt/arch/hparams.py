@@ -1,10 +1,15 @@
-"""The hyperparameters that every attention decoder has, checked one by one and together."""
+"""The hyperparameters that every decoder has, checked one by one and together."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from qrt.arch.source import Source
+
+Kind = Literal["attention", "recurrent", "none"]
+"""What mixes the positions of a layer: attention, a state of fixed size, or nothing does."""
+Where = Literal["everywhere", "somewhere", "nowhere"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +25,7 @@ class Layer:
     ffn_dim: int
     window: int | None = None
     """How many positions attention sees, the row's own among them; None: all."""
-    kind: str = "attention"
-    """What mixes positions."""
+    kind: Kind = "attention"
 
     @property
     def at(self) -> str:
@@ -74,12 +78,13 @@ def read_hparams(
     source: Source,
     norm_kind: str = "rms",
     windows: Windows | None = None,
-    attention_everywhere: bool = True,
+    attention_is: Where = "everywhere",
 ) -> Hparams:
     """Reads and checks them; numbers of heads and feed-forward widths may differ by layer.
 
-    Without `attention_everywhere` some layers may have no heads, or none of keys and values. Raises
-    ArchError naming the key that is wrong.
+    Where attention is in some layers only, the others may have no heads, or none of keys and
+    values; where it is in none, no keys of it are read. Raises ArchError naming the key that is
+    wrong.
     """
     n_layers = source.count("block_count")
     n_ahead = source.count("nextn_predict_layers", 0)
@@ -92,17 +97,19 @@ def read_hparams(
         n_ctx_train=source.count("context_length"),
         dim=source.count("embedding_length"),
         eps=source.real(f"attention.{eps}"),
-        layers=_read_layers(source, n_layers, windows, attention_everywhere)[: n_layers - n_ahead],
+        layers=_read_layers(source, n_layers, windows, attention_is)[: n_layers - n_ahead],
         n_blocks=n_layers,
     )
 
 
 def _read_layers(
-    source: Source, n_layers: int, windows: Windows | None, attention_everywhere: bool
+    source: Source, n_layers: int, windows: Windows | None, attention_is: Where
 ) -> tuple[Layer, ...]:
-    n_heads, n_kv_heads = _read_heads(source, n_layers, attention_everywhere)
     no_ffn = (0,) * n_layers if source.count("expert_count", 0) else None
     ffn_dims = source.counts("feed_forward_length", n_layers, no_ffn)
+    if attention_is == "nowhere":
+        return tuple(Layer(i, 0, 0, 0, 0, ffn_dim) for i, ffn_dim in enumerate(ffn_dims))
+    n_heads, n_kv_heads = _read_heads(source, n_layers, attention_is == "everywhere")
     found = (None,) * n_layers if windows is None else windows.read(source, n_layers)
     default = source.count("embedding_length") // next(filter(None, n_heads))
     key_dim = source.count("attention.key_length", default)

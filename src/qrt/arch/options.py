@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from qrt.arch.hparams import Windows
+from qrt.arch.hparams import Where, Windows
 
 
 class Options:
@@ -41,8 +41,8 @@ class Options:
     """Which layers see a window alone."""
     chunked: ClassVar[bool] = False
     """Whether windows begin anew at every multiple of their length."""
-    attention_everywhere: ClassVar[bool] = True
-    """Whether every layer has attention; else the heads of some may number 0."""
+    attention_is: ClassVar[Where] = "everywhere"
+    """In every layer, or in some, the heads of the others may number 0, or in none."""
     sinks: ClassVar[bool] = False
     """Whether attention has `attn_sinks`."""
 

@@ -8,6 +8,8 @@ from qrt.arch.hparams import Hparams, Layer
 from qrt.arch.options import Options
 from qrt.arch.source import Source
 from qrt.graph.builder import GraphBuilder
+from qrt.graph.op import Part
+from qrt.graph.ops.conv import Conv
 from qrt.graph.ops.elementwise import Elementwise
 from qrt.graph.ops.linear import Linear
 from qrt.graph.ops.norm import Norm
@@ -46,6 +48,21 @@ class Parts(Options):
         scale = f"{name}.scale" if f"{name}.scale" in self.source.tensors else None
         linear = Linear(name, x, f"{weight or name}.weight", width, self.bias(name), scale)
         return self.graph.append(linear)
+
+    def conv(
+        self,
+        name: str,
+        x: Part,
+        layer: Layer,
+        *,
+        dim: int,
+        n_taps: int,
+        silu: bool = False,
+        state: str = "conv",
+    ) -> str:
+        """Causal convolution `name` of `dim` columns, with the bias that the file has."""
+        options = (layer.number, dim, n_taps, silu, state)
+        return self.graph.append(Conv(name, x, f"{name}.weight", self.bias(name), *options))
 
     def bias(self, name: str) -> str | None:
         """The bias of a linear layer or norm, where the architecture and the file have one."""

@@ -20,8 +20,17 @@ Share = Literal["rows", "gather", "panels", "heads", "queue"]
 """How threads share an op: each its own run of rows, and reads those alone (rows) or any (gather);
 panels of outputs; rows and heads; or whatever is next (queue)."""
 
-Role = Literal["vector", "table", "matmul"]
-"""What is done with a weight: read whole, looked up by row, or multiplied with."""
+Role = Literal["vector", "lanes", "table", "matmul"]
+"""What is done with a weight: read whole, read whole with 16 rows side by side, looked up by row,
+or multiplied with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Columns of a value from `start` on; the op that reads them knows how many."""
+
+    value: str
+    start: int = 0
 
 
 @dataclass(frozen=True, slots=True)

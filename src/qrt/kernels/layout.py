@@ -209,3 +209,18 @@ TEAM = record(
     "job tape n_records step yield_now pad14 pad15 pad16",
 )
 """Words that threads share: `arrived`, `phase` and `job` on cache lines of their own."""
+CONV = record("Conv", "x x_stride weight bias out dim n_taps group slots slot_stride")
+"""x_stride: bytes from one row of x to the next. weight: 16 channels side by side, tap by tap."""
+SSD = record(
+    "Ssd",
+    "x x_stride b b_stride c c_stride dt dt_stride gate gate_stride a d dt_bias out n_heads "
+    "head_dim n_groups n_state group slots slot_stride",
+)
+"""Strides are bytes from row to row. gate, dt_bias: 0 for none. A slot has n_state vectors for each
+16 channels of a head."""
+SELECTIVE_SCAN = record(
+    "SelectiveScan",
+    "x x_stride b b_stride c c_stride dt dt_stride gate gate_stride a d out dim n_state group "
+    "slots slot_stride",
+)
+"""a: 16 channels side by side, as they are in a slot."""

@@ -11,7 +11,7 @@ class Architecture(llama.Architecture):
     feed-forward network or both.
     """
 
-    attention_everywhere = False
+    attention_is = "somewhere"
 
     def block(self, layer: Layer, x: str) -> str:
         if layer.n_heads:

@@ -19,6 +19,7 @@ from qrt.backends.cpu.variant import FLOATS, LINES, Variant
 from qrt.backends.cpu.weights import Weight
 from qrt.graph.graph import Graph
 from qrt.graph.lower import F32, Plan, Task
+from qrt.graph.op import Op
 from qrt.graph.ops.rope import RopeSpec
 from qrt.graph.state import KV
 from qrt.kernels import layout
@@ -133,6 +134,15 @@ class Recorder:
         if value in self.plan.placed:
             return 0
         return address(self.arena) + self.plan.slots[value, form] * self.max_rows
+
+    def parts(self, op: Op, names: Iterable[str]) -> dict[str, int]:
+        """Where the columns lie that an op's fields name, and the bytes from row to row."""
+        found: dict[str, int] = {}
+        for name in names:
+            part = getattr(op, name)
+            found[name] = 0 if part is None else self.at(part.value) + 4 * part.start
+            found[f"{name}_stride"] = 0 if part is None else 4 * self.widths[part.value]
+        return found
 
     def kept_output(self) -> NDArray[np.float32] | None:
         """The memory where the output lies after a step; None where the step knows its place."""

@@ -23,7 +23,8 @@ from qrt.kernels.panels import PANEL_FORMATS
 from qrt.kernels.team import Team, aligned
 from qrt.progress import Progress
 
-_VECTOR_SLACK = 16
+LANES = 16
+_VECTOR_SLACK = LANES
 
 
 class Matrix(NamedTuple):
@@ -49,7 +50,8 @@ class Weight:
 
 def matrix_names(graph: Graph) -> list[str]:
     """The weights that are multiplied with or looked up, in order of first use."""
-    return list(dict.fromkeys(use.name for use in graph.uses() if use.role != "vector"))
+    roles = ("matmul", "table")
+    return list(dict.fromkeys(use.name for use in graph.uses() if use.role in roles))
 
 
 def matrix_types(graph: Graph, tensors: Mapping[str, QTensor]) -> dict[str, str]:
@@ -80,9 +82,10 @@ def matrix_bytes(graph: Graph, tensors: Mapping[str, QTensor]) -> dict[str, int]
 
 def vector_bytes(graph: Graph, tensors: Mapping[str, QTensor]) -> int:
     """Bytes in memory of all vectors."""
-    names = _vector_names(graph, tensors)
+    by_lanes = _by_lanes(graph)
     return sum(
-        4 * (tensors[name].n_rows * tensors[name].shape[-1] + _VECTOR_SLACK) for name in names
+        4 * (by_lanes.get(name, tensors[name].n_rows) * tensors[name].shape[-1] + _VECTOR_SLACK)
+        for name in _vector_names(graph, tensors)
     )
 
 
@@ -99,7 +102,10 @@ def load_weights(
     Raises GGUFError where the file changed since it was opened.
     """
     packed = packed_names(graph)
-    weights = {name: _vector(tensors[name]) for name in _vector_names(graph, tensors)}
+    by_lanes = _by_lanes(graph)
+    weights = {
+        name: _vector(tensors[name], by_lanes.get(name)) for name in _vector_names(graph, tensors)
+    }
     names = matrix_bytes(graph, tensors)
     done, total = 0, sum(names.values())
     for name, n_bytes in names.items():
@@ -131,9 +137,19 @@ def _vector_names(graph: Graph, tensors: Mapping[str, QTensor]) -> list[str]:
     return [name for name in graph.weights if name not in matrices and name in tensors]
 
 
-def _vector(tensor: QTensor) -> Weight:
-    """float32, with room to read 16 past any start."""
+def _by_lanes(graph: Graph) -> dict[str, int]:
+    """Rows, up to a multiple of 16, of the weights that are read with 16 rows side by side."""
+    uses = (use for use in graph.uses() if use.role == "lanes")
+    return {use.name: -(-use.shape[0] // LANES) * LANES for use in uses}
+
+
+def _vector(tensor: QTensor, n_rows: int | None) -> Weight:
+    """float32, with room to read 16 past any start; 16 of `n_rows` rows side by side, if given."""
     values = tensor.dequantize().reshape(-1)
+    if n_rows is not None:
+        rows = values.reshape(-1, tensor.shape[-1])
+        padded = np.pad(rows, ((0, n_rows - len(rows)), (0, 0)))
+        values = padded.reshape(-1, LANES, tensor.shape[-1]).swapaxes(1, 2).reshape(-1)
     data = aligned(4 * (values.size + _VECTOR_SLACK))
     data.view(np.float32)[: values.size] = values
     return Weight(data, "F32", tensor.shape)
