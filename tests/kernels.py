@@ -145,9 +145,9 @@ class Buffer:
 class Lab:
     """The kernels of one tier."""
 
-    def __init__(self, tier: str) -> None:
+    def __init__(self, tier: str, names: Iterable[str] | None = None) -> None:
         self.tier = tier
-        self.names = TIER_KERNELS[tier]
+        self.names = TIER_KERNELS[tier] if names is None else (*TEAM_KERNELS, *names)
         self.library = load(tier, self.names)
         self.teams = {n: Team(n, self.library) for n in THREADS}
         self._inputs: list[Buffer] = []

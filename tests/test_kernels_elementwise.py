@@ -219,23 +219,24 @@ def test_gate(lab: Lab, n_in: int, n_rows: int, whole_rows: bool, seed: int) -> 
     )
 
 
-@given(widths, n_tokens, seeds)
+@given(widths, n_tokens, st.booleans(), seeds)
 @few
-def test_layer_scale(lab: Lab, n_in: int, n_rows: int, seed: int) -> None:
-    x, weight = values(n_rows, n_in, seed), values(1, n_in, seed + 1)[0]
+def test_layer_scale(lab: Lab, n_in: int, n_rows: int, with_bias: bool, seed: int) -> None:
+    x, weight, bias = values(n_rows, n_in, seed), *values(2, n_in, seed + 1)
     out, lines = Buffer(x.shape, np.float32), Buffer((n_rows, n_in // 32, 64), np.uint8)
     args = lab.record(
         layout.LAYER_SCALE,
         x=lab.put(x),
         weight=lab.put(weight),
+        bias=lab.put(bias) if with_bias else 0,
         n_in=n_in,
         out=out.address,
         **{**NO_FORMS, "lines": lines.address if n_in % 32 == 0 else 0},
         rows_of=EVERY_ROW,
     )
     got, quants = lab.run([("layer_scale", args)], [out, lines], n_rows=n_rows)
-    want = meaning(LayerScale("y", "x", "w"), x=x, w=weight)
-    np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-44)
+    want = meaning(LayerScale("y", "x", "w", "b" if with_bias else None), x=x, w=weight, b=bias)
+    np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-1 if with_bias else 1e-44)
     if n_in % 32 == 0:
         model = quantize_lines(got, fused=lab.tier != "generic")
         np.testing.assert_array_equal(quants[..., :32].view(np.int8), model["quants"])

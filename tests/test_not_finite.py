@@ -72,7 +72,7 @@ def check(found: Logits | str, layer: int | None) -> None:
         assert not np.isfinite(found).all(axis=1).any(), "a row has an answer"
     else:
         assert isinstance(found, str)
-        assert found.startswith(f"layer {layer}: attention gives values that are not finite")
+        assert found.startswith(f"layer {layer}: attention or a state gives values that are not")
 
 
 @BACKENDS

@@ -121,7 +121,7 @@ def streams(graph: GraphBuilder, x: str) -> str:
     one = graph.append(Mix("one", x, 1, (0.0, 1.0)))
     total = graph.append(Add("total", mixed, one))
     y = graph.append(Mix("y", total, 2, (0.5, 0.25)))
-    return graph.append(LayerScale("z", y, "factors"))
+    return graph.append(LayerScale("z", y, "factors", "summands"))
 
 
 def sparse(graph: GraphBuilder, x: str) -> str:

@@ -35,6 +35,7 @@ from tiny_parts import (
     Tiny,
     llama3_factors,
 )
+from tiny_rwkv import RWKV
 
 from qrt.arch.registry import architecture
 from qrt.arch.source import Source, full_key
@@ -245,6 +246,7 @@ MODELS: dict[str, Tiny] = {
     ),
     **MIXTURES,
     **OLDER,
+    **RWKV,
 }
 
 

@@ -23,8 +23,11 @@ from qrt.formats.quants.f32 import F32
 COUNTS: dict[str, tuple[int, int]] = {
     "altup.active_idx": (0, 63),
     "altup.num_inputs": (2, 64),
+    "attention.decay_lora_rank": (1, 1 << 16),
+    "attention.gate_lora_rank": (0, 1 << 16),
     "attention.head_count": (0, 4096),
     "attention.head_count_kv": (0, 4096),
+    "attention.iclr_lora_rank": (1, 1 << 16),
     "attention.key_length": (1, 4096),
     "attention.key_length_mla": (0, 4096),
     "attention.key_length_swa": (1, 4096),
@@ -37,6 +40,7 @@ COUNTS: dict[str, tuple[int, int]] = {
     "attention.temperature_length": (1, 1 << 28),
     "attention.value_length_mla": (0, 4096),
     "attention.value_length_swa": (1, 4096),
+    "attention.value_residual_mix_lora_rank": (1, 1 << 16),
     "block_count": (1, 512),
     "context_length": (1, 1 << 28),
     "embedding_length": (1, 1 << 18),
@@ -53,11 +57,16 @@ COUNTS: dict[str, tuple[int, int]] = {
     "interleave_moe_layer_step": (1, 512),
     "leading_dense_block_count": (0, 512),
     "nextn_predict_layers": (0, 512),
+    "rescale_every_n_layers": (0, 512),
     "rope.dimension_count": (2, 4096),
     "rope.dimension_count_swa": (2, 4096),
     "rope.dimension_sections": (0, 4096),
     "rope.scaling.original_context_length": (1, 1 << 28),
+    "time_decay_extra_dim": (1, 1 << 16),
+    "time_mix_extra_dim": (1, 1 << 16),
+    "token_shift_count": (1, 2),
     "vocab_size": (1, 1 << 24),
+    "wkv.head_size": (1, 4096),
 }
 """Whole-number hyperparameters and their least and greatest value."""
 

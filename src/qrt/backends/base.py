@@ -307,8 +307,8 @@ def _check_apart(batch: Batch, graph: Graph) -> None:
 
 
 def not_finite(layer: int) -> NonFiniteError:
-    """The error of a layer whose attention is NaN or infinite."""
+    """The error of a layer whose attention, or whose state, is NaN or infinite."""
     return NonFiniteError(
-        f"layer {layer}: attention gives values that are not finite; "
+        f"layer {layer}: attention or a state gives values that are not finite; "
         "the weights are damaged, or too large for the type of the KV cache"
     )

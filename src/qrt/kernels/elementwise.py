@@ -8,10 +8,10 @@ from qrt.kernels.activations import hands_over
 from qrt.kernels.intrinsics import load_f32, load_i64
 from qrt.kernels.jit import inline
 from qrt.kernels.layout import ELEMENTWISE
-from qrt.kernels.mathematics import ACTIVATIONS, clamp, softcap
+from qrt.kernels.mathematics import ACTIVATIONS, clamp, sigmoid_decay, softcap
 from qrt.kernels.rows import along, place_of, row_count, times
 
-WITH_PARAMETER = {"softcap": softcap, "clamp": clamp}
+WITH_PARAMETER = {"softcap": softcap, "clamp": clamp, "sigmoid_decay": sigmoid_decay}
 
 
 def _applied(function: str) -> Any:

@@ -1,4 +1,4 @@
-"""Each channel times a learned factor (Touvron et al. 2021)."""
+"""Each channel times a learned factor (Touvron et al. 2021), plus a learned summand."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ def build(lines_of: str = "int8") -> Any:
     def layer_scale(step, args, thread, n_threads):
         n_rows, n = row_count(step, args + LAYER_SCALE.rows_of), load_i64(args + LAYER_SCALE.n_in)
         weight, tile = load_i64(args + LAYER_SCALE.weight), load_i64(args + LAYER_SCALE.tile_rows)
+        bias = load_i64(args + LAYER_SCALE.bias)
         lines, floats = load_i64(args + LAYER_SCALE.lines), load_i64(args + LAYER_SCALE.floats)
         for row in range(n_rows * thread // n_threads, n_rows * (thread + 1) // n_threads):
             x = load_i64(args + LAYER_SCALE.x) + 4 * row * n
             out = load_i64(args + LAYER_SCALE.out) + 4 * row * n
-            scaled(x, n, 0.0, 1.0, weight, 0, out)
+            scaled(x, n, 0.0, 1.0, weight, bias, out)
             hand_over(out, n, row, tile, lines, floats)
 
     return layer_scale

@@ -166,7 +166,8 @@ MIX = record("Mix", "x weights fixed residual out n_in n_out width rows_of")
 RESCALE = record("Rescale", "x like out n_in n_runs floor rows_of")
 """n_in: the width of a run and of like."""
 GAUSSIAN_TOPK = record("GaussianTopK", "x out n_in n_deviations rows_of")
-LAYER_SCALE = record("LayerScale", "x weight n_in out lines floats tile_rows rows_of")
+LAYER_SCALE = record("LayerScale", "x weight bias n_in out lines floats tile_rows rows_of")
+"""bias: 0 for none."""
 SELECT = record("Select", "x out n_in")
 RECEIVE = record("Receive", "out n_in")
 MASK = record("Mask", "rows masks out n_in n_rows")
@@ -224,3 +225,13 @@ SELECTIVE_SCAN = record(
     "slots slot_stride",
 )
 """a: 16 channels side by side, as they are in a slot."""
+SHIFT = record("Shift", "x out n_in group slots slot_stride")
+LERP = record("Lerp", "x other weight more more_stride n_in out lines floats tile_rows rows_of")
+"""weight, more: 0 for none. more_stride: values from one row of more to the next."""
+WKV6 = record(
+    "Wkv6", "r k v decay first out n_heads n_kv_heads head_dim layer group slots slot_stride"
+)
+"""A state: (n_heads, keys, values), here and in WKV7."""
+WKV7 = record("Wkv7", "r k v decay removed rate out n_heads head_dim layer group slots slot_stride")
+BONUS = record("Bonus", "x r k v weight gate n_in head_dim out lines floats tile_rows rows_of")
+"""gate: 0 for none."""

@@ -167,11 +167,31 @@ def clamp(x, limit):
     return vmin(vmax(x, 0.0 - limit), limit) + x * 0.0
 
 
+@inline
+def decay(x):
+    """e**-e**x"""
+    return vexp(0.0 - vexp(x)) + x * 0.0
+
+
+@inline
+def sigmoid_decay(x, rate):
+    """e**(-rate * sigmoid(x))"""
+    return vexp(0.0 - rate * sigmoid(x)) + x * 0.0
+
+
+@inline
+def linear(x):
+    """x"""
+    return x
+
+
 ACTIVATIONS = {
+    "linear": linear,
     "silu": silu,
     "gelu": gelu,
     "gelu_erf": gelu_erf,
     "relu": relu,
     "relu2": relu2,
     "sigmoid": sigmoid,
+    "decay": decay,
 }

@@ -6,9 +6,11 @@ address changes. The records of such ops have `group`, `slots` and `slot_stride`
 
 from __future__ import annotations
 
-from qrt.kernels.intrinsics import load_i32
+from qrt.kernels.intrinsics import load_i32, store_f32, store_f32x16, zeros
 from qrt.kernels.jit import inline
 from qrt.kernels.rows import table_of
+
+nothing = zeros(16)
 
 
 @inline
@@ -32,3 +34,12 @@ def slot_read(step, group, row, slots, slot_stride):
 def slot_written(step, group, row, slots, slot_stride):
     """The address of the state behind the segment of a row."""
     return slots + load_i32(table_of(step, group, row) + 4) * slot_stride
+
+
+@inline
+def clear(target, n):
+    """n zeros at `target`."""
+    for at in range(target, target + 4 * (n & -16), 64):
+        store_f32x16(at, nothing())
+    for at in range(target + 4 * (n & -16), target + 4 * n, 4):
+        store_f32(at, 0.0)

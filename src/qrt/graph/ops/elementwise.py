@@ -9,7 +9,17 @@ from typing import Literal
 from qrt.graph.op import Op
 
 Function = Literal[
-    "silu", "gelu", "gelu_erf", "relu", "relu2", "sigmoid", "scale", "softcap", "clamp"
+    "silu",
+    "gelu",
+    "gelu_erf",
+    "relu",
+    "relu2",
+    "sigmoid",
+    "decay",
+    "scale",
+    "softcap",
+    "clamp",
+    "sigmoid_decay",
 ]
 
 
@@ -17,8 +27,8 @@ Function = Literal[
 class Elementwise(Op):
     """out = function(x), with one parameter p where it has one.
 
-    gelu is the tanh form; relu2 is relu(x)**2; scale is p * x, softcap p * tanh(x / p), clamp x
-    from -p to p.
+    gelu is the tanh form; relu2 is relu(x)**2, decay exp(-exp(x)); scale is p * x, softcap
+    p * tanh(x / p), clamp x from -p to p, sigmoid_decay exp(-p * sigmoid(x)).
     """
 
     kind = "elementwise"

@@ -11,7 +11,7 @@ from qrt.graph.op import Op
 
 @dataclass(frozen=True, slots=True)
 class Glu(Op):
-    """out = act(gate) * up; gelu is the tanh form, relu2 is relu(x)**2
+    """out = act(gate) * up; gelu is the tanh form, relu2 is relu(x)**2, linear is x
 
     Without `up`, the first half of `gate` is the gate and the second what it meets. "oai" is
     gpt-oss's: min(gate, 7) * sigmoid(1.702 * min(gate, 7)) * (clamp(up, -7, 7) + 1).
@@ -23,7 +23,7 @@ class Glu(Op):
     out: str
     gate: str
     up: str | None
-    act: Literal["silu", "gelu", "gelu_erf", "relu", "relu2", "oai"] = "silu"
+    act: Literal["silu", "gelu", "gelu_erf", "relu", "relu2", "oai", "linear"] = "silu"
 
     @property
     def reads(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""LayerScale: each channel times a learned factor (Touvron et al. 2021)."""
+"""LayerScale: each channel times a learned factor (Touvron et al. 2021), plus a learned summand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from qrt.graph.op import Op, WeightUse
 
 @dataclass(frozen=True, slots=True)
 class LayerScale(Op):
-    """out = x * weight; weight (width of x,)"""
+    """out = x * weight + bias; both (width of x,)"""
 
     kind = "layer_scale"
     hands_over = True
@@ -18,13 +18,15 @@ class LayerScale(Op):
     out: str
     x: str
     weight: str
+    bias: str | None = None
 
     @property
     def reads(self) -> tuple[str, ...]:
         return (self.x,)
 
     def weights(self, widths: Mapping[str, int]) -> tuple[WeightUse, ...]:
-        return (WeightUse(self.weight, (widths[self.x],)),)
+        names = (self.weight, self.bias)
+        return tuple(WeightUse(name, (widths[self.x],)) for name in names if name is not None)
 
     @property
     def label(self) -> str:

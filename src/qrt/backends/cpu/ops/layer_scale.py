@@ -21,6 +21,7 @@ def arguments(op: LayerScale, task: Task, recorder: Recorder) -> tuple[Any, dict
     return layout.LAYER_SCALE, {
         "x": recorder.at(op.x),
         "weight": recorder.weight(op.weight),
+        "bias": recorder.weight(op.bias),
         "n_in": recorder.widths[op.x],
         "out": recorder.at(op.out),
         **recorder.rows_of(task),

@@ -17,6 +17,8 @@ def run(step: Step, op: Elementwise) -> Array:
         return ACTIVATIONS[op.function](x)
     if op.function == "softcap":
         return p * np.tanh(x / p)
+    if op.function == "sigmoid_decay":
+        return np.exp(-p * sigmoid(x))
     return x * p if op.function == "scale" else np.clip(x, -p, p)
 
 
@@ -50,11 +52,22 @@ def relu2(x: Array) -> Array:
     return relu(x) ** 2
 
 
+def decay(x: Array) -> Array:
+    """exp(-exp(x)), what RWKV-6 leaves of a state"""
+    return np.exp(-np.exp(x))
+
+
+def linear(x: Array) -> Array:
+    return x
+
+
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "linear": linear,
     "silu": silu,
     "gelu": gelu,
     "gelu_erf": gelu_erf,
     "relu": relu,
     "relu2": relu2,
     "sigmoid": sigmoid,
+    "decay": decay,
 }

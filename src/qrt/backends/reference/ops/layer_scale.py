@@ -8,4 +8,4 @@ from qrt.graph.ops.layer_scale import LayerScale
 
 def run(step: Step, op: LayerScale) -> Array:
     out: Array = step.values[op.x] * step.weights[op.weight]
-    return out
+    return out if op.bias is None else out + step.weights[op.bias]
