@@ -147,6 +147,9 @@ def feed_forward(shape: Shape, layer: int) -> list[tuple[str, tuple[int, ...]]]:
             (f"ffn_down{suffix}", (*several, shape.dim, n)),
         ]
 
+    if shape.n_types:
+        dims = (shape.ffn_dim, shape.dim)
+        return [("ffn_up", dims), ("ffn_down", dims[::-1])]
     if shape.fused:
         up = ("ffn_up", (2 * shape.ffn_dim, shape.dim))
         return [up, ("ffn_down", (shape.dim, shape.ffn_dim))]
@@ -158,13 +161,21 @@ def feed_forward(shape: Shape, layer: int) -> list[tuple[str, tuple[int, ...]]]:
 
 def vectors(shape: Shape, rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray]]:
     """Names and float32 values of all tensors that are not quantized."""
-    yield "output_norm.weight", np.ones(shape.dim, np.float32)
+    names = [("attn_norm", shape.dim), ("ffn_norm", shape.dim), *shape.norms]
+    if shape.n_types:
+        names = list(shape.norms)
+        for name, rows in (("position_embd", shape.n_ctx), ("token_types", shape.n_types)):
+            table = rng.standard_normal((rows, shape.dim), dtype=np.float32)
+            yield f"{name}.weight", table * np.float32(WEIGHT_STD)
+        yield "token_embd_norm.weight", np.ones(shape.dim, np.float32)
+        yield "token_embd_norm.bias", np.zeros(shape.dim, np.float32)
+    else:
+        yield "output_norm.weight", np.ones(shape.dim, np.float32)
     if shape.rope_factor:
         yield "rope_freqs.weight", llama3_rope_factors(shape)
     if shape.arch == "phi3":
         for name, low in (("short", 1.0), ("long", 4.0)):
             yield f"rope_factors_{name}.weight", np.linspace(1.0, low, 48, dtype=np.float32)
-    names = [("attn_norm", shape.dim), ("ffn_norm", shape.dim), *shape.norms]
     if shape.arch == "gpt-oss":
         names.remove(("ffn_norm", shape.dim))
     for layer in range(shape.n_layers):
@@ -194,6 +205,7 @@ def architecture_metadata(name: str, shape: Shape, qtype: str) -> dict[str, obje
     """All GGUF metadata except the vocabulary."""
     file_type = FLOAT_FILE_TYPES[qtype] if qtype in FLOAT_FILE_TYPES else BLOCKS[qtype].file_type
     arch = shape.arch
+    eps = "layer_norm_epsilon" if shape.n_types else "layer_norm_rms_epsilon"
     return {
         "general.architecture": arch,
         "general.name": f"random {name} {qtype}",
@@ -205,7 +217,7 @@ def architecture_metadata(name: str, shape: Shape, qtype: str) -> dict[str, obje
         f"{arch}.feed_forward_length": shape.dense_dim or shape.ffn_dim,
         f"{arch}.attention.head_count": shape.n_heads,
         f"{arch}.attention.head_count_kv": shape.n_kv_heads,
-        f"{arch}.attention.layer_norm_rms_epsilon": shape.norm_eps,
+        f"{arch}.attention.{eps}": shape.norm_eps,
         f"{arch}.rope.dimension_count": shape.latent.rope if shape.latent else shape.head_dim,
         f"{arch}.rope.freq_base": shape.rope_theta,
         f"{arch}.vocab_size": shape.n_vocab,
@@ -275,6 +287,8 @@ def write_model(
     for tensor, values in vectors(shape, rng):
         tensors.append((tensor, QTYPES["F32"], values.shape, values))
     metadata = architecture_metadata(name, shape, qtype_name) | vocabulary(vocab, shape.n_vocab)
+    if shape.n_types:
+        metadata["tokenizer.ggml.token_type_count"] = shape.n_types
     write_gguf(out, metadata, tensors)
 
 

@@ -22,7 +22,8 @@ class Shape:
 
     `norms` and `biases` name what a layer has beyond the two norms of llama, with their lengths.
     Of a mixture, `ffn_dim` is that of an expert; the first `n_dense` layers have none, and
-    `dense_dim` in its place. With `latent`, keys and values are those of the cache.
+    `dense_dim` in its place. With `latent`, keys and values are those of the cache. With `n_types`
+    of tokens it is an encoder as BERT is.
     """
 
     arch: str
@@ -45,6 +46,7 @@ class Shape:
     n_dense: int = 0
     dense_dim: int = 0
     latent: Latent | None = None
+    n_types: int = 0
     norms: tuple[tuple[str, int], ...] = ()
     biases: tuple[tuple[str, int], ...] = ()
     keys: tuple[tuple[str, object], ...] = ()
@@ -90,6 +92,28 @@ SHAPES = {
         norm_eps=1e-6,
         tied=True,
         biases=(("attn_q", 896), ("attn_k", 128), ("attn_v", 128)),
+    ),
+    "bert-base": Shape(
+        arch="bert",
+        dim=768,
+        n_layers=12,
+        n_heads=12,
+        n_kv_heads=12,
+        head_dim=64,
+        ffn_dim=3072,
+        n_vocab=30_522,
+        n_ctx=512,
+        rope_theta=10_000.0,
+        norm_eps=1e-12,
+        tied=True,
+        n_types=2,
+        norms=(("attn_output_norm", 768), ("layer_output_norm", 768)),
+        biases=(
+            *((f"attn_{name}", 768) for name in ("q", "k", "v", "output")),
+            *(("ffn_up", 3072), ("ffn_down", 768)),
+            *(("attn_output_norm", 768), ("layer_output_norm", 768)),
+        ),
+        keys=(("attention.causal", False), ("pooling_type", 2)),
     ),
     "qwen3-30b-a3b": Shape(
         arch="qwen3moe",

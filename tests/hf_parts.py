@@ -31,6 +31,8 @@ class Row:
     """Whether transformers has the matrices of experts as (in, out)."""
     interleaved: bool = False
     """Whether gates and ups of experts alternate there."""
+    hidden: bool = False
+    """Whether its hidden states are wanted, not its logits."""
 
 
 ROPE = {"rope_type": "default", "rope_theta": 500.0}

@@ -61,7 +61,7 @@ DOTS = (
 GLU_ACTS = get_args(get_type_hints(Glu)["act"])
 FUNCTIONS = get_args(Function)
 SOME = (  # every row of the instruction table
-    *(*DOTS, "embed.F16", "store_kv.f16.f16", "attention.f16.f16.1"),
+    *(*DOTS, "embed.F16", "store_kv.f16.f16", "attention.f16.f16.1", "attend_rows"),
     *(f"glu.{act}" for act in GLU_ACTS),
     *("matmul.IQ4_NL.1", "matmul.IQ2_XXS.1", "matmul.F16.1", "hand_over.bf16"),
     "matmul_amx.Q4_0",
@@ -79,7 +79,7 @@ AMX = (
 ALL = (
     *(*SOME, "rope", "add", "select", "receive", "read", "clock"),
     *("slice", "join", "gate", "temper", "xielu"),
-    *("mix", "rescale", "gaussian_topk", "layer_scale"),
+    *("add_types", "mix", "rescale", "gaussian_topk", "layer_scale"),
     *(f"elementwise.{function}" for function in FUNCTIONS),
     *(f"add_positions.{name}" for name in ("F32", "F16", "Q8_0", "Q6_K")),
     *(f"embed.{name}" for name in PANEL_FORMATS if name != "F16"),

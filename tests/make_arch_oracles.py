@@ -1,4 +1,5 @@
-"""Makes tests/data/tiny: logits of the tiny models, by transformers and by llama.cpp.
+"""Makes tests/data/tiny: logits of the tiny models, or hidden states of those that have a pooling,
+by transformers and by llama.cpp.
 
     python tests/make_arch_oracles.py --peer-python PYTHON [NAME...]
 
@@ -22,12 +23,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from hf_encoders import HF_ENCODERS
 from hf_mixtures import HF_MIXTURES, joined, mixture_name, parts_of
 from hf_older import OLDER
 from hf_parts import ROPE, Row
 from hf_recent import RECENT
 from numpy.typing import NDArray
 from oracles import TESTS
+from tiny_encoders import ENCODERS
 from tiny_models import MODELS, arch_of, metadata_of, tensors_of, write_tiny
 from tiny_parts import DIM, TOKENS
 
@@ -44,15 +47,28 @@ model = llama_cpp.Llama(path, **options, type_k=f32, type_v=f32, logits_all=True
 model.eval(tokens)
 np.save(target, np.array(model.scores[: len(tokens)], np.float32))
 """
+PEER_HIDDEN = """
+import sys, numpy as np, llama_cpp
+path, target, tokens = sys.argv[1], sys.argv[2], [int(t) for t in sys.argv[3].split(",")]
+options = {"n_ctx": 256, "n_threads": 1, "n_threads_batch": 1, "flash_attn": False}
+pooling = llama_cpp.LLAMA_POOLING_TYPE_NONE
+model = llama_cpp.Llama(path, **options, embedding=True, pooling_type=pooling, verbose=False)
+model._batch.reset()
+model._batch.add_sequence(tokens, 0, True)
+model._ctx.decode(model._batch)
+rows = [llama_cpp.llama_get_embeddings_ith(model._ctx.ctx, i) for i in range(len(tokens))]
+np.save(target, np.array([row[: model.n_embd()] for row in rows], np.float32))
+"""
 
 
 def peer_logits(python: str, name: str) -> Array | None:
-    """llama.cpp's, (n_tokens, n_vocab); None where it refuses the file."""
+    """llama.cpp's, (n_tokens, n_vocab or dim); None where it refuses the file."""
     with tempfile.TemporaryDirectory() as folder:
         path, target = Path(folder) / "tiny.gguf", Path(folder) / "logits.npy"
         write_tiny(name, path)
         tokens = ",".join(map(str, TOKENS))
-        command = [python, "-c", PEER, str(path), str(target), tokens]
+        program = PEER_HIDDEN if name in ENCODERS else PEER
+        command = [python, "-c", program, str(path), str(target), tokens]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             print(f"{name}: llama.cpp refuses it: {done.stderr[-2000:]}")
@@ -60,7 +76,7 @@ def peer_logits(python: str, name: str) -> Array | None:
         return np.load(target)
 
 
-HF: dict[str, Row] = {**RECENT, **OLDER, **HF_MIXTURES}
+HF: dict[str, Row] = {**RECENT, **OLDER, **HF_MIXTURES, **HF_ENCODERS}
 
 
 def hf_config(name: str, row: Row) -> dict[str, object]:
@@ -91,7 +107,7 @@ def hf_config(name: str, row: Row) -> dict[str, object]:
 
 
 def hf_logits(name: str, row: Row) -> Array:
-    """transformers', (n_tokens, n_vocab)."""
+    """transformers', (n_tokens, n_vocab or dim)."""
     import gguf
     import torch
     import transformers
@@ -99,7 +115,8 @@ def hf_logits(name: str, row: Row) -> Array:
     torch.manual_seed(0)
     config = transformers.AutoConfig.for_model(row.kind, **hf_config(name, row))
     config._attn_implementation = "eager"
-    model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    kind = transformers.AutoModel if row.hidden else transformers.AutoModelForCausalLM
+    model = kind.from_config(config, dtype=torch.float32).eval()
     archs = {text: arch for arch, text in gguf.MODEL_ARCH_NAMES.items()}
     arch = archs.get(arch_of(name), gguf.MODEL_ARCH.LLAMA)
     names = gguf.get_tensor_name_map(arch, config.num_hidden_layers)
@@ -108,6 +125,8 @@ def hf_logits(name: str, row: Row) -> Array:
     left = {key for key in tensors if not key.endswith(".scale")}
     with torch.no_grad():
         for theirs, parameter in [*model.named_parameters(), *model.named_buffers()]:
+            if theirs.startswith("pooler."):
+                continue
             learned = f"xielu.{theirs.rpartition('.')[2]}"
             if learned in metadata:
                 number = np.broadcast_to(metadata[learned], config.num_hidden_layers)
@@ -129,7 +148,8 @@ def hf_logits(name: str, row: Row) -> Array:
             parameter.copy_(torch.from_numpy(value.reshape(parameter.shape).copy()))
         left -= set(MODELS[name].given)
         assert not left, f"transformers has nothing for {left}"
-        return model(torch.from_numpy(TOKENS)[None]).logits[0].numpy()
+        out = model(torch.from_numpy(TOKENS)[None])
+        return (out.last_hidden_state if row.hidden else out.logits)[0].numpy()
 
 
 def file_name(theirs: str, row: Row, names: object) -> str:

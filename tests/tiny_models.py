@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from oracles import uniform
+from tiny_encoders import ENCODERS
 from tiny_mixtures import MIXTURES
 from tiny_older import OLDER
 from tiny_parts import (
@@ -247,6 +248,7 @@ MODELS: dict[str, Tiny] = {
     **MIXTURES,
     **OLDER,
     **RWKV,
+    **ENCODERS,
 }
 
 

@@ -86,9 +86,9 @@ class AltUp(PerLayer):
         h = graph.append(Elementwise(f"{name}_modalities", h, "softcap", 1.0))
         return self.linear(f"{name}_coef", h, width)
 
-    def head(self, x: str) -> str:
-        """Logits are made of the mean of all streams."""
+    def final(self, x: str) -> str:
+        """The mean of all streams, normalized."""
         n, dim = self.n_streams, self.hp.dim
         first, rest = self.split(x, {"altup_first": dim, "altup_rest": (n - 1) * dim})
         x = self.streams("altup_unembd_proj", first, rest)
-        return super().head(self.graph.append(Mix("altup_mean", x, n, (1 / n,) * n)))
+        return super().final(self.graph.append(Mix("altup_mean", x, n, (1 / n,) * n)))

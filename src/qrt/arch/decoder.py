@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Literal
 
+from qrt.arch.heads import read_dense, read_pooling, read_ranking
 from qrt.arch.hparams import Kind, Layer, read_hparams
 from qrt.arch.parts import Parts
 from qrt.arch.rope import LONGROPE, factors_tensor, read_rope
 from qrt.arch.source import Source, place
 from qrt.graph.builder import GraphBuilder
 from qrt.graph.graph import Graph
+from qrt.graph.heads import Head, Pooling, Ranking
 from qrt.graph.ops.add import Add
 from qrt.graph.ops.add_positions import AddPositions
+from qrt.graph.ops.attend_rows import AttendRows
 from qrt.graph.ops.elementwise import Elementwise
 from qrt.graph.ops.embed import Embed
 from qrt.graph.ops.glu import Glu
 from qrt.graph.ops.norm import Norm
 from qrt.graph.ops.rope import Rope, RopeSpec
 from qrt.graph.ops.select import Select
+
+OUTPUT = ("output.weight", "output.bias", "output.scale")
+"""The tensors that logits alone need."""
 
 
 class Decoder(Parts):
@@ -34,6 +41,7 @@ class Decoder(Parts):
         if n_experts and not self.has_experts:
             expected = f"0, since {source.arch} models with experts are not supported"
             raise source.wrong(source.key("expert_count"), expected, n_experts)
+        self.sees_ahead = not source.flag("attention.causal", not self.sees_ahead)
         hp = read_hparams(source, self.norm_kind, self.windows, self.attention_is)
         layers = tuple(replace(layer, kind=self.kind_of(layer)) for layer in hp.layers)
         self.hp = replace(hp, layers=layers)
@@ -62,29 +70,59 @@ class Decoder(Parts):
             return neutral
         return self.source.real(key, self.heeded[key], zero=neutral)
 
-    def build(self) -> Graph:
-        """The graph of the whole model, its tensors not yet checked."""
+    def build(self, embedding: bool = False) -> Graph:
+        """The graph of the whole model, its tensors not yet checked.
+
+        With `embedding` its output is hidden states, as it is where the file names a pooling.
+        """
+        pooling, dense, ranking = self.pooled(embedding)
         x = self.embed()
         for layer in self.hp.layers:
             self.graph.begin_layer()
             x = self.block(layer, x)
-        x = self.graph.append(Select("selected", x))
-        self.head(x)
+        x = self.final(self.graph.append(Select("selected", x)))
+        if pooling is None:
+            self.head(x)
         return self.graph.build(
             self.source.arch,
             n_ctx_train=self.hp.n_ctx_train,
             dim=self.hp.dim,
-            unused=self.unused(),
+            n_vocab=self.hp.n_vocab,
+            unused=self.unused() if pooling is None else {*self.unused(), *OUTPUT},
+            pooling=pooling,
+            dense=dense,
+            ranking=ranking,
         )
 
+    def pooled(self, embedding: bool) -> tuple[Pooling | None, tuple[Head, ...], Ranking | None]:
+        """What becomes of hidden states, None for a model of logits."""
+        source = self.source
+        stated = read_pooling(source)
+        by_default: Literal["mean", "last"] = "mean" if self.sees_ahead else "last"
+        cls_pooling = self.cls_pooling if self.sees_ahead else by_default
+        norms = (self.cls_act, self.cls_softmax, self.hp.eps)
+        ranking = read_ranking(source, cls_pooling, *norms)
+        if stated == "rank" and ranking is None:
+            raise source.wrong("tensor 'cls.weight' or 'cls.output.weight'", "a classifier", None)
+        if not (embedding or self.sees_ahead or stated not in (None, "none")):
+            return None, (), ranking
+        if stated is None:
+            stated = by_default if ranking is None else "rank"
+        return stated, read_dense(source), ranking
+
     def embed(self) -> str:
-        """Embeddings of tokens, with those of positions and a norm where there are such."""
+        """Embeddings of tokens, with those of types, positions and a norm where there are such."""
         hp, scale = self.hp, self.number("embedding_scale", 1.0)
         x = self.graph.append(Embed("token_embd", "token_embd.weight", hp.n_vocab, hp.dim, scale))
+        x = self.typed(x)
         if self.learned_positions:
             name = "position_embd"
             x = self.graph.append(AddPositions(name, x, f"{name}.weight", hp.n_ctx_train))
         return x if self.embed_norm is None else self.norm(self.embed_norm, x)
+
+    def typed(self, x: str) -> str:
+        """Embeddings with those of the types of tokens: only some architectures have them."""
+        return x
 
     def block(self, layer: Layer, x: str) -> str:
         """One layer, from residual stream to residual stream."""
@@ -131,6 +169,10 @@ class Decoder(Parts):
         self, layer: Layer, q: str, k: str | None, v: str | None, cache: int | None = None
     ) -> str:
         """Attention to the layer's cache or another's, and the output projection."""
+        if self.sees_ahead:
+            assert k is not None, layer
+            assert v is not None, layer
+            return self.output(layer, self.attend_rows(layer, q, k, v))
         h = self.graph.attention(
             f"{layer.at}attn",
             q,
@@ -148,6 +190,24 @@ class Decoder(Parts):
             max_bias=self.number("attention.max_alibi_bias"),
         )
         return self.output(layer, h)
+
+    def attend_rows(self, layer: Layer, q: str, k: str, v: str) -> str:
+        """Attention to all rows of the text; half of a window lies to either side."""
+        return self.graph.append(
+            AttendRows(
+                f"{layer.at}attn",
+                *(q, k, v),
+                layer=layer.number,
+                n_heads=layer.n_heads,
+                n_kv_heads=layer.n_kv_heads,
+                k_width=layer.head_dim,
+                v_width=layer.value_dim,
+                scale=self.number("attention.scale") or layer.head_dim**-0.5,
+                reach=None if layer.window is None else layer.window // 2,
+                softcap=self.number("attn_logit_softcapping") or None,
+                max_bias=self.number("attention.max_alibi_bias"),
+            )
+        )
 
     def output(self, layer: Layer, h: str) -> str:
         """What the heads of attention give, projected to the residual stream."""
@@ -217,9 +277,12 @@ class Decoder(Parts):
         """What the activation gives, projected to the residual stream."""
         return self.linear(f"{layer.at}ffn_down", h, self.hp.dim)
 
+    def final(self, x: str) -> str:
+        """Hidden states behind the last norm."""
+        return self.norm("output_norm", x)
+
     def head(self, x: str) -> str:
-        """Final norm and logits; without `output.weight` the embedding serves as output."""
-        x = self.norm("output_norm", x)
+        """Logits; without `output.weight` the embedding serves as output."""
         tied = "output.weight" not in self.source.tensors
         x = self.linear("output", x, self.hp.n_vocab, "token_embd" if tied else None)
         x = self.scaled(x, self.number("logit_scale", 1.0))

@@ -9,6 +9,7 @@ from qrt.arch.experts import ExpertRules, read_experts
 from qrt.arch.hparams import Layer
 from qrt.arch.source import Source
 from qrt.graph.ops.add import Add
+from qrt.graph.ops.elementwise import Elementwise
 from qrt.graph.ops.expert_linear import ExpertLinear
 from qrt.graph.ops.gate import Gate
 from qrt.graph.ops.gather import Gather
@@ -30,7 +31,7 @@ class Mixture(Decoder):
 
     def feed_forward(self, layer: Layer, x: str) -> str:
         """The experts that a router chooses for each row of x, and those that all rows meet."""
-        if self.experts is None or not self.experts.are_in(layer):
+        if self.experts is None or not self.has_mixture(layer):
             return super().feed_forward(layer, x)
         at = layer.at
         logits = self.linear(f"{at}ffn_gate_inp", x, self.experts.n_experts)
@@ -39,6 +40,11 @@ class Mixture(Decoder):
             return out
         shared = self.shared(layer, x, self.experts.shared_dim)
         return self.together(layer, out, shared)
+
+    def has_mixture(self, layer: Layer) -> bool:
+        """Whether a layer has experts, in a file that has them."""
+        assert self.experts is not None
+        return self.experts.are_in(layer)
 
     def together(self, layer: Layer, chosen: str, shared: str) -> str:
         """What a layer makes of its chosen and its shared experts."""
@@ -72,13 +78,18 @@ class Mixture(Decoder):
 
         first = self.rules.weigh_first
         h = graph.append(Gather(f"{at}ffn_gather", x, route, *sizes, first))
-        up = None
-        if f"{at}ffn_gate_up_exps.weight" in self.source.tensors:
-            gate = linear("ffn_gate_up_exps", h, 2 * experts.ffn_dim)
+        act = self.rules.act or self.act
+        if self.ffn == "plain":
+            assert act != "oai"
+            up = linear("ffn_up_exps", h, experts.ffn_dim)
+            h = graph.append(Elementwise(f"{at}ffn_exps_act", up, act))
+        elif f"{at}ffn_gate_up_exps.weight" in self.source.tensors:
+            both = linear("ffn_gate_up_exps", h, 2 * experts.ffn_dim)
+            h = graph.append(Glu(f"{at}ffn_exps_glu", both, None, act))
         else:
             gate = linear("ffn_gate_exps", h, experts.ffn_dim)
             up = linear("ffn_up_exps", h, experts.ffn_dim)
-        h = graph.append(Glu(f"{at}ffn_exps_glu", gate, up, self.rules.act or self.act))
+            h = graph.append(Glu(f"{at}ffn_exps_glu", gate, up, act))
         h = linear("ffn_down_exps", h, self.hp.dim)
         return graph.append(Scatter(f"{at}ffn_scatter", h, route, *sizes, not first))
 

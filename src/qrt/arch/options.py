@@ -59,7 +59,7 @@ class Options:
     local_rope_scaled: ClassVar[bool] = True
     """Whether layers with a window have the scaling and the divisors of the others."""
 
-    ffn: ClassVar[Literal["gated", "fused", "plain"]] = "gated"
+    ffn: Literal["gated", "fused", "plain"] = "gated"
     """Gate and up apart, both in `ffn_up`, or no gate."""
     act: Literal["silu", "gelu", "gelu_erf", "relu", "relu2"] = "silu"
     has_experts: ClassVar[bool] = False
@@ -72,3 +72,12 @@ class Options:
     may; if one block has it, all must."""
     ignored: ClassVar[frozenset[str]] = frozenset()
     """Tensors that a file may hold and that logits do not need, without `blk.N.`"""
+
+    sees_ahead: bool = False
+    """Whether rows see those that follow them; a decoder's file may say so."""
+    cls_act: ClassVar[Literal["tanh", "gelu_erf"]] = "tanh"
+    """Activation of a classifier's first layer."""
+    cls_softmax: ClassVar[bool] = False
+    """Whether its labels have probabilities."""
+    cls_pooling: ClassVar[Literal["mean", "cls"]] = "cls"
+    """What it reads where rows see those that follow them; elsewhere it reads the last row."""

@@ -33,11 +33,14 @@ def build_graph(
     tensors: Mapping[str, QTensor],
     where: str,
     n_ctx: int | None = None,
+    *,
+    embedding: bool = False,
 ) -> Graph:
     """The graph of a model file, every hyperparameter and every tensor checked.
 
     This is the gate: whatever passes it, kernels may take by pointer. `where` names the file in
-    messages; `n_ctx` is how many positions a sequence will have, None: as many as in training.
+    messages; `n_ctx` is how many positions a sequence will have, None: as many as in training. A
+    file that names a pooling gives a graph of hidden states, any file does with `embedding`.
     Raises ArchError: a file that is no model; unknown architecture; a hyperparameter that is
     missing, of the wrong type or out of range; a tensor that is missing, misshapen, in an unfit
     format or unused.
@@ -52,10 +55,11 @@ def build_graph(
         expected = f"one of the {len(known)} that qrt knows"
         wrong = source.wrong("key 'general.architecture'", expected, name)
         raise ArchError(f"{wrong}; {closest(source, known, architecture)}")
-    graph = architecture(name)(source).build()
-    for weight, shape in graph.weights.items():
+    graph = architecture(name)(source).build(embedding)
+    used = graph.weights | graph.head_weights
+    for weight, shape in used.items():
         source.check_tensor(weight, shape)
-    unused = sorted(tensors.keys() - graph.weights.keys() - graph.unused)
+    unused = sorted(tensors.keys() - used.keys() - graph.unused)
     if unused:
         shown = ", ".join(repr(tensor) for tensor in unused[:4])
         more = f" and {len(unused) - 4} more" if len(unused) > 4 else ""

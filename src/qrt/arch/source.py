@@ -42,7 +42,12 @@ COUNTS: dict[str, tuple[int, int]] = {
     "attention.value_length_swa": (1, 4096),
     "attention.value_residual_mix_lora_rank": (1, 1 << 16),
     "block_count": (1, 512),
+    "classifier.pooling_type": (0, 4),
     "context_length": (1, 1 << 28),
+    "dense_2_feat_in": (1, 1 << 18),
+    "dense_2_feat_out": (1, 1 << 18),
+    "dense_3_feat_in": (1, 1 << 18),
+    "dense_3_feat_out": (1, 1 << 18),
     "embedding_length": (1, 1 << 18),
     "embedding_length_per_layer_input": (0, 1 << 18),
     "expert_count": (0, 1024),
@@ -56,8 +61,10 @@ COUNTS: dict[str, tuple[int, int]] = {
     "feed_forward_length": (0, 1 << 20),
     "interleave_moe_layer_step": (1, 512),
     "leading_dense_block_count": (0, 512),
+    "moe_every_n_layers": (2, 512),
     "nextn_predict_layers": (0, 512),
     "rescale_every_n_layers": (0, 512),
+    "pooling_type": (0, 4),
     "rope.dimension_count": (2, 4096),
     "rope.dimension_count_swa": (2, 4096),
     "rope.dimension_sections": (0, 4096),
@@ -65,6 +72,7 @@ COUNTS: dict[str, tuple[int, int]] = {
     "time_decay_extra_dim": (1, 1 << 16),
     "time_mix_extra_dim": (1, 1 << 16),
     "token_shift_count": (1, 2),
+    "tokenizer.ggml.token_type_count": (1, 1 << 16),
     "vocab_size": (1, 1 << 24),
     "wkv.head_size": (1, 4096),
 }
@@ -142,6 +150,18 @@ class Source:
             expected = f"a whole number from {lo} to {hi}, or one for each of {n_layers} layers"
             raise self.wrong(self.key(key), expected, numbers or value)
         return numbers
+
+    def has(self, key: str) -> bool:
+        """Whether the file has it."""
+        return self._read(key, None) is not None
+
+    def strings(self, key: str) -> tuple[str, ...]:
+        """An array of strings; none where the file has no such key. Raises ArchError."""
+        value = self._read(key, ())
+        found = tuple(value) if isinstance(value, list | tuple) else None
+        if found is None or not all(isinstance(item, str) for item in found):
+            raise self.wrong(self.key(key), "an array of strings", value)
+        return found
 
     def is_list(self, key: str) -> bool:
         """Whether the file has an array for it."""
@@ -262,8 +282,10 @@ class Source:
 
 
 def full_key(arch: str, key: str) -> str:
-    """A key as it stands in a file: with the architecture before it, but for those of xIELU."""
-    return key if key.startswith("xielu.") else f"{arch}.{key}"
+    """A key as it stands in a file: with the architecture before it, but for those of xIELU and of
+    tokenizers.
+    """
+    return key if key.startswith(("xielu.", "tokenizer.")) else f"{arch}.{key}"
 
 
 def place(name: str) -> tuple[int | None, str]:

@@ -154,7 +154,8 @@ def _distance(source: Source, arch: str, find: Find) -> Distance:
     renamed = replace(source, arch=arch, metadata=metadata)
     graph = find(arch)(renamed).build()
     lacks, misshapen = set(), set()
-    for weight, shape in graph.weights.items():
+    used = graph.weights | graph.head_weights
+    for weight, shape in used.items():
         if weight not in source.tensors:
             lacks.add(place(weight)[1])
             continue
@@ -162,7 +163,7 @@ def _distance(source: Source, arch: str, find: Find) -> Distance:
             renamed.check_tensor(weight, shape)
         except ArchError:
             misshapen.add(place(weight)[1])
-    beyond = {place(t)[1] for t in source.tensors.keys() - graph.weights.keys() - graph.unused}
+    beyond = {place(t)[1] for t in source.tensors.keys() - used.keys() - graph.unused}
     unheeded = {
         key.removeprefix(other)
         for key in metadata.keys() - metadata.read

@@ -121,6 +121,7 @@ class Executor(Protocol):
     def step(self, batch: Batch, hidden: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Runs one step; logits (n_logits, n_vocab) in order, valid until the next step.
 
+        A graph with `pooling` gives hidden states (n_logits, dim) of those rows instead.
         The first part of a graph that was cut gives hidden states (n_rows, dim) instead, which the
         next part takes as `hidden`. Raises InputError where `check_batch` does, NonFiniteError for
         attention that is not finite, and Cancelled. A KeyboardInterrupt in the calling thread, or
@@ -277,6 +278,14 @@ def _check_segment(segment: Segment, graph: Graph, settings: Settings) -> None:
         raise InputError(f"token ids are 0 to {graph.n_vocab - 1}, got {shown(tokens.tolist())}")
     if not _within(wanted, n_rows) or (len(wanted) > 1 and (wanted[1:] <= wanted[:-1]).any()):
         raise InputError(f"logit rows rise from 0 to {n_rows - 1}, got {shown(wanted.tolist())}")
+    if graph.whole_texts and start != 0:
+        raise InputError(f"rows that see what follows begin at position 0, got {start}")
+    if segment.types is not None:
+        types = segment.types
+        fit = types.dtype == np.int32 and types.shape == (n_rows,)
+        if not fit or not _within(types, graph.n_types):
+            expected = f"{n_rows} of int32 from 0 to {graph.n_types - 1}"
+            raise InputError(f"types of tokens: expected {expected}, got {shown(types.tolist())}")
     if len(segment.tables) != len(graph.states):
         expected = f"a table for each of {len(graph.states)} state groups"
         raise InputError(f"a segment has {expected}, got {len(segment.tables)}")

@@ -36,12 +36,14 @@ class Segment:
     `tables` has one table for each of the graph's state groups. KV: page ids in order of position;
     position p lies in page `p // PAGE_LEN`, slot `p % PAGE_LEN`. Recurrent: the slot to read and
     the slot to write. `logit_rows` are those of the segment's rows that give logits, rising.
+    `types` are those of the tokens, from 0 up to the graph's `n_types`; None: all are 0.
     """
 
     tokens: NDArray[np.int32]  # (n_rows,)
     start: int
     tables: tuple[NDArray[np.int32], ...]
     logit_rows: NDArray[np.int32]  # (n_logits,)
+    types: NDArray[np.int32] | None = None  # (n_rows,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from qrt.graph.graph import Graph
+from qrt.graph.heads import Head, Pooling, Ranking
 from qrt.graph.op import Op
 from qrt.graph.ops.attention import Attention
 from qrt.graph.ops.store_kv import StoreKV
@@ -100,8 +101,19 @@ class GraphBuilder:
             if isinstance(group, KV) and layer in layers
         )
 
-    def build(self, arch: str, *, n_ctx_train: int, dim: int, unused: Iterable[str] = ()) -> Graph:
-        """The graph; its output is the last value made, as wide as the vocabulary."""
+    def build(
+        self,
+        arch: str,
+        *,
+        n_ctx_train: int,
+        dim: int,
+        n_vocab: int | None = None,
+        unused: Iterable[str] = (),
+        pooling: Pooling | None = None,
+        dense: tuple[Head, ...] = (),
+        ranking: Ranking | None = None,
+    ) -> Graph:
+        """The graph; its output is the last value made, as wide as the vocabulary unless said."""
         output = self._ops[-1].out
         assert output is not None
         states = self._layers_of.items()
@@ -113,8 +125,11 @@ class GraphBuilder:
             weights=self._weights,
             widths=self.widths,
             states=tuple(replace(group, layers=tuple(layers)) for group, layers in states),
-            n_vocab=self.widths[output],
+            n_vocab=n_vocab or self.widths[output],
             n_ctx_train=n_ctx_train,
             dim=dim,
             unused=frozenset(unused),
+            pooling=pooling,
+            dense=dense,
+            ranking=ranking,
         )

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from qrt.graph.heads import Head, Pooling, Ranking
 from qrt.graph.op import Op, WeightUse
 from qrt.graph.state import StateGroup
 
@@ -14,7 +15,9 @@ from qrt.graph.state import StateGroup
 class Graph:
     """A whole model, or a part of one. `weights` maps each tensor name to the shape it must have.
 
-    The output of a model is its logits, of a part that others follow its hidden states.
+    The output of a model is its logits (n_logits, n_vocab); of one with `pooling` the hidden states
+    (n_logits, dim) behind its last norm, of the rows that a step names as its logit rows; of a part
+    that others follow those of all rows.
     """
 
     arch: str
@@ -30,10 +33,32 @@ class Graph:
     n_ctx_train: int
     dim: int
     unused: frozenset[str] = field(default_factory=frozenset)  # file tensors folded in elsewhere
+    pooling: Pooling | None = None
+    """What the model's embedding of a text is made of; None: it gives logits."""
+    dense: tuple[Head, ...] = ()
+    """The layers behind the pooled row of an embedding, in order; no op runs them."""
+    ranking: Ranking | None = None
+    """How the model scores a pair of texts, if it can; no op runs that."""
 
     @property
     def n_layers(self) -> int:
         return len(self.starts)
+
+    @property
+    def head_weights(self) -> dict[str, tuple[int, ...]]:
+        """The tensors of the layers that no op runs, and the shapes they must have."""
+        heads = (*self.dense, *(() if self.ranking is None else self.ranking.heads))
+        return {name: shape for head in heads for name, shape in head.weights.items()}
+
+    @property
+    def whole_texts(self) -> bool:
+        """Whether rows see what follows them: a step has all rows of a text, from position 0 on."""
+        return any(op.sees_ahead for op in self.ops)
+
+    @property
+    def n_types(self) -> int:
+        """Types that a token may have, as whether it is of a pair's first text or its second."""
+        return max((op.n_types for op in self.ops), default=1)
 
     def uses(self) -> Iterator[WeightUse]:
         """Every reading of a weight, in order."""

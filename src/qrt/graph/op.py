@@ -77,6 +77,8 @@ class Op:
     overwrites: ClassVar[bool] = False
     """Whether its result may lie where the first value that it reads lay, if no other op reads
     that; one that lies where a step wants the graph's output stays there."""
+    sees_ahead: ClassVar[bool] = False
+    """Whether its rows read those that follow them in their segment."""
     forms_alone: ClassVar[bool] = False
     """Whether it writes the forms that matmuls want, and no float32 rows."""
 
@@ -124,6 +126,11 @@ class Op:
     def n_known_positions(self) -> int | None:
         """Positions that it can work on, from 0 on; None for any."""
         return None
+
+    @property
+    def n_types(self) -> int:
+        """Types that it knows of tokens, from 0 on."""
+        return 1
 
     @property
     def label(self) -> str:

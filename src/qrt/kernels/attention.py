@@ -1,4 +1,4 @@
-"""Causal attention over KV pages with an online softmax (Milakov and Gimelshein 2018).
+"""Causal attention over KV pages with an online softmax, see `softmax`.
 
 A page holds PAGE positions of every kv head: a part for K, laid out so that lanes are positions in
 q . k, then one for V, where lanes are dimensions in p . v; rows are rounded up to 32 values. A
@@ -23,19 +23,13 @@ from qrt.kernels.activations import padded
 from qrt.kernels.intrinsics import (
     each_of,
     fetch_add,
-    fma,
-    lane,
     load_f32,
-    load_f32x16,
     load_i32,
     load_i64,
     load_wide,
-    max_lanes,
-    splat_f32,
     store,
     store_f32,
     store_i64,
-    sum_lanes,
     vmax,
     zeros,
 )
@@ -43,19 +37,18 @@ from qrt.kernels.jit import inline
 from qrt.kernels.kv_caches import CACHES
 from qrt.kernels.layout import (
     ATTENTION,
+    FAR_BELOW,
     PAGE,
     SCRATCH,
     SHARED_ROWS,
     SPLIT,
     STEP,
 )
-from qrt.kernels.mathematics import softcap, vexp
+from qrt.kernels.mathematics import softcap
 from qrt.kernels.rows import page_of
 from qrt.kernels.shuffles import count_lanes, within
+from qrt.kernels.softmax import SCORES, TOPS, softmax_of
 from qrt.kernels.values import beside_keys, in_keys
-
-FAR_BELOW = -1e30
-"""The score of a position that is not seen: its weight vanishes beside any other."""
 
 
 def build(k_type: str, v_type: str, heads_at_once: str, bias: str = "") -> Any:
@@ -70,19 +63,12 @@ def build(k_type: str, v_type: str, heads_at_once: str, bias: str = "") -> Any:
     gain = in_keys(k_type, heads) if v_in_k else beside_keys(k_type, v_type, heads)
     wide = 64 * heads  # bytes of one vector
     nothing, load_vector = zeros(16 * heads), load_wide(16 * heads)
-    nothing_16 = zeros(16)
     each_head, lane_numbers = each_of("f32", heads, 4), count_lanes(16 * heads)
+    state_bytes, begin, weigh, merge, finish, factors, sums = softmax_of(heads)
 
     # of a thread's scratch
-    queries, scores, tops = 0, 16 * 1024, 18 * 1024
-    factors, others, slopes_at = tops + wide, tops + wide + 64, tops + wide + 128
+    queries, slopes_at = 0, factors + 128
     state_at, other_at, room_at = 20 * 1024, 40 * 1024, 60 * 1024
-    # of a state
-    maxima, totals, sums = 0, 64, 64 + wide
-
-    @inline
-    def state_bytes(width):
-        return sums + (width >> 4) * wide
 
     @inline
     def gather(scratch, q, slopes, n_heads, k_width, scale):
@@ -101,10 +87,10 @@ def build(k_type: str, v_type: str, heads_at_once: str, bias: str = "") -> Any:
 
         `back` is how far slot 0 lies behind the query.
         """
-        scores_of(scratch + queries, k, k_width, scratch + scores, ahead)
+        scores_of(scratch + queries, k, k_width, scratch + SCORES, ahead)
         top = nothing() + FAR_BELOW
         for slot in range(first & -16, last + 1, 16):
-            at = scratch + scores + (slot >> 4) * wide
+            at = scratch + SCORES + (slot >> 4) * wide
             value = load_vector(at)
             if cap > 0.0:
                 value = softcap(value, cap)
@@ -114,28 +100,7 @@ def build(k_type: str, v_type: str, heads_at_once: str, bias: str = "") -> Any:
             value = within(slot, first, last, value, FAR_BELOW)
             store(at, value)
             top = vmax(top, value)
-        store(scratch + tops, top)
-
-    @inline
-    def weigh(scratch, state, first, last):
-        """Scores to weights against the largest score so far; what older sums shrink by.
-
-        vexp has a value for everything: what is not finite stays so by the added `value * 0`.
-        """
-        for h in range(heads):
-            before = load_f32(state + maxima + 4 * h)
-            peak = max(before, max_lanes(load_f32x16(scratch + tops + 64 * h)))
-            store_f32(state + maxima + 4 * h, peak)
-            store_f32(scratch + factors + 4 * h, lane(vexp(splat_f32(before - peak)), 0))
-        peaks, factor = each_head(state + maxima), each_head(scratch + factors)
-        total = load_vector(state + totals) * factor
-        for slot in range(first & -16, last + 1, 16):
-            at = scratch + scores + (slot >> 4) * wide
-            value = load_vector(at)
-            weight = vexp(value - peaks) + value * 0.0
-            store(at, weight)
-            total = total + weight
-        store(state + totals, total)
+        store(scratch + TOPS, top)
 
     @inline
     def walk(scratch, state, step, row, args, pages, first, last, position, cap):
@@ -149,9 +114,7 @@ def build(k_type: str, v_type: str, heads_at_once: str, bias: str = "") -> Any:
             padded(load_i64(args + ATTENTION.v_width)),
         )
         k_part = PAGE * (padded(k_width) >> 5) * k_bytes
-        for h in range(heads):
-            store_f32(state + maxima + 4 * h, FAR_BELOW)
-        store(state + totals, nothing())
+        begin(state)
         start = first // PAGE * PAGE
         k = page_of(step, group, row, start, pages, page_stride)
         for base in range(start, last + 1, PAGE):
@@ -160,52 +123,12 @@ def build(k_type: str, v_type: str, heads_at_once: str, bias: str = "") -> Any:
             ahead = following if v_in_k else k + k_part
             score(scratch, k, k_width, low, high, position - base, cap, ahead)
             weigh(scratch, state, low, high)
-            weights, sums_at, fresh = scratch + scores, state + sums, base == start
+            weights, sums_at, fresh = scratch + SCORES, state + sums, base == start
             gain(
                 weights, scratch + factors, sums_at, k, k_width, width, low, high, fresh,
                 following, scratch + room_at,
             )  # fmt: skip
             k = following
-
-    @inline
-    def merge(scratch, state, other, width):
-        """Adds a state of later positions to one of earlier ones."""
-        for h in range(heads):
-            before, after = load_f32(state + maxima + 4 * h), load_f32(other + maxima + 4 * h)
-            peak = max(before, after)
-            store_f32(state + maxima + 4 * h, peak)
-            store_f32(scratch + factors + 4 * h, lane(vexp(splat_f32(before - peak)), 0))
-            store_f32(scratch + others + 4 * h, lane(vexp(splat_f32(after - peak)), 0))
-        ours, theirs = each_head(scratch + factors), each_head(scratch + others)
-        for at in range(totals, state_bytes(width), wide):
-            store(state + at, load_vector(state + at) * ours + load_vector(other + at) * theirs)
-
-    @inline
-    def finish(state, out, n_heads, v_width, sinks, step, layer):
-        """out = sums / total for each head; one that is not finite is a fault of the layer.
-
-        A sink is one more score, which takes its part of the total and has no value.
-        """
-        doubt = nothing_16()
-        for h in range(n_heads):
-            total, factor = sum_lanes(load_f32x16(state + totals + 64 * h)), 1.0
-            if sinks:
-                most, sink = load_f32(state + maxima + 4 * h), load_f32(sinks + 4 * h)
-                peak = max(most, sink)
-                factor = lane(vexp(splat_f32(most - peak)), 0)
-                total = total * factor + lane(vexp(splat_f32(sink - peak)), 0) + sink * 0.0
-            share = factor / total
-            for d in range(0, v_width, 16):
-                value = load_f32x16(state + sums + (d >> 4) * wide + 64 * h) * share
-                doubt = fma(value, 0.0, doubt)
-                if d + 16 <= v_width:
-                    store(out + 4 * d, value)
-                else:
-                    for i in range(v_width - d):
-                        store_f32(out + 4 * (d + i), lane(value, i))
-            out += 4 * v_width
-        if sum_lanes(doubt) != 0.0 and load_i64(step + STEP.fault) == 0:
-            store_i64(step + STEP.fault, layer + 1)
 
     @inline
     def splits_of(step, n_rows):
@@ -259,7 +182,7 @@ def build(k_type: str, v_type: str, heads_at_once: str, bias: str = "") -> Any:
                     start, end = s * SPLIT, min(last, s * SPLIT + SPLIT - 1)
                     walk(scratch, other, step, row, args, pages, start, end, last, cap)
                     merge(scratch, state, other, width)
-                finish(state, out, n_here, v_width, sinks_here, step, layer)
+                finish(state, out, 4 * v_width, n_here, v_width, sinks_here, step, layer)
             else:
                 counter = partials + 8 * group
                 states = partials + SHARED_ROWS * 8 * n_kv_heads * n_parts
@@ -272,6 +195,6 @@ def build(k_type: str, v_type: str, heads_at_once: str, bias: str = "") -> Any:
                     earliest = states + low * state_bytes(width)
                     for s in range(low + 1, high + 1):
                         merge(scratch, earliest, states + s * state_bytes(width), width)
-                    finish(earliest, out, n_here, v_width, sinks_here, step, layer)
+                    finish(earliest, out, 4 * v_width, n_here, v_width, sinks_here, step, layer)
 
     return attention

@@ -349,6 +349,16 @@ def each_of(kind: str, count: int, stride: int, lanes: int = LANES) -> Any:
     )
 
 
+def each_run(count: int, stride: int) -> Any:
+    """An intrinsic of an address: 16 floats from `count` places `stride` bytes apart, in turn."""
+    return _reader(
+        Vector("f32", LANES * count),
+        lambda b, a: join(
+            b, [_read(b, b.add(a, I64(i * stride)), vector(F32, LANES)) for i in range(count)]
+        ),
+    )
+
+
 @intrinsic
 def fetch_add(typingctx: Any, address: Any, amount: Any) -> Any:
     """Adds atomically, returns the value before."""

@@ -53,14 +53,14 @@ SHARED_ROWS = 16
 
 STEP = record(
     "Step",
-    "cancel fault n_rows n_logits n_routed tokens positions tables logit_rows hidden output rope "
-    "scratch",
+    "cancel fault n_rows n_logits n_routed tokens positions types tables logit_rows hidden output "
+    "rope scratch",
 )
 """What changes between steps; kernels get its address.
 
 fault: 1 + the layer whose attention was not finite, 0 for none; n_routed: rows in the tiles of all
-experts, as the last Route found; tokens, positions, logit_rows: int32 arrays; tables: for each
-state group the address of the addresses of each row's int32 table; hidden: float32 rows from
+experts, as the last Route found; tokens, positions, types, logit_rows: int32 arrays; tables: for
+each state group the address of the addresses of each row's int32 table; hidden: float32 rows from
 another part of the model; output: where the graph's output goes; rope: float32 cos and sin,
 (n_specs, n_rows, 2, rope_dim / 2) at the offset in the op's record; scratch: per-thread working
 memory, `SCRATCH` bytes each."""
@@ -68,7 +68,7 @@ memory, `SCRATCH` bytes each."""
 ROWS_OF = {"all": STEP.n_rows, "logits": STEP.n_logits, "routed": STEP.n_routed}
 """Where a step says how many rows each row set has: what stands in `rows_of` of a record."""
 
-SCRATCH = 128 * 1024
+SCRATCH = 256 * 1024
 
 MAX_HEAD_DIM = 1024
 """Heads beyond this do not fit attention's part of the scratch memory."""
@@ -235,3 +235,23 @@ WKV6 = record(
 WKV7 = record("Wkv7", "r k v decay removed rate out n_heads head_dim layer group slots slot_stride")
 BONUS = record("Bonus", "x r k v weight gate n_in head_dim out lines floats tile_rows rows_of")
 """gate: 0 for none."""
+
+ADD_TYPES = record("AddTypes", "x weights n_in out")
+ATTEND_ROWS = record(
+    "AttendRows",
+    "q k v out layer n_heads n_kv_heads k_width v_width scale softcap reach bias bias_stride span",
+)
+"""reach: rows to either side that a row sees. bias: float32 that are added to the scores of rows at
+distances -span .. span, `bias_stride` bytes from one head's to the next, 0 where all have the same;
+0 for none."""
+FAR_BELOW = -1e30
+"""The score of a position that is not seen: its weight vanishes beside any other."""
+
+
+def bias_span(max_rows: int) -> int:
+    """What a bias must reach to either side for steps of `max_rows`, whose last page is padded."""
+    return max_rows + PAGE
+
+
+MAX_ROWS_DIM = 256
+"""Heads beyond this do not fit the scratch memory with a page of keys and values."""

@@ -86,6 +86,22 @@ def repeat_each(count: int) -> Any:
     return again
 
 
+def turned(columns: int) -> Any:
+    """An intrinsic of a vector of rows of `columns` lanes: its columns, one behind the other."""
+
+    @intrinsic
+    def turn(typingctx: Any, value: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            index = [i for column in range(columns) for i in range(column, value.lanes, columns)]
+            undefined = ir.Constant(value.llvm, ir.Undefined)
+            order = ir.Constant(vector(I32, value.lanes), index)
+            return builder.shuffle_vector(args[0], undefined, order)
+
+        return value(value), codegen
+
+    return turn
+
+
 def count_lanes(lanes: int) -> Any:
     """An intrinsic without arguments: 0.0 to 15.0 in every 16 of `lanes`."""
 

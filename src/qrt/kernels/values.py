@@ -30,13 +30,14 @@ ROOM = 4 * 32 * PAGE + 512
 """Bytes for 32 dimensions of a page as floats, and for the codes of 16 slots."""
 
 
-def _some_dims(k_type: str, v_type: str, heads: int, dims: int) -> Any:
-    """gain for `dims` dimensions from d on; what lies ahead of the next."""
+def some_dims(v_type: str, heads: int, dims: int, ahead_bytes: int) -> Any:
+    """gain for `dims` dimensions from d on, which asks for `ahead_bytes` with each slot; what lies
+    ahead of the next. `v` is where V lies.
+    """
     add = CACHES[v_type].value_reader(v_type, heads, dims)
     each_head, each_weight = each_of("f32", heads, 4), each_of("f32", heads, 64)
     load_sums, none = load_wide(dims * heads), zeros(dims * heads)
-    each_factor, ahead_bytes = repeat(dims // 16), dims // 32 * CACHE_BYTES[k_type]
-    wide = 64 * heads
+    each_factor, wide = repeat(dims // 16), 64 * heads
 
     @inline
     def gain(weights, factors, sums, v, width, first, last, fresh, ahead, d):
@@ -58,8 +59,8 @@ def _some_dims(k_type: str, v_type: str, heads: int, dims: int) -> Any:
 def beside_keys(k_type: str, v_type: str, heads: int) -> Any:
     """gain where lanes are dimensions: slot by slot."""
     most, k_bytes = (64 if register_lanes() == 16 else 32), CACHE_BYTES[k_type]
-    gain_most = _some_dims(k_type, v_type, heads, most)
-    gain_rest = _some_dims(k_type, v_type, heads, 32)
+    gain_most = some_dims(v_type, heads, most, most // 32 * k_bytes)
+    gain_rest = some_dims(v_type, heads, 32, k_bytes)
 
     @inline
     def gain(weights, factors, sums, k, k_width, width, first, last, fresh, ahead, room):

@@ -209,6 +209,8 @@ def _planned(
     env = read_env()
     choices = [module.choices(env, options.n_threads) for _, module in parts]
     max_rows = min(n_ctx, *(choice.prefill_rows for choice in choices))
+    if whole.whole_texts:
+        max_rows = max(n_ctx, *(choice.prefill_rows for choice in choices))
     every = [
         Settings(
             n_threads=options.n_threads_batch or choice.prefill_threads or default_threads(env),

@@ -10,4 +10,4 @@ class Architecture(Decoder):
 
     rope_style = "neox"
     qk_norm = "head"
-    ignored = frozenset({"cls.output.weight"})  # the head of a reranker
+    cls_softmax = True

@@ -28,10 +28,11 @@ from qrt.formats.qtensor import QTensor
 from qrt.free_memory import free_memory
 from qrt.graph.batch import Phase
 from qrt.graph.graph import Graph
+from qrt.graph.ops.attend_rows import AttendRows
 from qrt.graph.ops.attention import Attention
 from qrt.graph.ops.rope import Rope, RopeSpec
 from qrt.kernels.isa import choose
-from qrt.kernels.layout import BF16_TILE, MAX_HEAD_DIM, ROW_TILE
+from qrt.kernels.layout import BF16_TILE, MAX_HEAD_DIM, MAX_ROWS_DIM, ROW_TILE
 from qrt.kernels.objects import load_kernels
 from qrt.kernels.team import TEAM_KERNELS, Team
 from qrt.progress import Progress
@@ -50,9 +51,11 @@ def check(graph: Graph) -> None:
     """Raises BackendError where an op of the graph cannot be run here."""
     for op in graph.ops:
         runner(op)
-        if isinstance(op, Attention) and max(op.k_width, op.v_width) > MAX_HEAD_DIM:
-            limit = f"the CPU backend attends over at most {MAX_HEAD_DIM}; use backend='reference'"
-            raise BackendError(f"heads have {max(op.k_width, op.v_width)} dimensions, {limit}")
+        if isinstance(op, Attention | AttendRows):
+            most = MAX_HEAD_DIM if isinstance(op, Attention) else MAX_ROWS_DIM
+            if max(op.k_width, op.v_width) > most:
+                limit = f"the CPU backend attends over at most {most}; use backend='reference'"
+                raise BackendError(f"heads have {max(op.k_width, op.v_width)} dimensions, {limit}")
 
 
 def prepare(

@@ -44,6 +44,7 @@ class StepMemory:
         self.address = address(self._record)
         self._tokens = np.zeros(max_rows, np.int32)
         self._positions = np.zeros(max_rows, np.int32)
+        self._types = np.zeros(max_rows, np.int32)
         self._logit_rows = np.zeros(max_rows, np.int32)
         self._tables = np.zeros((n_groups, max_rows), np.int64)
         self._of_groups = np.array([address(rows) for rows in self._tables], np.int64)
@@ -56,6 +57,7 @@ class StepMemory:
         for field, memory in (
             ("tokens", self._tokens),
             ("positions", self._positions),
+            ("types", self._types),
             ("logit_rows", self._logit_rows),
             ("tables", self._of_groups),
             ("scratch", self._scratch),
@@ -88,6 +90,7 @@ class StepMemory:
             self._tokens[start:end] = segment.tokens
             self._positions[start:end] = self._count[: end - start]
             self._positions[start:end] += segment.start
+            self._types[start:end] = 0 if segment.types is None else segment.types
             self._logit_rows[n_logits:last] = segment.logit_rows
             self._logit_rows[n_logits:last] += start
             for group, table in enumerate(segment.tables):

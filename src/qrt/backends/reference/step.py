@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,21 @@ class Step:
     def tokens(self) -> NDArray[np.int32]:
         """Of all rows, (n_rows,)."""
         return np.concatenate([segment.tokens for segment in self.batch.segments])
+
+    @property
+    def types(self) -> NDArray[np.int64]:
+        """Those of all tokens, (n_rows,)."""
+        found = [
+            np.zeros(len(s.tokens), np.int64) if s.types is None else s.types.astype(np.int64)
+            for s in self.batch.segments
+        ]
+        return np.concatenate(found)
+
+    @property
+    def segments(self) -> list[range]:
+        """The rows of each segment."""
+        ends = np.cumsum([0, *(len(segment.tokens) for segment in self.batch.segments)]).tolist()
+        return [range(start, end) for start, end in pairwise(ends)]
 
     @property
     def positions(self) -> NDArray[np.int64]:

@@ -1,0 +1,11 @@
+"""jina-bert-v3: jina-embeddings-v3, without the adapters of its tasks."""
+
+from __future__ import annotations
+
+from qrt.arch.encoder import Encoder
+
+
+class Architecture(Encoder):
+    """Sturua et al. 2024: XLM-RoBERTa with rotary embedding."""
+
+    ffn = "plain"

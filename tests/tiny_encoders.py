@@ -1,0 +1,110 @@
+"""Tiny models that give hidden states: encoders, and decoders with a pooling."""
+
+from __future__ import annotations
+
+import numpy as np
+from oracles import uniform
+from tiny_parts import KEYS, LAYER_NORM, NETWORK_BIASES, QKV_BIASES, WIDE, WINDOW, Tiny
+
+BERT = {
+    **LAYER_NORM,
+    "attention.head_count_kv": None,
+    "attention.causal": False,
+    "rope.freq_base": None,
+    "tokenizer.ggml.token_type_count": 2,
+    "pooling_type": 2,
+}
+ROTARY = {**BERT, "rope.freq_base": KEYS["rope.freq_base"]}
+TYPES = ("token_types.weight",)
+CLASSIFIER = ("cls.weight", "cls.bias", "cls.output.weight", "cls.output.bias")
+HARMLESS = ("attention.causal", "pooling_type")
+"""The latter says what is made of hidden states, not how they come about."""
+
+ENCODERS: dict[str, Tiny] = {
+    "bert": Tiny(BERT, (*TYPES, *QKV_BIASES, *NETWORK_BIASES), harmless=HARMLESS),
+    "bert@fused": Tiny(
+        {**BERT, "tokenizer.ggml.token_type_count": 1, "pooling_type": 1},
+        ("blk.*.attn_qkv.weight", "blk.*.attn_qkv.bias", *NETWORK_BIASES),
+        harmless=(*HARMLESS, "tokenizer.ggml.token_type_count"),
+    ),
+    "nomic-bert": Tiny({**ROTARY, "pooling_type": 1}, TYPES, harmless=HARMLESS),
+    "nomic-bert-moe": Tiny(
+        {
+            **ROTARY,
+            "block_count": 4,
+            "expert_count": 6,
+            "expert_used_count": 2,
+            "moe_every_n_layers": 2,
+            "pooling_type": 1,
+        },
+        (
+            *(*TYPES, *QKV_BIASES, "blk.*.attn_output.bias"),
+            *("blk.0.ffn_up.bias", "blk.2.ffn_up.bias"),
+            *("blk.0.ffn_down.bias", "blk.2.ffn_down.bias"),
+        ),
+        harmless=HARMLESS,
+    ),
+    "jina-bert-v2": Tiny({**BERT, "pooling_type": 1}, (*TYPES, *QKV_BIASES), harmless=HARMLESS),
+    "jina-bert-v2@fused": Tiny(
+        {**BERT, "pooling_type": 1},
+        (
+            *(*TYPES, *QKV_BIASES, "blk.*.attn_norm_2.weight"),
+            *("blk.*.attn_q_norm.weight", "blk.*.attn_k_norm.weight"),
+        ),
+        {
+            f"blk.{i}.ffn_up.weight": uniform(np.random.PCG64(i), 192 * 64).reshape(192, 64) / 6
+            for i in range(2)
+        },
+        harmless=HARMLESS,
+    ),
+    "jina-bert-v2@gate": Tiny(
+        {**BERT, "pooling_type": 1},
+        (*TYPES, *QKV_BIASES, "blk.*.ffn_gate.weight"),
+        harmless=HARMLESS,
+    ),
+    "jina-bert-v3": Tiny(
+        {**ROTARY, "tokenizer.ggml.token_type_count": 1, "pooling_type": 1},
+        (*TYPES, *QKV_BIASES, *NETWORK_BIASES),
+        harmless=HARMLESS,
+    ),
+    "modern-bert": Tiny(
+        {
+            **LAYER_NORM,
+            **WINDOW,
+            "attention.head_count_kv": None,
+            "attention.causal": False,
+            "rope.freq_base_swa": 100.0,
+            "block_count": 4,
+            "hidden_activation": "silu",
+        },
+        ("blk.*.attn_qkv.weight",),
+        harmless=("attention.causal",),
+    ),
+    "modern-bert@gelu": Tiny(
+        {
+            **LAYER_NORM,
+            **WINDOW,
+            "attention.head_count_kv": None,
+            "attention.sliding_window_pattern": 2,
+            "block_count": 3,
+            "pooling_type": 2,
+        },
+        ("blk.*.attn_qkv.weight", "blk.0.attn_norm.weight"),
+        harmless=("pooling_type",),
+    ),
+    "gemma-embedding": Tiny(
+        {**WIDE, **WINDOW, "block_count": 6, "pooling_type": 1}, harmless=("pooling_type",)
+    ),
+    "eurobert": Tiny({"attention.causal": False, "pooling_type": 1}, harmless=HARMLESS),
+    "neo-bert": Tiny(
+        {
+            "attention.head_count_kv": None,
+            "attention.causal": False,
+            "pooling_type": 2,
+        },
+        ("blk.*.attn_qkv.weight",),
+        harmless=HARMLESS,
+    ),
+    "qwen3@embedding": Tiny({**WIDE, "pooling_type": 3}),
+    "qwen2@two-sided": Tiny({"attention.causal": False, "pooling_type": 1}),
+}
