@@ -38,11 +38,14 @@ HF_ENCODERS: dict[str, Row] = {
         "modernbert",
         {
             "norm_eps": 1e-5,
+            "cls_token_id": 0,
+            "sep_token_id": 0,
             "local_attention": 6,
             "hidden_activation": "silu",
             "layer_types": [GLOBAL, LOCAL, LOCAL, GLOBAL],
             "rope_parameters": {LOCAL: {**ROPE, "rope_theta": 100.0}, GLOBAL: ROPE},
         },
+        ("sliding_window",),
         hidden=True,
     ),
     "gemma-embedding": Row(
@@ -56,6 +59,6 @@ HF_ENCODERS: dict[str, Row] = {
         minus_one=True,
         hidden=True,
     ),
-    "eurobert": Row("eurobert", hidden=True),
+    "eurobert": Row("eurobert", {"mask_token_id": 0}, hidden=True),
     "qwen3@embedding": Row("qwen3", hidden=True),
 }

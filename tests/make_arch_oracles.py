@@ -51,8 +51,9 @@ PEER_HIDDEN = """
 import sys, numpy as np, llama_cpp
 path, target, tokens = sys.argv[1], sys.argv[2], [int(t) for t in sys.argv[3].split(",")]
 options = {"n_ctx": 256, "n_threads": 1, "n_threads_batch": 1, "flash_attn": False}
-pooling = llama_cpp.LLAMA_POOLING_TYPE_NONE
-model = llama_cpp.Llama(path, **options, embedding=True, pooling_type=pooling, verbose=False)
+f32, pooling = llama_cpp.GGML_TYPE_F32, llama_cpp.LLAMA_POOLING_TYPE_NONE
+options |= {"type_k": f32, "type_v": f32, "embedding": True, "pooling_type": pooling}
+model = llama_cpp.Llama(path, **options, verbose=False)
 model._batch.reset()
 model._batch.add_sequence(tokens, 0, True)
 model._ctx.decode(model._batch)

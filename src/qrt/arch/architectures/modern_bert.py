@@ -35,7 +35,8 @@ class Architecture(Decoder):
         super().__init__(source)
 
     def norm_of(self, layer: Layer, stem: str | None, x: str) -> str:
-        """The embeddings are normalized already: the first layer may lack the norm before it."""
-        if layer.number == 0 and f"{layer.at}{stem}.weight" not in self.source.tensors:
+        """The embeddings are normalized already: the first layer may lack a norm of its own."""
+        first = layer.number == 0 and stem == self.attn_norm
+        if first and f"{layer.at}{stem}.weight" not in self.source.tensors:
             return x
         return super().norm_of(layer, stem, x)
