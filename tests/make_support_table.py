@@ -39,7 +39,7 @@ HEAD = """\
 `python tests/make_support_table.py` writes this file by the registry of architectures and the
 oracles in `tests/data`; a test fails where it says anything else, and other tests run every oracle
 that is counted here. NMSE is the mean square of the difference from an oracle's logits over the
-mean square of these.
+mean square of these; of a model that has a pooling, hidden states take the place of logits.
 
 ## Architectures
 A file runs if its `general.architecture` stands here.

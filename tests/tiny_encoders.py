@@ -106,5 +106,7 @@ ENCODERS: dict[str, Tiny] = {
         harmless=HARMLESS,
     ),
     "qwen3@embedding": Tiny({**WIDE, "pooling_type": 3}),
-    "qwen2@two-sided": Tiny({"attention.causal": False, "pooling_type": 1}),
+    "qwen2@two-sided": Tiny(
+        {"attention.causal": False, "pooling_type": 1}, harmless=("pooling_type",)
+    ),
 }
