@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hf_parts import GLOBAL, LOCAL, ROPE, Row
 
 BERT = {"type_vocab_size": 2, "hidden_act": "gelu", "layer_norm_eps": 1e-5}
@@ -16,6 +18,18 @@ PROJECTIONS = {
     "self_attn.o_proj": "attn_output",
     **NORMS,
 }
+
+T5 = Row(
+    "t5",
+    {
+        "d_ff": 96,
+        "relative_attention_num_buckets": 8,
+        "feed_forward_proj": "gated-gelu",
+        "layer_norm_epsilon": 1e-5,
+    },
+    hidden=True,
+    auto="AutoModelForTextEncoding",
+)
 
 HF_ENCODERS: dict[str, Row] = {
     "bert": Row("bert", BERT, ("rms_norm_eps",), hidden=True),
@@ -60,5 +74,9 @@ HF_ENCODERS: dict[str, Row] = {
         hidden=True,
     ),
     "eurobert": Row("eurobert", {"mask_token_id": 0}, hidden=True),
+    "t5encoder": T5,
+    "t5": T5,
+    "t5encoder@each": replace(T5, kind="umt5"),
+    "t5encoder@plain": replace(T5, config={**T5.config, "feed_forward_proj": "relu"}),
     "qwen3@embedding": Row("qwen3", hidden=True),
 }

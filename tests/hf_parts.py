@@ -33,6 +33,8 @@ class Row:
     """Whether gates and ups of experts alternate there."""
     hidden: bool = False
     """Whether its hidden states are wanted, not its logits."""
+    auto: str = "AutoModel"
+    """What makes a model of hidden states of the configuration."""
 
 
 ROPE = {"rope_type": "default", "rope_theta": 500.0}

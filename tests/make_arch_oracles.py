@@ -116,8 +116,8 @@ def hf_logits(name: str, row: Row) -> Array:
     torch.manual_seed(0)
     config = transformers.AutoConfig.for_model(row.kind, **hf_config(name, row))
     config._attn_implementation = "eager"
-    kind = transformers.AutoModel if row.hidden else transformers.AutoModelForCausalLM
-    model = kind.from_config(config, dtype=torch.float32).eval()
+    kind = row.auto if row.hidden else "AutoModelForCausalLM"
+    model = getattr(transformers, kind).from_config(config, dtype=torch.float32).eval()
     archs = {text: arch for arch, text in gguf.MODEL_ARCH_NAMES.items()}
     arch = archs.get(arch_of(name), gguf.MODEL_ARCH.LLAMA)
     names = gguf.get_tensor_name_map(arch, config.num_hidden_layers)

@@ -177,3 +177,14 @@ def test_dense_layers_behind_the_pooled_row() -> None:
 def test_wrong_heads_are_errors(heads: dict, keys: dict, message: str) -> None:
     with pytest.raises(ArchError, match=message):
         built("bert", heads, **keys)
+
+
+def test_an_encoder_that_has_a_decoder_beside_it() -> None:
+    """Its embeddings are those of the encoder; nothing is generated yet."""
+    tensors = tensors_of("t5") | {"dec.output_norm.weight": tensor("dec", np.ones(DIM))}
+    metadata = {k: v for k, v in metadata_of("t5").items() if k != "t5.pooling_type"}
+    with pytest.raises(ArchError, match="decoder beside their encoder, which is not supported"):
+        build_graph(metadata, tensors, "m.gguf", N_CTX)
+    graph = build_graph(metadata, tensors, "m.gguf", N_CTX, embedding=True)
+    assert graph.pooling == "mean"
+    assert graph.ops == build_graph(metadata_of("t5"), tensors, "m.gguf", N_CTX).ops

@@ -15,6 +15,14 @@ BERT = {
     "pooling_type": 2,
 }
 ROTARY = {**BERT, "rope.freq_base": KEYS["rope.freq_base"]}
+T5 = {
+    "attention.key_length": 4,  # scores are not scaled: more would leave one row the whole weight
+    "attention.value_length": 4,
+    "attention.head_count_kv": None,
+    "rope.freq_base": None,
+    "attention.relative_buckets_count": 8,
+    "pooling_type": 1,
+}
 TYPES = ("token_types.weight",)
 CLASSIFIER = ("cls.weight", "cls.bias", "cls.output.weight", "cls.output.bias")
 HARMLESS = ("attention.causal", "pooling_type")
@@ -105,6 +113,14 @@ ENCODERS: dict[str, Tiny] = {
         ("blk.*.attn_qkv.weight",),
         harmless=HARMLESS,
     ),
+    "t5encoder": Tiny(T5, ("enc.blk.0.ffn_gate.weight",), harmless=("pooling_type",)),
+    "t5encoder@each": Tiny(
+        T5,
+        ("enc.blk.0.ffn_gate.weight", "enc.blk.*.attn_rel_b.weight"),
+        harmless=("pooling_type",),
+    ),
+    "t5encoder@plain": Tiny(T5, harmless=("pooling_type",)),
+    "t5": Tiny(T5, ("enc.blk.0.ffn_gate.weight",)),
     "qwen3@embedding": Tiny({**WIDE, "pooling_type": 3}),
     "qwen2@two-sided": Tiny(
         {"attention.causal": False, "pooling_type": 1}, harmless=("pooling_type",)

@@ -33,6 +33,7 @@ COUNTS: dict[str, tuple[int, int]] = {
     "attention.key_length_swa": (1, 4096),
     "attention.kv_lora_rank": (1, 4096),
     "attention.q_lora_rank": (0, 1 << 16),
+    "attention.relative_buckets_count": (4, 256),
     "attention.shared_kv_layers": (0, 512),
     "attention.sliding_window": (0, 1 << 28),
     "attention.sliding_window_pattern": (0, 512),
