@@ -166,6 +166,12 @@ class FakeExecutor(PlainRows):
         self.stored[group][target] = self.stored[group][source]
         self.n_copies += 1
 
+    def page(self, group: int, number: int) -> list[NDArray[np.uint8]]:
+        return [self.stored[group][number].view(np.uint8)]
+
+    def page_digest(self) -> bytes:
+        return b"fake"
+
     def cancel(self) -> None:
         self.cancelled.set()
 
@@ -192,10 +198,13 @@ def spell(text: str, prompt_len: int) -> Callable[[list[int]], NDArray[np.float3
     return script
 
 
-def executor(n_pages: int = 16, max_rows: int = 8, groups=PLAIN, **kwargs) -> FakeExecutor:
-    """With `n_pages` pages or slots of each group."""
-    settings = Settings(1, (n_pages,) * len(groups), max_rows, "f32", 1 << 16)
-    return FakeExecutor(settings, groups, **kwargs)
+def executor(
+    n_pages: int = 16, max_rows: int = 8, groups=PLAIN, n_slots: int | None = None, **kwargs
+) -> FakeExecutor:
+    """With `n_pages` pages or slots of each group, or `n_slots` slots."""
+    counts = {KV: n_pages, Recurrent: n_pages if n_slots is None else n_slots}
+    capacities = tuple(counts[type(group)] for group in groups)
+    return FakeExecutor(Settings(1, capacities, max_rows, "f32", 1 << 16), groups, **kwargs)
 
 
 def engine(n_ctx: int = 128, fake: FakeExecutor | None = None, **kwargs) -> Engine:

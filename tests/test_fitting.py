@@ -15,7 +15,7 @@ from qrt.backends.base import Footprint, Room
 from qrt.config import embedded_model
 from qrt.errors import BackendError
 from qrt.free_memory import FreeMemory
-from qrt.graph.state import KV, Recurrent
+from qrt.graph.state import KV, Recurrent, StateGroup
 from qrt.runtime import loader
 from qrt.runtime.capacity import capacities
 from qrt.runtime.fitting import OVERHEAD, Fit, Need, fit, footprint_of
@@ -80,11 +80,27 @@ def test_what_never_fits_says_so() -> None:
         fit(NEED, FreeMemory(1 << 40, "left", BESIDE), "m")
 
 
-def test_slots_are_counted_whole() -> None:
-    group = Recurrent((0,), 100)
-    need = Need(Footprint(0, 0, (100,)), (group,), 64, 64)
-    assert need.n_bytes == OVERHEAD + 100 * capacities((group,), 64, 64)[0]
-    assert fit(need, free(need.n_bytes), "m").room is None
+@pytest.mark.parametrize("groups", [(Recurrent((0,), 1),), (FULL, Recurrent((0,), 1))])
+@pytest.mark.parametrize("state", [100, 40 << 20])
+def test_slots_are_bound_by_memory(groups: tuple[StateGroup, ...], state: int) -> None:
+    """A model loads where one sequence's state, the next and a snapshot fit; others share what is
+    left with pages."""
+    units = (20 * KIB, state)[-len(groups) :]
+    need = Need(Footprint(0, 0, units), groups, 640, 64)
+    pages = 10 * 20 * KIB * (len(groups) - 1)
+    assert need.n_bytes == OVERHEAD + pages + 3 * state
+    for left, kv_bytes in ((0, None), (10 * state, None), (1 << 40, None), (1 << 40, 9 * state)):
+        found = fit(replace(need, kv_bytes=kv_bytes), free(need.n_bytes + left), "m")
+        assert found.room is None
+        assert need.state_bytes(spare=found.spare, slots=found.slots) <= need.state_bytes() + left
+        if kv_bytes is not None:
+            assert found.slots >= 4
+            assert found.slots * state <= kv_bytes
+        elif left > 1 << 39:
+            assert found.slots == 1024
+    assert fit(need, FreeMemory(), "m").slots in ((1024,) if state == 100 else (5, 6))
+    with pytest.raises(BackendError, match="needs at least"):
+        fit(need, free(OVERHEAD + 2 * state), "m")
 
 
 def test_parts_add_up() -> None:

@@ -14,7 +14,7 @@ from qrt.graph.batch import PAGE_LEN
 from qrt.graph.state import KV, Recurrent
 from qrt.runtime.capacity import capacities
 from qrt.runtime.pool import Pool, pages_for
-from qrt.runtime.slots import SNAPSHOTS
+from qrt.runtime.slots import worth_keeping
 from qrt.runtime.steps import Rows, last_rows
 
 WINDOWED, STATES = GROUPS[1:2], GROUPS[2:]
@@ -58,7 +58,8 @@ def test_capacities_hold_a_full_context_and_a_window_costs_no_more_than_it_is_lo
     full, windowed, slots = capacities(GROUPS, 65536, 512)
     assert full == 1024 + 128
     assert windowed == pages_for(WINDOW + PAGE_LEN + 512) + 1 + 128
-    assert slots >= 16 * (SNAPSHOTS + 2)
+    assert slots == 3 + 5
+    assert capacities(STATES, 65536, 512, slots=0) == (3,)
     assert capacities(GROUPS, 256, 256)[:2] == (4 + 60, 4 + 60)
 
 
@@ -90,12 +91,24 @@ def test_a_state_is_cut_to_its_snapshots():
     for end in range(PAGE_LEN, 6 * PAGE_LEN, PAGE_LEN):
         run.append(seq, text(end)[-PAGE_LEN:])
     run.append(seq, [1, 2, 3])
-    assert run.n_pages[0] - run.n_free_pages[0] == SNAPSHOTS + 1
+    assert run.n_pages[0] - run.n_free_pages[0] <= 5
     assert run.cut(seq, 5 * PAGE_LEN + 1) == 5 * PAGE_LEN
     assert run.cut(seq, 5 * PAGE_LEN - 1) == 4 * PAGE_LEN
     run.check_integrity()
     assert np.array_equal(run.append(seq, [9]), expected([*text(4 * PAGE_LEN), 9], STATES))
-    assert run.cut(seq, 2 * PAGE_LEN) == 0
+    assert run.cut(seq, 10) == 0
+
+
+def test_few_snapshots_lie_near_wherever_a_sequence_is_cut():
+    """As borders come one by one: a cut back by n tokens computes at most 2 n and a page again."""
+    ends, most = [], 0
+    for n_tokens in range(PAGE_LEN, 2000 * PAGE_LEN, PAGE_LEN):
+        ends = worth_keeping([*ends, n_tokens], n_tokens)
+        most = max(most, len(ends))
+        for before, after in zip((0, *ends), ends, strict=False):
+            assert after - before <= max(PAGE_LEN, 2 * (n_tokens - after))
+    assert most <= 16
+    assert worth_keeping([64, 128, 192, 256], 5000, {128}) == [128, 256]
 
 
 @pytest.mark.parametrize("n_kept", [0, 2, 6])

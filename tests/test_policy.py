@@ -20,6 +20,7 @@ class Job:
     n_left: int = 1
     n_stored: int = 0
     is_wanted: bool = True
+    branch: int = 0
 
 
 def chosen(jobs, limits=LIMITS, at_borders=False):

@@ -23,9 +23,9 @@ LONG = [3 + i * i % 30 for i in range(4 * PAGE_LEN + 20)]
 """A prompt of four pages and a part of one."""
 
 
-def made(n_pages: int = 64, max_rows: int = 64, groups=PLAIN, digest=sha256):
+def made(n_pages: int = 64, max_rows: int = 64, groups=PLAIN, digest=sha256, **kwargs):
     """An engine on a fake executor, and that executor."""
-    fake = executor(n_pages=n_pages, max_rows=max_rows, groups=groups)
+    fake = executor(n_pages=n_pages, max_rows=max_rows, groups=groups, **kwargs)
     return Engine(fake, fake.groups, N_CTX, prefixes=Tree(b"key", digest)), fake
 
 
@@ -130,11 +130,13 @@ def test_a_digest_that_collides_is_a_miss(digest, groups):
         run.check_integrity()
 
 
-def test_prompts_that_arrive_together_are_computed_once():
-    run, fake = made(n_pages=200, max_rows=512)
+@pytest.mark.parametrize("groups", [PLAIN, GROUPS])
+def test_prompts_that_arrive_together_are_computed_once(groups):
+    run, fake = made(n_pages=200, max_rows=512, groups=groups)
     prompts = [[*LONG, 3 + i] for i in range(8)]
     results = run_many(run, [generation(run, prompt) for prompt in prompts], 8)
-    assert [[r.token for r in records] for records in results] == [*map(given_alone, prompts)]
+    want = [given_alone(prompt, groups) for prompt in prompts]
+    assert [[r.token for r in records] for records in results] == want
     shared = 4 * PAGE_LEN
     assert rows(fake) == shared + 8 * (len(LONG) + 1 - shared + 11)
 

@@ -6,13 +6,10 @@ import pytest
 from kept_models import MODELS
 
 import qrt
-from qrt.errors import BackendError, BusyError, InputError
+from qrt.errors import BusyError, InputError
 from qrt.graph.batch import PAGE_LEN
 from qrt.runtime.pages import Pages
 from qrt.runtime.pool import Pool
-from qrt.runtime.sequence import Sequence
-from qrt.runtime.slots import Slots
-from qrt.runtime.stored import _pages
 
 GREEDY = {"temperature": 0, "ignore_eos": True}
 TOKENS = [5 + i * 37 % 100 for i in range(3 * PAGE_LEN + 9)]
@@ -93,11 +90,6 @@ def test_a_state_is_written_between_generations(written, model):
         stream.close()
         session.save_state(written)
         assert session.load_state(written) >= 3
-
-
-def test_states_of_fixed_size_are_not_written():
-    with pytest.raises(BackendError, match="recurrent"):
-        _pages(Sequence((Pages(Pool(4, "pages"), None), Slots(Pool(4, "slots")))))
 
 
 def test_pages_that_are_not_those_of_so_many_positions():

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from qrt.graph.state import KV, PAGE_LEN
 from qrt.runtime.loader import Loaded
 from qrt.runtime.records import Plain
 
@@ -37,6 +38,10 @@ class ModelInfo(Plain):
     n_threads: int
     """Those that compute an answer."""
     kv_type: str
+    kv_bytes_per_token: int
+    """Of keys and values that a sequence keeps of each token, of windowed layers the last ones."""
+    fixed_state_bytes: int
+    """Of the states of recurrent layers, whatever the length of a sequence."""
     sampling: Mapping[str, Any]
     """Sampling options that the file recommends, which hold where a call names none."""
 
@@ -45,6 +50,8 @@ def model_info(loaded: Loaded, sampling: Mapping[str, Any]) -> ModelInfo:
     """The info of a model, gathered once when it is loaded."""
     file, graph, settings = loaded.file, loaded.graph, loaded.executor.settings
     name = file.metadata.get("general.name")
+    units = zip(graph.states, loaded.unit_bytes, strict=True)
+    page_bytes = sum(size for group, size in units if isinstance(group, KV))
     return ModelInfo(
         path=str(file.path),
         arch=graph.arch,
@@ -62,5 +69,7 @@ def model_info(loaded: Loaded, sampling: Mapping[str, Any]) -> ModelInfo:
         backend=loaded.backend,
         n_threads=settings.threads_of("decode"),
         kv_type=settings.kv_type,
+        kv_bytes_per_token=page_bytes // PAGE_LEN,
+        fixed_state_bytes=sum(loaded.unit_bytes) - page_bytes,
         sampling=sampling,
     )

@@ -146,7 +146,8 @@ class Executor(Protocol):
         """Copies a page of a KV group, of all its layers, over another. Not during a step."""
 
     def page(self, group: int, number: int) -> list[NDArray[np.uint8]]:
-        """The memory of a page of a KV group, to be read or written whole. Not during a step."""
+        """The memory of a page, or a slot, of a group, to be read or written whole. Not during a
+        step."""
 
     def page_digest(self) -> bytes:
         """Of what makes the bytes of pages, beside the file and the settings."""

@@ -62,6 +62,7 @@ def _print_running(running: Running, n_params: int) -> None:
     from qrt.tools.bench import short_count
 
     n_ctx, kv_bytes, memory = running.n_ctx_train, running.kv_bytes_per_token, running.memory
+    fixed = running.fixed_state_bytes
     free = "unknown" if memory.free_bytes is None else byte_size(memory.free_bytes)
     total, active = short_count(n_params), short_count(running.n_active_params)
     facts = [
@@ -70,7 +71,8 @@ def _print_running(running: Running, n_params: int) -> None:
         ("parameters", total if total == active else f"{total}, {active} active"),
         ("weights read per token", byte_size(running.weight_bytes_per_token)),
         (f"KV per token ({running.kv_type})", byte_size(kv_bytes)),
-        (f"KV at context {n_ctx}", byte_size(running.state_bytes(n_ctx))),
+        *([("states of a sequence", byte_size(fixed))] if fixed else []),
+        (f"a sequence of {n_ctx} tokens", byte_size(running.state_bytes(n_ctx))),
         (f"memory at context {memory.n_ctx}", byte_size(memory.n_bytes)),
         ("free memory", f"{free} {memory.limit}"),
         ("", memory.verdict),

@@ -183,7 +183,9 @@ class Engine:
             self._tidy()
             self._check_idle(seq)
             self._store.cut(seq, 0)
-            StateFile(file, self._executor, key).read(seq, n_vocab, self.n_ctx)
+            StateFile(file, self._executor, key).read(
+                seq, n_vocab, self.n_ctx, lambda n: self._store.make_room([(seq, n)])
+            )
             return len(seq)
 
     def drop_prefixes(self) -> None:
@@ -302,8 +304,10 @@ class Engine:
             self._is_settled = True
         has_dropped = bool(self._dropped)
         while self._dropped:
+            self._is_settled = False
             self._dropped[0]()  # an interrupt leaves it there
             self._dropped.popleft()
+            self._is_settled = True
         if self._scheduler.end_stopped() or has_dropped:
             self.driver.tell()
 

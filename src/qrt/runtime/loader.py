@@ -49,9 +49,9 @@ class LoadOptions:
     n_threads: None: QRT_THREADS, what `qrt tune` measured, or one per CPU this process may use.
     n_threads_batch: those that read a prompt; None: as many.
     kv_type: "f16", "f32", "q8_0" or "q4_0"; "q8_0,q4_0" for keys and values apart.
-    kv_bytes: memory for keys and values beside those of one whole context: of other sequences, and
-        of earlier ones for prompts that begin alike; None: 15 contexts, at most a quarter of what
-        is free.
+    kv_bytes: memory for keys, values and states beside those of one whole context: of other
+        sequences, and of earlier ones for prompts that begin alike; None: 15 contexts, at most a
+        quarter of what is free.
     prefix_dir: where pages of prompts are kept for other processes and later starts; None: nowhere.
     prefix_dir_bytes: what the files there may take.
     backend: "auto", "cpu" or "reference".
@@ -119,6 +119,8 @@ class Loaded:
     weight_bytes: int
     """Bytes of weights that one decoded token reads."""
     limits: Limits
+    unit_bytes: tuple[int, ...]
+    """Of a page, or a slot, of each state group."""
     files: PrefixFiles | None = None
 
 
@@ -140,7 +142,8 @@ def load(path: str | os.PathLike[str], options: LoadOptions, progress: Progress)
     worker = ThreadPoolExecutor(1, thread_name_prefix="qrt-tokenizer")
     tokenizer = worker.submit(build_tokenizer, file.metadata, graph.n_vocab, where)
     worker.shutdown(wait=False)
-    executor = _prepare(parts, file, graph, n_ctx, options, progress)
+    plan = _planned(parts, file, graph, n_ctx, options)
+    executor = _prepare(parts, file, plan, progress)
     weight_bytes = bytes_per_token(graph, file.tensors)
     backend = "+".join(dict.fromkeys(backend for _, backend in runs))
     limits = Limits(
@@ -150,7 +153,18 @@ def load(path: str | os.PathLike[str], options: LoadOptions, progress: Progress)
         SHARED_CHUNKS[options.latency],
         options.stuck_s,
     )
-    return Loaded(file, graph, executor, tokenizer, n_ctx, backend, weight_bytes, limits, files)
+    return Loaded(
+        file=file,
+        graph=graph,
+        executor=executor,
+        tokenizer=tokenizer,
+        n_ctx=n_ctx,
+        backend=backend,
+        weight_bytes=weight_bytes,
+        limits=limits,
+        unit_bytes=plan.need.footprint.units,
+        files=files,
+    )
 
 
 def _graph(file: GGUFFile, options: LoadOptions) -> Graph:
@@ -236,13 +250,10 @@ def _planned(
 def _prepare(
     parts: Items[tuple[Graph, Backend]],
     file: GGUFFile,
-    whole: Graph,
-    n_ctx: int,
-    options: LoadOptions,
+    plan: _Plan,
     progress: Progress,
 ) -> Executor:
     """The graph on its backend, or its parts on theirs."""
-    plan = _planned(parts, file, whole, n_ctx, options)
     need = plan.need
     fitting = fit(need, free_memory(), str(file.path))
     with ExitStack() as undo:
@@ -252,7 +263,9 @@ def _prepare(
         ):
             settings = replace(
                 own,
-                capacities=capacities(graph.states, n_ctx, need.max_rows, fitting.spare),
+                capacities=capacities(
+                    graph.states, need.n_ctx, need.max_rows, fitting.spare, fitting.slots
+                ),
                 room=fitting.room and fitting.room.share(footprint.packed / need.footprint.packed),
             )
             executors.append(module.prepare(graph, file.tensors, settings, progress))

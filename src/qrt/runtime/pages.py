@@ -40,6 +40,16 @@ class Pages:
         pages: list[int] = self._table[self._first : self._n].tolist()
         return pages
 
+    @property
+    def n_own(self) -> int:
+        """How many it needs to go on: all of them."""
+        return self._n - self._first
+
+    @property
+    def spare(self) -> list[int]:
+        """Those that it could do without: none."""
+        return []
+
     def fork(self) -> Self:
         """A second table of the same pages."""
         twin = type(self)(self._pool, self._window)
@@ -131,7 +141,7 @@ class Pages:
         lowest = max(n_tokens + 1 - self._window, 0)
         return n_tokens if lowest >= self._first * PAGE_LEN else 0
 
-    def keep(self, n_tokens: int) -> None:
+    def keep(self, n_tokens: int, *, lasts: bool = True) -> None:
         """Pages need no snapshot."""
 
     def shed(self) -> None:

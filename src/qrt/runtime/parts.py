@@ -81,7 +81,7 @@ class PartsExecutor:
             part.copy_page(group, source, target)
 
     def page(self, group: int, number: int) -> list[NDArray[np.uint8]]:
-        """The memory of a page of a KV group in every part."""
+        """The memory of a page, or a slot, of a group in every part."""
         return [memory for part in self._parts for memory in part.page(group, number)]
 
     def page_digest(self) -> bytes:

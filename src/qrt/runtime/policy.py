@@ -39,6 +39,10 @@ class Job(Protocol):
     def is_wanted(self) -> bool:
         """Whether somebody waits for its next token."""
 
+    @property
+    def branch(self) -> int:
+        """The page border up to which others have begun alike; 0: none."""
+
 
 AnyJob = TypeVar("AnyJob", bound=Job)
 
@@ -78,7 +82,8 @@ def admits(need: tuple[int, ...], room: tuple[int, ...], n_running: int, limits:
 def plan(jobs: Items[AnyJob], limits: Limits, *, at_borders: bool) -> list[tuple[AnyJob, int]]:
     """The next step: jobs and how many rows of each, of those given by rank.
 
-    at_borders: a part of a prompt ends at a page border, where a state can be kept.
+    at_borders: a part of a prompt ends at a page border, where a state can be kept, and none goes
+    past that up to which others have begun alike.
     """
     jobs = jobs[: limits.n_running]
     rows = [(job, 1) for job in jobs if job.n_left == 1]
@@ -92,7 +97,7 @@ def plan(jobs: Items[AnyJob], limits: Limits, *, at_borders: bool) -> list[tuple
             continue
         n_rows = min(job.n_left, budget)
         if at_borders:
-            n_rows = _to_border(job.n_stored, n_rows)
+            n_rows = _to_border(job.n_stored, n_rows, job.branch)
         rows.append((job, n_rows))
         budget -= n_rows
         if budget <= 0:
@@ -113,7 +118,10 @@ def victims(jobs: Items[AnyJob]) -> Iterator[AnyJob]:
     yield from reversed(wanted[1:])
 
 
-def _to_border(start: int, n_rows: int) -> int:
-    """Rows up to the last page border within `n_rows`; all of them if there is none."""
+def _to_border(start: int, n_rows: int, branch: int) -> int:
+    """Rows up to the branch or the last page border within `n_rows`; all of them if there is
+    none."""
     end = (start + n_rows) // PAGE_LEN * PAGE_LEN
+    if start < branch < end:
+        end = branch
     return end - start if end > start else n_rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 
 from qrt.errors import BackendError
@@ -27,7 +27,7 @@ class Pool:
         self._free = list(range(n_pages - 1, -1, -1))
         self._counts = [0] * n_pages
         self._kept: set[int] = set()
-        self._idle: dict[int, None] = {}  # kept ones that nothing refers to, the longest first
+        self._idle: OrderedDict[int, None] = OrderedDict()  # kept, referred to by nothing; in order
         self.forget: Callable[[int], None] = self.let_go
         """Called with an idle page that is needed: its keeper lets go of it."""
 
@@ -77,8 +77,11 @@ class Pool:
                 del self._idle[page]
             self._counts[page] += 1
 
-    def drop(self, pages: Sequence[int]) -> None:
-        """Counts one reference less to each; those that have none left are free, or idle."""
+    def drop(self, pages: Sequence[int], *, go_first: bool = False) -> None:
+        """Counts one reference less to each; those that have none left are free, or idle.
+
+        go_first: idle ones are taken before all others, else after those that are idle longer.
+        """
         counts = self._counts
         for page in reversed(pages):
             counts[page] -= 1
@@ -86,6 +89,8 @@ class Pool:
                 continue
             if page in self._kept:
                 self._idle[page] = None
+                if go_first:
+                    self._idle.move_to_end(page, last=False)
             else:
                 self._free.append(page)
 
@@ -95,7 +100,7 @@ class Pool:
         self._counts = [found[page] for page in range(self.n_pages)]
         self._kept = set(kept)
         idle = [*(page for page in self._idle if page in self._kept), *sorted(self._kept)]
-        self._idle = dict.fromkeys(page for page in idle if not found[page])
+        self._idle = OrderedDict.fromkeys(page for page in idle if not found[page])
         used = found.keys() | self._kept
         self._free = [page for page in range(self.n_pages - 1, -1, -1) if page not in used]
 

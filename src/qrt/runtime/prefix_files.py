@@ -23,10 +23,11 @@ from qrt.runtime.prefix_tree import packed, unpacked
 
 Memory = NDArray[np.uint8]
 
-_MAGIC: Final = b"qrt prefix 1\0\0\0\0"
+_MAGIC: Final = {False: b"qrt prefix 1\0\0\0\0", True: b"qrt border 1\0\0\0\0"}
+"""Of files of pages, and of states."""
 _CURE: Final = "name another prefix_dir, a directory of your own"
 _FOLDER: Final = "qrt-prefixes-1"
-_NAME: Final = re.compile(r"([0-9a-f]{64})-([0-9a-f]{64})-([0-9]{1,2})")
+_NAME: Final = re.compile(r"([0-9a-f]{64})-([0-9a-f]{64})-([0-9]{1,2})(s?)")
 _WRITING: Final = "tmp"
 """What the names of files begin with that are still written."""
 _STALE_S: Final = 3600
@@ -36,24 +37,33 @@ _KEPT_PART: Final = 0.9
 
 
 class Place(NamedTuple):
-    """A file: the page of `n_tokens` tokens that `digest` is of, behind those of `parent`."""
+    """A file: the page of `n_tokens` tokens that `digest` is of, behind those of `parent`, or the
+    states at the end of them.
+    """
 
     parent: bytes
     digest: bytes
     n_tokens: int
+    of_states: bool = False
 
     @property
     def name(self) -> str:
         """Its path in the folder."""
-        parent = self.parent.hex()
-        return f"{parent[:2]}/{parent}-{self.digest.hex()}-{self.n_tokens}"
+        parent, kind = self.parent.hex(), "s" if self.of_states else ""
+        return f"{parent[:2]}/{parent}-{self.digest.hex()}-{self.n_tokens}{kind}"
+
+    @property
+    def states(self) -> Place:
+        """The file of the states at the end of its tokens."""
+        return self._replace(of_states=True)
 
 
 class PrefixFiles:
-    """Files of pages in a folder of ours alone, named by digests that cover model and tokens.
+    """Files of pages in a folder of ours alone, named by digests that cover model and tokens, and
+    files of states where a page ends.
 
         magic | digest of the parent | digest | tokens: uint32 each
-        the page of every group, in order | crc32 of all that: uint32
+        the page, or the slot, of every group that has such, in order | crc32 of all that: uint32
 
     Nothing in a file says how long it is or where something lies. One that is not exactly what it
     should be is deleted. Any number of processes may use the folder.
@@ -80,7 +90,7 @@ class PrefixFiles:
         with suppress(OSError), os.scandir(self.folder / start[:2]) as entries:
             for entry in entries:
                 found = _NAME.fullmatch(entry.name)
-                if found and found[1] == start and 0 < int(found[3]) <= PAGE_LEN:
+                if found and found[1] == start and 0 < int(found[3]) <= PAGE_LEN and not found[4]:
                     places.append(Place(parent, bytes.fromhex(found[2]), int(found[3])))
         return places
 
@@ -88,8 +98,8 @@ class PrefixFiles:
         """The tokens that a file says it is of; none where it cannot be read."""
         n_bytes = len(packed(range(place.n_tokens)))
         with suppress(OSError), self._open(place) as file:
-            head = file.read(len(_MAGIC) + 64 + n_bytes)
-            if len(head) == len(_MAGIC) + 64 + n_bytes:
+            head = file.read(len(_MAGIC[False]) + 64 + n_bytes)
+            if len(head) == len(_MAGIC[False]) + 64 + n_bytes:
                 return unpacked(head[-n_bytes:])
         return []
 
@@ -191,7 +201,7 @@ class PrefixFiles:
 
 
 def _head(place: Place, tokens: bytes) -> bytes:
-    return _MAGIC + place.parent + place.digest + tokens
+    return _MAGIC[place.of_states] + place.parent + place.digest + tokens
 
 
 class _GoneError(Exception):

@@ -114,7 +114,11 @@ class Tree:
 
     def digest_below(self, parent: Node, tokens: bytes) -> bytes:
         """The digest of such a child of `parent`."""
-        return self._digest(parent.digest + tokens)
+        return self.digest_after(parent.digest, tokens)
+
+    def digest_after(self, digest: bytes, tokens: bytes) -> bytes:
+        """The digest of such a child of the node of `digest`."""
+        return self._digest(digest + tokens)
 
     def at(self, parent: Node, tokens: bytes) -> Node | None:
         """What has the digest of such a child, which need not be that child."""

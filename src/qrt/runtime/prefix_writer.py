@@ -1,4 +1,4 @@
-"""A thread that writes pages of the prefix store to its files, behind the steps."""
+"""A thread that writes pages and states of the prefix store to its files, behind the steps."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Final
 from qrt.graph.batch import NO_PAGE
 from qrt.runtime.prefix_files import Memory, Place, PrefixFiles
 from qrt.runtime.prefix_tree import Node, Tree, unpacked
+from qrt.runtime.slots import worth_keeping
 
 MAX_WAITING: Final = 256
 """Sequences that wait to be written; what comes while so many wait is not."""
@@ -30,12 +31,17 @@ class PrefixWriter:
     """
 
     def __init__(
-        self, files: PrefixFiles, tree: Tree, memory: Callable[[int, int], Items[Memory]]
+        self,
+        files: PrefixFiles,
+        tree: Tree,
+        memory: Callable[[int, int], Items[Memory]],
+        of_states: Items[int] = (),
     ) -> None:
-        """memory(group, page): that of a page."""
+        """memory(group, unit): that of a page or slot. of_states: the groups that have slots."""
         self._files = files
         self._tree = tree
         self._memory = memory
+        self._of_states = of_states
         self._thread: threading.Thread | None = None
         self._begin()
 
@@ -81,30 +87,42 @@ class PrefixWriter:
             path.append(node)
             node = node.parent
         path.reverse()
-        for each in path:
-            if not self._files.has(place_of(each)) and not self._write(each):
+        wanted = [(place_of(each), each) for each in path]
+        if self._of_states:
+            wanted += [(place_of(each).states, each) for each in self._with_states(path)]
+        for place, each in wanted:
+            if not self._files.has(place) and not self._write(place, each):
                 break
-        self._files.touch([place_of(each) for each in path])
+        self._files.touch([place for place, _ in wanted])
 
-    def _write(self, node: Node) -> bool:
-        """Whether all groups had a page of it until that was written."""
-        units = list(node.units)
+    def _with_states(self, path: list[Node]) -> list[Node]:
+        """Those of a path whose states are kept."""
+        having = [n for n in path if all(n.units[i] != NO_PAGE for i in self._of_states)]
+        ends = worth_keeping([node.end for node in having], path[-1].end)
+        return [node for node in having if node.end in ends]
+
+    def _write(self, place: Place, node: Node) -> bool:
+        """Whether all groups had a page, or a slot, of it until that was written."""
+        groups = [i for i in range(len(node.units)) if (i in self._of_states) == place.of_states]
+        units = [node.units[i] for i in groups]
 
         def is_still() -> bool:
-            return NO_PAGE not in units and node.units == units and node in self._tree
+            is_same = [node.units[i] for i in groups] == units
+            return NO_PAGE not in units and is_same and node in self._tree
 
         if not is_still() or time.monotonic() > self._deadline:
             return False
-        place = place_of(node)
-        pages = [memory for i, unit in enumerate(units) for memory in self._memory(i, unit)]
-        n_bytes = self._files.write(place, node.tokens, pages, is_still)
+        of_units = map(self._memory, groups, units)
+        memory = [part for parts in of_units for part in parts]
+        n_bytes = self._files.write(place, node.tokens, memory, is_still)
         self._n_bytes += n_bytes
         self._n_written += 1
-        for other in self._files.below(place.parent):
+        for other in [] if place.of_states else self._files.below(place.parent):
             if other.n_tokens < place.n_tokens:
                 tokens = self._files.tokens(other)
                 if tokens == unpacked(node.tokens)[: other.n_tokens]:
                     self._files.delete(other)
+                    self._files.delete(other.states)
         if self._n_written % _TRIM_EVERY == 0 or self._files.is_too_much(self._n_bytes):
             self._n_bytes = self._files.trim()
         return n_bytes > 0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from collections.abc import Sequence as Items
 from functools import partial
+from typing import NamedTuple
 
 from qrt.graph.batch import NO_PAGE, PAGE_LEN
 from qrt.graph.state import KV, StateGroup
@@ -11,6 +13,18 @@ from qrt.runtime.pool import Pool, pages_for
 from qrt.runtime.prefix_tree import MAX_NODES, Node, Tree, packed
 from qrt.runtime.sequence import Sequence
 from qrt.runtime.slots import Slots
+
+
+class Found(NamedTuple):
+    """The nodes of the longest stored prefix that can be gone on from, and its length.
+
+    Of the last node, a part may be meant. `n_alike`: tokens that are stored alike, which are more
+    where a windowed group or one of states has lost its part.
+    """
+
+    nodes: list[Node]
+    n_tokens: int
+    n_alike: int
 
 
 class Prefixes:
@@ -25,7 +39,11 @@ class Prefixes:
         self._groups = groups
         self._pools = pools
         self._tree = tree
-        self._has_states = not all(isinstance(group, KV) for group in groups)
+        self.of_states = [i for i, group in enumerate(groups) if not isinstance(group, KV)]
+        """The groups that have slots; `of_pages` are the others."""
+        self.of_pages = [i for i in range(len(groups)) if i not in self.of_states]
+        numbers = (*self.of_states, *self.of_pages)
+        self._partial = [(i, groups[i]) for i in numbers if not _is_whole(groups[i])]
         self._nodes: list[dict[int, Node]] = [{} for _ in pools]  # of each page in its group
         for group, pool in enumerate(pools):
             pool.forget = partial(self._forget, group)
@@ -34,17 +52,14 @@ class Prefixes:
         """Where sequences of this salt begin."""
         return self._tree.root(salt)
 
-    def find(self, root: Node, tokens: Items[int]) -> tuple[list[Node], int]:
-        """The nodes of the longest stored prefix of `tokens` that can be gone on from; its length.
-
-        Of the last node, a part may be meant.
-        """
+    def find(self, root: Node, tokens: Items[int]) -> Found:
+        """What is stored of `tokens`."""
         nodes, n_tokens = self._tree.path(root, packed(tokens))
         self._tree.touch(nodes)
         for n in (n_tokens, *(node.end for node in reversed(nodes) if node.end < n_tokens)):
-            if all(_restores(group, i, nodes, n) for i, group in enumerate(self._groups)):
-                return nodes[: pages_for(n)], n
-        return [], 0
+            if all(_restores(group, i, nodes, n) for i, group in self._partial):
+                return Found(nodes[: pages_for(n)], n, n_tokens)
+        return Found([], 0, n_tokens)
 
     def has_next(self, seq: Sequence, tokens: Items[int]) -> bool:
         """Whether the page of `tokens` is stored by now that `seq` is about to fill."""
@@ -81,13 +96,10 @@ class Prefixes:
         self.publish(seq)
         if seq.node is None:
             return None
-        for state in seq.states:
-            if isinstance(state, Slots):
-                for end in state.snapshots:
-                    self.fill(seq, end)
+        self.fill_snapshots(seq)
         rest = packed(seq.tokens[seq.node.end :])
         is_kept = any(child.tokens.startswith(rest) for child in seq.node.children)
-        if rest and (self._has_states or not is_kept):
+        if rest and (self.of_states or not is_kept):
             node = self._child(seq.node, rest)
             if node is not None:
                 self._fill(node, seq)
@@ -100,12 +112,41 @@ class Prefixes:
         if node is not None and node.end == end and node in self._tree:
             self._fill(node, seq)
 
+    def fill_snapshots(self, seq: Sequence) -> None:
+        """Keeps the snapshots of `seq` at page borders."""
+        for state in seq.states:
+            if isinstance(state, Slots):
+                for end in state.snapshots:
+                    self.fill(seq, end)
+
     def give_up_last(self, seq: Sequence) -> None:
         """Forgets the page that `seq` is about to write on, so that it need not be copied."""
         for group, state in enumerate(seq.states):
             node = self._nodes[group].get(state.unit(len(seq)))
             if node is not None and len(seq) % PAGE_LEN and isinstance(self._groups[group], KV):
                 self._remove(node)
+
+    def take_in(
+        self,
+        parent: Node,
+        tokens: bytes,
+        groups: Items[int],
+        read: Callable[[Mapping[int, int]], int],
+    ) -> int:
+        """Keeps what `read` puts into a page, or a slot, of each of the groups where the child of
+        `parent` with these tokens lacks it; the bytes that it says, none if there is no room."""
+        if not all(self._pools[group].n_free for group in groups):
+            return 0
+        units = {group: self._pools[group].alloc(1)[0] for group in groups}
+        n_bytes = read(units)
+        node = self._child(parent, tokens) if n_bytes else None
+        for group, unit in units.items():
+            if node is not None and node.units[group] == NO_PAGE:
+                node.units[group] = unit
+                self._nodes[group][unit] = node
+                self._pools[group].keep(unit)
+            self._pools[group].drop([unit])
+        return n_bytes
 
     def clear(self) -> None:
         """Forgets everything."""
@@ -157,7 +198,7 @@ class Prefixes:
             self._remove(node)  # it was below a node that is gone
         elif node is not None:
             return None
-        for other in [] if self._has_states else parent.children.copy():
+        for other in [] if self.of_states else parent.children.copy():
             if tokens.startswith(other.tokens):
                 self._remove(other)
         if len(self._tree) >= MAX_NODES:
@@ -185,8 +226,9 @@ class Prefixes:
         node = self._nodes[group][page]
         if _is_whole(self._groups[group]):
             self._remove(node)
-        else:
-            self._let_go(node, group)
+            return
+        for each in self.of_states if group in self.of_states else (group,):
+            self._let_go(node, each)
 
     def _remove(self, node: Node) -> None:
         self._tree.remove(node)
@@ -207,11 +249,13 @@ def _is_whole(group: StateGroup) -> bool:
 
 
 def _restores(group: StateGroup, number: int, nodes: list[Node], n_tokens: int) -> bool:
-    """Whether a sequence can go on behind so many tokens, by what the nodes have of a group."""
+    """Whether a sequence can go on behind so many tokens, by what the nodes have of a group that
+    may lack some."""
     last = pages_for(n_tokens)
     if not isinstance(group, KV):
         return n_tokens == 0 or (
             nodes[last - 1].end == n_tokens and nodes[last - 1].units[number] != NO_PAGE
         )
-    first = 0 if group.window is None else max(n_tokens + 1 - group.window, 0) // PAGE_LEN
+    assert group.window is not None
+    first = max(n_tokens + 1 - group.window, 0) // PAGE_LEN
     return all(node.units[number] != NO_PAGE for node in nodes[first:last])

@@ -70,6 +70,11 @@ class Request:
         """Rows to compute until it gives its next token."""
         return len(self.generation.context) - self.n_stored
 
+    @property
+    def branch(self) -> int:
+        """The page border up to which others have begun alike; 0: none."""
+        return 0 if self.seq is None else self.seq.branch
+
     def may_run_ahead(self) -> bool:
         """Whether one row gives a token that its reader will soon ask for."""
         return len(self.generation.records) < self.n_read + AHEAD and self.n_left == 1

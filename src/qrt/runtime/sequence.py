@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as Items
+from typing import Final
 
 from qrt.runtime.pages import Pages
 from qrt.runtime.prefix_tree import Node
@@ -12,6 +13,10 @@ State = Pages | Slots
 """What a sequence holds of one state group."""
 
 
+NEVER_READ: Final = 1 << 62
+"""More files than there are."""
+
+
 class Sequence:
     """Tokens that have been computed, token i at position i. Only the engine changes it.
 
@@ -19,7 +24,9 @@ class Sequence:
     reuse until another sequence needs the room.
     """
 
-    __slots__ = ("last_step", "may_read", "node", "owner", "states", "tokens")
+    __slots__ = (
+        "branch", "last_step", "may_read", "n_unread", "node", "owner", "states", "tokens"
+    )  # fmt: skip
 
     def __init__(self, states: tuple[State, ...]) -> None:
         self.tokens: list[int] = []
@@ -28,6 +35,10 @@ class Sequence:
         self.last_step = 0
         self.may_read = False
         """Whether files may have more of what it is to compute."""
+        self.n_unread = NEVER_READ
+        """Files that are left to be read up to the states that it waits for."""
+        self.branch = 0
+        """The page border up to which others have begun alike, where its states are to be kept."""
         self.node: Node | None = None
         """The last of its pages that the prefix store has; None: it shares nothing."""
 

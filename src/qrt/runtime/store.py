@@ -21,7 +21,7 @@ from qrt.runtime.prefix_disk import READ_AT_ONCE, PrefixDisk
 from qrt.runtime.prefix_files import PrefixFiles
 from qrt.runtime.prefix_tree import Tree
 from qrt.runtime.prefixes import Prefixes
-from qrt.runtime.sequence import Sequence, State
+from qrt.runtime.sequence import NEVER_READ, Sequence, State
 from qrt.runtime.slots import Slots
 
 Growth = tuple[Sequence, int]
@@ -42,7 +42,7 @@ class Store:
         tree: Tree | None = None,
         files: PrefixFiles | None = None,
     ) -> None:
-        """`tree` is to hold what is stored of prefixes, `files` keep it, but for states."""
+        """`tree` is to hold what is stored of prefixes, `files` keep it."""
         tree = Tree() if tree is None else tree
         self._groups = tuple(groups)
         self._max_rows = executor.settings.max_rows
@@ -53,8 +53,8 @@ class Store:
         )
         self.prefixes = Prefixes(self._groups, self.pools, tree)
         self._disk: PrefixDisk | None = None
-        if files is not None and not self.has_states:
-            self._disk = PrefixDisk(files, tree, executor.page)
+        if files is not None:
+            self._disk = PrefixDisk(files, tree, executor.page, self.prefixes.of_states)
         self._copies = [partial(executor.copy_page, group) for group in range(len(self._groups))]
         self._sequences: dict[Sequence, None] = {}
         self._n_steps = 0
@@ -103,6 +103,7 @@ class Store:
     def cut(self, seq: Sequence, n_tokens: int) -> int:
         """Cuts `seq` to the nearest restorable length up to `n_tokens`, which it returns."""
         n = self.restorable(seq, n_tokens)
+        seq.branch = min(seq.branch, n)
         if n < len(seq):
             if seq.node is not None:
                 seq.node = seq.node.up_to(n)
@@ -143,15 +144,16 @@ class Store:
         seq.node = seq.node or root
         seq.may_read = self._disk is not None
         n = self.restorable(seq, min(seq.common_prefix(tokens), len(tokens) - 1))
-        nodes, n_stored = self.prefixes.find(root, tokens[:-1])
-        if n_stored <= n:
+        found = self.prefixes.find(root, tokens[:-1])
+        if found.n_tokens <= n:
             self.cut(seq, n)
             self.prefixes.publish(seq)
-            return n
-        self.cut(seq, 0)
-        seq.node = root
-        self.prefixes.adopt(seq, nodes, tokens[:n_stored])
-        return n_stored
+        else:
+            self.cut(seq, 0)
+            seq.node = root
+            self.prefixes.adopt(seq, found.nodes, tokens[: found.n_tokens])
+        seq.branch = max(seq.branch, found.n_alike // PAGE_LEN * PAGE_LEN)
+        return len(seq)
 
     def catch_up(self, seq: Sequence, tokens: Items[int], salt: str | None) -> int:
         """Takes what was stored of `tokens` since `seq` began with them, and reads what files have
@@ -161,9 +163,25 @@ class Store:
         n = len(seq)
         if self.prefixes.has_next(seq, tokens):
             self.restore(seq, tokens, salt)
-        if seq.may_read:
+        if seq.may_read and self.has_states:
+            self._read_to_state(seq, tokens, salt)
+        elif seq.may_read:
             self._read_on(seq, tokens)
         return len(seq) - n
+
+    def _read_to_state(self, seq: Sequence, tokens: Items[int], salt: str) -> None:
+        """Reads some of what files have up to the last states, and begins there once all is read;
+        `seq` may read no more where it comes no nearer."""
+        assert self._disk is not None
+        root = self.prefixes.root(salt)
+        path = self._disk.to_state(root, tokens[:-1], len(seq))
+        n_left = self._disk.bring(self.prefixes, root, path) if path else None
+        if n_left == 0:
+            self.restore(seq, tokens, salt)
+            seq.n_unread = NEVER_READ
+        seq.may_read = bool(n_left is not None and 0 < n_left < seq.n_unread)
+        if n_left:
+            seq.n_unread = n_left
 
     def _read_on(self, seq: Sequence, tokens: Items[int]) -> None:
         """Reads some of what files have; where that is all, `seq` may read no more."""
@@ -178,7 +196,7 @@ class Store:
                 return
             self.cut(seq, seq.node.end)
             pages = [int(table[-1]) for table in self.begin(seq, found.n_shared)]
-            n_read = self._disk.read(found, pages)
+            n_read = self._disk.read(found.place, found.tokens, dict(enumerate(pages)))
             if not n_read:
                 for state in seq.states:
                     state.finish(len(seq))
@@ -207,9 +225,12 @@ class Store:
         Whether there is room now.
         """
         self._recount()
-        for group in self.short(rows):
-            for seq in self._sequences:
-                seq.states[group].shed()
+        for seq in sorted(self._sequences, key=lambda seq: seq.last_step):
+            if not any(not isinstance(self._groups[group], KV) for group in self.short(rows)):
+                break
+            self.prefixes.fill_snapshots(seq)
+            for state in seq.states:
+                state.shed()
         for seq, _ in rows if self.short(rows) else ():
             self.prefixes.give_up_last(seq)
         growing = {seq for seq, _ in rows}
@@ -221,26 +242,32 @@ class Store:
         return not self.short(rows)
 
     def room(self, others: Iterable[Sequence] = ()) -> tuple[int, ...]:
-        """Pages of each group that are free, or held by idle sequences and by `others`."""
-        holders = [*(seq for seq in self._sequences if seq.owner is None), *others]
+        """Pages of each group that are free, or held by idle sequences and by `others`, and slots
+        of snapshots."""
+        givers = {*(seq for seq in self._sequences if seq.owner is None), *others}
         free = self.n_free
-        for group, pool in enumerate(self.pools) if holders else ():
-            held = Counter([page for seq in holders for page in seq.states[group].held])
+        for group, pool in enumerate(self.pools):
+            held = Counter([page for seq in givers for page in seq.states[group].held])
+            if not isinstance(self._groups[group], KV):
+                for seq in self._sequences.keys() - givers:
+                    held.update(seq.states[group].spare)
             free[group] += sum(pool.count(page) == n for page, n in held.items())
         return tuple(free)
 
     def shared(
         self, running: Iterable[Sequence], tokens: Items[int], salt: str | None
     ) -> tuple[int, ...]:
-        """Pages of each group that a new sequence of `tokens` would share with those running."""
+        """Pages of each group that a new sequence of `tokens` would share with those running; no
+        slots: each writes its own."""
+        counts = [0] * len(self.pools)
         if salt is None:
-            return (0,) * len(self.pools)
-        nodes, n_tokens = self.prefixes.find(self.prefixes.root(salt), tokens[:-1])
-        full = nodes[: n_tokens // PAGE_LEN]
-        counts = []
-        for group in range(len(self.pools)):
-            busy = {page for seq in running for page in seq.states[group].held}
-            counts.append(sum(node.units[group] in busy for node in full))
+            return tuple(counts)
+        found = self.prefixes.find(self.prefixes.root(salt), tokens[:-1])
+        full = found.nodes[: found.n_tokens // PAGE_LEN]
+        for number, group in enumerate(self._groups):
+            if isinstance(group, KV):
+                busy = {page for seq in running for page in seq.states[number].held}
+                counts[number] = sum(node.units[number] in busy for node in full)
         return tuple(counts)
 
     def need(self, seq: Sequence | None, n_positions: int) -> tuple[int, ...]:
@@ -249,7 +276,7 @@ class Store:
         if seq is None:
             return needed
         states = zip(needed, seq.states, strict=True)
-        return tuple(max(n - len(state.held), 0) for n, state in states)
+        return tuple(max(n - state.n_own, 0) for n, state in states)
 
     def begin(self, seq: Sequence, n_rows: int) -> tuple[NDArray[np.int32], ...]:
         """The tables of a step that appends `n_rows`. Raises BackendError if there is no room."""
@@ -268,15 +295,15 @@ class Store:
             self.prefixes.publish(seq)  # before a window lets go of pages
         for state in seq.states:
             state.finish(n)
-            if keep:
+            if keep or n == seq.branch:
                 state.keep(n)
         if self.has_states and len(tokens) > 1:
             self.prefixes.fill(seq, n)
 
     def keep(self, seq: Sequence) -> None:
-        """Makes a cut back to where `seq` stands possible later."""
+        """Makes a cut back to where `seq` stands possible, until the next such call."""
         for state in seq.states:
-            state.keep(len(seq))
+            state.keep(len(seq), lasts=False)
 
     def settle(self) -> None:
         """After a step that failed: every sequence has what its tokens need, the rest is free."""

@@ -23,7 +23,7 @@ from qrt.formats.gguf import open_gguf
 from qrt.formats.qtensor import QTensor
 from qrt.free_memory import free_memory
 from qrt.graph.graph import Graph
-from qrt.graph.state import StateGroup
+from qrt.graph.state import KV, StateGroup
 from qrt.runtime.capacity import needs
 from qrt.runtime.fitting import Need, fit
 from qrt.runtime.loader import bytes_per_token, default_context
@@ -72,6 +72,8 @@ class Running:
     weight_bytes_per_token: int
     kv_type: str
     kv_bytes_per_token: int
+    fixed_state_bytes: int
+    """Of the states of recurrent layers, whatever the length of a sequence."""
     states: tuple[StateGroup, ...]
     """What its layers remember of a sequence."""
     placement: dict[str, dict[str, int]]
@@ -161,6 +163,9 @@ def _running(
         weight_bytes_per_token=bytes_per_token(graph, tensors),
         kv_type=kv_type,
         kv_bytes_per_token=kv_bytes(graph.states, kv_type, 1),
+        fixed_state_bytes=sum(
+            unit_bytes(group, kv_type) for group in graph.states if not isinstance(group, KV)
+        ),
         states=graph.states,
         placement={kind: dict(counts) for kind, counts in placement.items()},
         tuning=tuning,

@@ -119,7 +119,7 @@ class CpuExecutor:
         pages[target] = pages[source]
 
     def page(self, group: int, number: int) -> list[NDArray[np.uint8]]:
-        """The memory of a page of a KV group."""
+        """The memory of a page, or a slot, of a group."""
         return [self.recorder.states.memory[group][number]]
 
     def page_digest(self) -> bytes:

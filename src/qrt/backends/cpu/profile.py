@@ -19,7 +19,7 @@ from qrt.config import cache_dir, read_env
 from qrt.errors import BackendError
 from qrt.graph.batch import Phase
 from qrt.graph.op import Op
-from qrt.graph.state import PAGE_LEN
+from qrt.graph.state import KV, PAGE_LEN
 from qrt.kernels.layout import CLOCK, STEP, TAPE
 from qrt.kernels.objects import load_kernels
 from qrt.kernels.team import aligned
@@ -66,7 +66,7 @@ def work_of(executor: CpuExecutor, n_rows: int, n_logits: int, start: int) -> li
                 weight_bytes=sum(
                     int(weights[name].data.nbytes * share) for name, share in shares.items()
                 ),
-                state_bytes=work.positions * _bytes_per_position(recorder, op),
+                state_bytes=_state_bytes(recorder, op, work.positions),
                 flops=work.flops,
                 unit="int8" if quantized else "f32",
             )
@@ -74,10 +74,14 @@ def work_of(executor: CpuExecutor, n_rows: int, n_logits: int, start: int) -> li
     return found
 
 
-def _bytes_per_position(recorder: Recorder, op: Op) -> int:
-    """Bytes that one position takes in the states that an op reads."""
-    groups = [recorder.graph.states[recorder.graph.group_of(*key)] for key in op.state_reads]
-    return sum(layer_bytes(group, recorder.variant.kv_type) for group in groups) // PAGE_LEN
+def _state_bytes(recorder: Recorder, op: Op, n_positions: int) -> int:
+    """Bytes that an op reads of so many positions' keys and values, and of whole states."""
+    n_bytes = 0
+    for key in op.state_reads:
+        group = recorder.graph.states[recorder.graph.group_of(*key)]
+        size = layer_bytes(group, recorder.variant.kv_type)
+        n_bytes += n_positions * size // PAGE_LEN if isinstance(group, KV) else size
+    return n_bytes
 
 
 @dataclass(frozen=True, slots=True)

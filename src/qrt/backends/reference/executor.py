@@ -78,9 +78,11 @@ class ReferenceExecutor(PlainRows):
             pages.k[target], pages.v[target] = pages.k[source], pages.v[source]
 
     def page(self, group: int, number: int) -> list[NDArray[np.uint8]]:
-        """The memory of a page of a KV group: K and V of each layer."""
+        """The memory of a page, K and V of each layer, or of a slot, the state of each."""
         state = self._graph.states[group]
-        assert isinstance(state, KV)
+        if not isinstance(state, KV):
+            slots = [self._slots[state.kind, layer] for layer in state.layers]
+            return [array[number].view(np.uint8) for array in slots]
         arrays = []
         for layer in state.layers:
             pages = self._pages[layer]
