@@ -182,9 +182,9 @@ class Session(Generates):
         return Session(self._core, self._core.engine.fork(self._stored))
 
     def save_state(self, path: str | os.PathLike[str]) -> None:
-        """Writes what is stored, tokens with their keys and values, to a file.
+        """Writes what is stored, tokens with their keys, values and states, to a file.
 
-        Raises OSError, BusyError, and BackendError for a model with recurrent layers.
+        Raises OSError and BusyError.
         """
         self._core.save_state(self._stored, Path(path))
 
@@ -197,8 +197,13 @@ class Session(Generates):
         """
         return self._core.load_state(self._stored, Path(path))
 
+    @property
+    def n_stored(self) -> int:
+        """Tokens that are stored: those that it need not compute again."""
+        return len(self._stored)
+
     def __repr__(self) -> str:
-        return f"<qrt.Session, {len(self._stored)} tokens stored>"
+        return f"<qrt.Session, {self.n_stored} tokens stored>"
 
     def close(self) -> None:
         """Frees the session's KV pages; a second time does nothing.

@@ -234,7 +234,6 @@ SERVE: Rows = {
     "--path --api-prefix": _refused("a proxy before it may serve files and add to paths"),
     "--embedding --embeddings --rerank --reranking --pooling": _refused("qrt runs no encoders yet"),
     "--models-* --no-models-*": _refused("without MODEL all models of `qrt list` are served"),
-    "--slot-save-path": _refused("qrt keeps no slots in files"),
     "--sleep-idle-seconds": _is("--keep-alive", "{}"),
 }
 """What llama-server's flags are to our server."""

@@ -51,6 +51,14 @@ class ServerFlags:
     page: Annotated[
         bool, in_server("--page/--no-page", metavar=None, help="The chat page at /.")
     ] = True
+    slot_save_path: Annotated[
+        str | None,
+        in_server(
+            "--slot-save-path",
+            metavar="DIR",
+            help="Keep a conversation for each id_slot, which /slots saves there and restores.",
+        ),
+    ] = None
 
     def config(self) -> ServerConfig:
         """The server's settings. Raises InputError."""
@@ -72,6 +80,7 @@ class ServerFlags:
             "log_requests": self.log_requests,
             "log_prompts": self.log_prompts,
             "page": self.page,
+            "slot_save_path": self.slot_save_path,
         }
         return ServerConfig(**given)
 

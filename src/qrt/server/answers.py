@@ -34,6 +34,7 @@ from qrt.server.messages import tidied
 from qrt.server.metrics import Metrics
 from qrt.server.models import Served
 from qrt.server.routing import Request
+from qrt.server.slots import Slot
 
 if TYPE_CHECKING:
     from qrt.api import Model
@@ -57,6 +58,9 @@ class Asked:
     started: float
     is_logged: bool = False
     """Whether prompt and answer stand in the log."""
+    slot: Slot | None = None
+    """The slot that it goes on in; None: one of its own."""
+    id_slot: int = -1
 
     @property
     def model(self) -> str:
@@ -111,7 +115,7 @@ async def asked_chat(request: Request[Any], served: Served, chat: Chat) -> Asked
     if grammar is not None:
         keywords.pop("response_format", None)  # an answer that calls a tool has no other form
         keywords["grammar"] = grammar
-    return _asked(request, served, tokens, keywords, reader if chat.splits else None)
+    return await _asked(request, served, tokens, keywords, reader if chat.splits else None)
 
 
 async def asked_text(
@@ -120,7 +124,7 @@ async def asked_text(
     """What a text, or token ids, to be continued ask for. Raises InputError."""
     if isinstance(prompt, str):
         prompt = await asyncio.to_thread(_tokens, served.model, prompt)
-    return _asked(request, served, prompt, keywords, None)
+    return await _asked(request, served, prompt, keywords, None)
 
 
 def _tokens(model: Model, text: str) -> list[int]:
@@ -142,7 +146,7 @@ def _too_long(n_tokens: int, n_ctx: int, param: str) -> RefusedError:
     )
 
 
-def _asked(
+async def _asked(
     request: Request[Any],
     served: Served,
     tokens: list[int],
@@ -152,12 +156,20 @@ def _asked(
     n_ctx = served.model.info.n_ctx
     if len(tokens) >= n_ctx:
         raise _too_long(len(tokens), n_ctx, "messages" if reader else "prompt")
-    given: Any = {**served.options, **keywords, "cache_salt": request.key_salt}
+    slot, slots = None, request.state.slots
+    id_slot = getattr(request.body, "id_slot", None)
+    if slots is None or id_slot is None or id_slot < 0:
+        id_slot = -1
+    else:
+        lent = slots.lent(served.model, request.key_salt, id_slot, request)
+        slot = await request.held.enter_async_context(lent)
+    salt = request.key_salt if slot is None else slot.salt
+    given: Any = {**served.options, **keywords, "cache_salt": salt}
     is_logged = request.config.log_prompts
     if is_logged:
         LOG.info("prompt: %r", served.model.detokenize(tokens, special=True))
     metrics = request.state.metrics
-    return Asked(served, tokens, given, reader, metrics, request.started, is_logged)
+    return Asked(served, tokens, given, reader, metrics, request.started, is_logged, slot, id_slot)
 
 
 class Piece(NamedTuple):
@@ -182,12 +194,24 @@ class Answer:
         if tells_prompt:
             self._progress = asyncio.Queue()
             options = {**options, "on_prompt": _sender(self._progress)}
-        self._records = asked.served.model.astream(asked.tokens, **options)
+        runner = asked.served.model if asked.slot is None else asked.slot.session
+        self._records = runner.astream(asked.tokens, **options)
         self.timings = _NO_TIMINGS
+        self._times = 0.0, 0.0  # of the first token and of the last
         self.n_tokens = 0
         self.n_thought_tokens = 0
         self.finish_reason = "length"
         """As OpenAI has it: stop, length or tool_calls."""
+
+    @property
+    def so_far(self) -> Timings:
+        """Its timings while it goes on, by the times at which its tokens came."""
+        if self.timings is not _NO_TIMINGS:
+            return self.timings
+        n_prompt, (first, last) = len(self.asked.tokens), self._times
+        ttft_s, decode_s = first - self.asked.started, last - first
+        decode_tok_s = (self.n_tokens - 1) / decode_s if decode_s else 0.0
+        return Timings(n_prompt, 0, self.n_tokens, ttft_s, n_prompt / ttft_s, decode_tok_s, 0.0)
 
     async def progress(self) -> AsyncGenerator[PromptProgress, None]:
         """Begins it; how far its prompt is, until `pieces` has the first of its own."""
@@ -222,6 +246,7 @@ class Answer:
                     times.add(now - last)
                     last, times = now, metrics.between_tokens
                     self.n_tokens += 1
+                    self._times = self._times[0] or now, now
                     if asked.is_logged:
                         said.append(record.text)
                     if reader is None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Iterable
 from contextlib import AsyncExitStack
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from starlette.datastructures import Headers
@@ -18,6 +19,7 @@ from qrt.server.guard import SAFE, Guard, decoded
 from qrt.server.metrics import Metrics
 from qrt.server.models import Models
 from qrt.server.routing import Request, Route, State, Table
+from qrt.server.slots import Slots
 from qrt.server.stream import failed
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ MODULES = (
     "ollama_models",
     "native",
     "native_tools",
+    "native_slots",
     "page",
     "models",
 )
@@ -49,11 +52,13 @@ _GONE = 499
 
 
 def build(config: ServerConfig, models: Models, routes: Iterable[Route] | None = None) -> App:
-    """The application of `routes`, by default those of all tables."""
+    """The application of `routes`, by default those of all tables. Raises InputError and
+    BackendError for a directory of slots that cannot be ours alone."""
     if routes is None:
         tables = (import_module(f"qrt.server.routes.{name}").ROUTES for name in MODULES)
         routes = [route for table in tables for route in table]
-    return App(State(config, models, Metrics(), Table(routes)))
+    slots = None if config.slot_save_path is None else Slots(Path(config.slot_save_path))
+    return App(State(config, models, Metrics(), Table(routes), slots))
 
 
 class App:

@@ -37,6 +37,8 @@ class ServerConfig:
     drain_s: how long running requests may go on once the server was told to end.
     log_requests: a line for each request. log_prompts: what was asked and answered, in full.
     page: the chat page at /.
+    slot_save_path: a directory of our own where slots are saved, which are then those that requests
+        name; None: a slot belongs to nobody.
     local: what tells programs of the same user that it is this server; its key is an API key.
     """
 
@@ -58,6 +60,7 @@ class ServerConfig:
     log_requests: bool = False
     log_prompts: bool = False
     page: bool = True
+    slot_save_path: str | None = None
     local: Whereabouts | None = None
 
     def __post_init__(self) -> None:

@@ -63,6 +63,7 @@ class SamplingFields(msgspec.Struct, kw_only=True):
     mirostat_eta: float | None = None
     samplers: list[str] | None = None
     return_progress: bool | None = None
+    id_slot: Annotated[int, msgspec.Meta(ge=-1, le=INT_MAX)] | None = None
 
 
 def keywords_of(body: SamplingFields, n_vocab: int) -> AnswerKeywords:

@@ -118,6 +118,15 @@ class ManyModels:
         assert slot.served is not None, "it does not leave while it is lent"
         return self._lent(slot, slot.served)
 
+    def unloaded_file(self, name: str | None) -> Path | None:
+        """The file of the model of that name, or the default; None while it is loaded.
+
+        Raises RefusedError for a name that there is not, MissingModelError and ModelError where the
+        file is not on this machine.
+        """
+        slot = self._slot(self._meant(name))
+        return slot.offer.path() if slot.served is None else None
+
     async def unload(self, name: str) -> State:
         """Lets a model go once its requests have ended. Raises RefusedError for no such name."""
         slot = self._slot(self._shelf.find(name))

@@ -12,6 +12,7 @@ from contextlib import (
     contextmanager,
 )
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -100,6 +101,10 @@ class Models(Protocol):
         cannot be loaded.
         """
 
+    def unloaded_file(self, name: str | None) -> Path | None:
+        """The file of the model of that name, or the default; None while it is loaded. Raises
+        RefusedError for a name that there is not, and what finding the file raises."""
+
     async def unload(self, name: str) -> State:
         """Lets a model go once its requests have ended. Raises RefusedError."""
 
@@ -156,6 +161,10 @@ class OneModel:
         if self._served is None:
             raise RefusedError(503, "the model is being loaded; ask again soon")
         return self._lent(self._served)
+
+    def unloaded_file(self, _: str | None) -> Path | None:
+        """None: while it is loaded, there is nothing to tell of it."""
+        return None
 
     async def unload(self, name: str) -> State:
         """Raises RefusedError."""

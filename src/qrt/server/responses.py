@@ -10,6 +10,7 @@ from qrt.replies import CallArguments, CallBegun, CallEnded, Event, Text, Though
 from qrt.server.answers import Answer, Whole
 from qrt.server.openai import new_id, now
 from qrt.server.stream import sse
+from qrt.server.timings import progress_of, timings_of
 
 _PREFIX = {"reasoning": "rs_", "message": "msg_", "function_call": "fc_"}
 _EMPTY: dict[str, dict[str, Any]] = {
@@ -25,9 +26,12 @@ _PART_FIELDS: dict[str, dict[str, Any]] = {"reasoning": {}, "message": {"annotat
 class Script:
     """One response: `finished` gives it whole, `events` as it comes."""
 
-    def __init__(self, answer: Answer, echoed: dict[str, Any]) -> None:
-        """echoed: what it says of its request."""
+    def __init__(
+        self, answer: Answer, echoed: dict[str, Any], *, tells_timings: bool = False
+    ) -> None:
+        """echoed: what it says of its request. tells_timings: with each piece of text."""
         self._answer = answer
+        self._tells_timings = tells_timings
         self._number = 0
         self._output: list[dict[str, Any]] = []
         self._open: dict[str, Any] | None = None
@@ -60,6 +64,15 @@ class Script:
             self._event("response.created", response=self._response),
             self._event("response.in_progress", response=self._response),
         ]
+        async with aclosing(self._answer.progress()) as told:
+            async for progress in told:
+                while opening:
+                    yield opening.pop(0)
+                yield self._event(
+                    "response.in_progress",
+                    response=self._response,
+                    prompt_progress=progress_of(progress),
+                )
         async with aclosing(self._answer.pieces()) as pieces:
             async for _, events in pieces:
                 while opening:
@@ -70,7 +83,8 @@ class Script:
         for chunk in self._closed():
             yield chunk
         response = self._ended()
-        yield self._event(f"response.{response['status']}", response=response)
+        timings = timings_of(self._answer.timings)
+        yield self._event(f"response.{response['status']}", response=response, timings=timings)
 
     def _ended(self) -> dict[str, Any]:
         answer = self._answer
@@ -101,7 +115,8 @@ class Script:
                 yield from self._opened(kind)
             assert self._open is not None
             self._open["content"][0]["text"] += event.text
-            yield self._of_part("delta", delta=event.text)
+            timings = {"timings": timings_of(self._answer.so_far)} if self._tells_timings else {}
+            yield self._of_part("delta", delta=event.text, **timings)
         elif isinstance(event, CallBegun):
             yield from self._closed()
             call = {"call_id": event.id, "name": event.name, "arguments": ""}

@@ -18,6 +18,7 @@ from qrt.server.errors import OPENAI, ErrorShape, RefusedError
 from qrt.server.metrics import Metrics
 from qrt.server.models import Models, Served
 from qrt.server.parts import received
+from qrt.server.slots import Slots
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope
@@ -33,6 +34,8 @@ class State:
     models: Models
     metrics: Metrics
     table: Table
+    slots: Slots | None = None
+    """None: slots belong to nobody."""
     is_draining: bool = False
     """It ends soon, and takes no further requests."""
     is_over: bool = False

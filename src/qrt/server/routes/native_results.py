@@ -19,7 +19,6 @@ from qrt.text import Tokenizer
 
 _RANDOM_SEED = 0xFFFFFFFF
 _NO_LIMIT = -1
-_NO_SLOT = -1
 _OPTIONS = {field.name for kind in (GenerateOptions, SamplingParams) for field in fields(kind)}
 """Keywords that the runtime knows; others are made into those above it."""
 _STOPS = {"stop": "eos", "length": "limit"}
@@ -64,7 +63,7 @@ class Result:
             "content": text,
             "tokens": [record.token for record in new],
             "stop": False,
-            "id_slot": _NO_SLOT,
+            "id_slot": self.answer.asked.id_slot,
             "tokens_predicted": len(self._records),
             "tokens_evaluated": len(self.answer.asked.tokens),
         }
@@ -82,7 +81,7 @@ class Result:
             "index": self._index,
             "content": "" if is_stream else self._text,
             "tokens": [record.token for record in self._records] if has_tokens else [],
-            "id_slot": _NO_SLOT,
+            "id_slot": self.answer.asked.id_slot,
             "stop": True,
             "model": asked.model,
             "tokens_predicted": len(self._records),

@@ -95,36 +95,6 @@ async def props(request: Request[Any]) -> Response:
     )
 
 
-async def slots(request: Request[Any]) -> Response:
-    """What runs: a place for each generation that can run at the same time, which belongs to no
-    request for longer than that."""
-    model = (await request.acquire(request.query.get("model"))).model
-    running = [one for one in model.health.generations if not one.is_waiting]
-    if len(running) >= model.max_running and request.query.get("fail_on_no_slot"):
-        raise RefusedError(503, "no slot available")
-    common = {"n_ctx": model.info.n_ctx, "speculative": False}
-    told = [
-        {
-            **common,
-            "is_processing": True,
-            "id_task": one.number,
-            "n_prompt_tokens": one.n_prompt_tokens,
-            "next_token": {"has_next_token": True, "n_decoded": one.n_tokens},
-        }
-        for one in running
-    ]
-    told += [{**common, "is_processing": False}] * (model.max_running - len(running))
-    return json_response([{"id": place, **one} for place, one in enumerate(told)])
-
-
-async def slot(_: Request[Any]) -> Response:
-    """What llama-server does with the state of a slot. 501."""
-    raise RefusedError(
-        501,
-        "slots keep nothing here: what prompts begin with is stored for all, and found by itself",
-    )
-
-
 async def adapters(_: Request[Any]) -> Response:
     """The adapters: none."""
     return json_response([])
@@ -151,8 +121,6 @@ ROUTES = (
         summary="The prompt that a chat becomes",
     ),
     Route(_GET, "/props", props, shape=NATIVE, summary="What is loaded"),
-    Route(_GET, "/slots", slots, shape=NATIVE, summary="What runs"),
-    Route(_POST, "/slots/{id}", slot, shape=NATIVE, summary="Not to be had"),
     Route(_GET, "/lora-adapters", adapters, shape=NATIVE, summary="The adapters: none"),
     *Route(_POST, "/rerank", encoders, shape=NATIVE, summary="Not to be had yet").at(
         "/reranking", "/v1/rerank", "/v1/reranking", "/embedding"

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import numpy as np
 from starlette.responses import Response
 
-from qrt.errors import CancelledError, InputError, ModelError
+from qrt.errors import CancelledError, InputError, ModelError, TemplateError
 from qrt.server.errors import OLLAMA, RefusedError
 from qrt.server.models import Entry, Models
 from qrt.server.routes.ollama_parts import stamp
@@ -79,24 +81,75 @@ async def ps(request: Request[Any]) -> Response:
 
 
 async def show(request: Request[Named]) -> Response:
-    """What a model is."""
+    """What a model is; of one that is not loaded, by the header of its file."""
     body = request.body
-    served = await request.acquire(body.wanted)
-    model = served.model
-    metadata = model.metadata
-    parameters = "\n".join(f"{name} {value}" for name, value in model.info.sampling.items())
+    path = request.models.unloaded_file(body.wanted)
+    if path is None:
+        shown = _shown_of((await request.acquire(body.wanted)).model)
+    else:
+        shown = await asyncio.to_thread(_shown_in, path)
+    parameters = "\n".join(f"{name} {value}" for name, value in shown.sampling.items())
     return json_response(
         {
-            "license": str(metadata.get("general.license", "")),
-            "modelfile": f"FROM {served.name}\n",
+            "license": str(shown.metadata.get("general.license", "")),
+            "modelfile": f"FROM {body.wanted}\n",
             "parameters": parameters,
-            "template": model.chat_template.source,
-            "details": _details(model.info),
-            "model_info": _told(metadata, model.info, whole=bool(body.verbose)),
-            "capabilities": _capabilities(model),
+            "template": shown.template,
+            "details": _details(shown.size),
+            "model_info": _told(shown.metadata, shown.size.n_params, whole=bool(body.verbose)),
+            "capabilities": _capabilities(shown),
             "modified_at": stamp(0.0),
         }
     )
+
+
+class _Size(NamedTuple):
+    """What a model consists of."""
+
+    arch: str
+    n_params: int
+    qtypes: Mapping[str, int]
+
+
+class _Shown(NamedTuple):
+    """What is told of a model."""
+
+    metadata: Mapping[str, object]
+    sampling: Mapping[str, Any]
+    template: str
+    fim_ids: Mapping[str, int]
+    size: _Size
+
+
+def _shown_of(model: Model) -> _Shown:
+    template, fim_ids = model.chat_template.source, model.tokenizer.fim_ids
+    return _Shown(model.metadata, model.info.sampling, template, fim_ids, _size(model.info))
+
+
+def _shown_in(path: Path) -> _Shown:
+    """What the header of a file tells. Raises GGUFError, and VocabError for its vocabulary."""
+    from qrt.formats.gguf import open_gguf
+    from qrt.runtime.sampler import recommended_sampling
+    from qrt.text import choose_template, load_tokenizer
+
+    with open_gguf(path) as file:
+        metadata, tensors = file.metadata, file.tensors.values()
+        tokenizer = load_tokenizer(metadata, str(path))
+        try:
+            template = choose_template(metadata, tokenizer, None).source
+        except TemplateError:
+            template = ""
+        return _Shown(
+            metadata,
+            recommended_sampling(metadata, str(path)),
+            template,
+            tokenizer.fim_ids,
+            _Size(
+                str(metadata.get("general.architecture", "")),
+                sum(math.prod(tensor.shape) for tensor in tensors),
+                Counter(tensor.qtype.name for tensor in tensors),
+            ),
+        )
 
 
 async def version(_: Request[Any]) -> Response:
@@ -172,21 +225,25 @@ def _listed(entry: Entry, n_bytes: int) -> dict[str, Any]:
         "modified_at": stamp(entry.created),
         "size": n_bytes,
         "digest": hashlib.sha256(entry.name.encode()).hexdigest(),
-        "details": _details(entry.info),
+        "details": _details(None if entry.info is None else _size(entry.info)),
     }
 
 
-def _details(info: ModelInfo | None) -> dict[str, Any]:
-    """What is known of a model; little of one that is not loaded."""
-    arch = info.arch if info is not None else ""
-    matrices = Counter(info.qtypes) if info is not None else Counter[str]()
+def _size(info: ModelInfo) -> _Size:
+    return _Size(info.arch, info.n_params, info.qtypes)
+
+
+def _details(size: _Size | None) -> dict[str, Any]:
+    """What is known of a model; little of one whose size is not."""
+    arch = size.arch if size is not None else ""
+    matrices = Counter(size.qtypes) if size is not None else Counter[str]()
     del matrices["F32"]
     return {
         "parent_model": "",
         "format": "gguf",
         "family": arch,
         "families": [arch] if arch else [],
-        "parameter_size": _rounded(info.n_params) if info is not None else "",
+        "parameter_size": _rounded(size.n_params) if size is not None else "",
         "quantization_level": matrices.most_common(1)[0][0] if matrices else "",
     }
 
@@ -198,8 +255,8 @@ def _rounded(count: int) -> str:
     return str(count)
 
 
-def _told(metadata: Mapping[str, object], info: ModelInfo, *, whole: bool) -> dict[str, Any]:
-    told: dict[str, Any] = {"general.parameter_count": info.n_params}
+def _told(metadata: Mapping[str, object], n_params: int, *, whole: bool) -> dict[str, Any]:
+    told: dict[str, Any] = {"general.parameter_count": n_params}
     for key, value in metadata.items():
         if isinstance(value, str | bool | int | float):
             told[key] = value
@@ -211,14 +268,14 @@ def _told(metadata: Mapping[str, object], info: ModelInfo, *, whole: bool) -> di
     return told
 
 
-def _capabilities(model: Model) -> list[str]:
-    source = model.chat_template.source
+def _capabilities(shown: _Shown) -> list[str]:
+    source = shown.template
     can = ["completion"]
     if "tools" in source:
         can.append("tools")
     if "think" in source:
         can.append("thinking")
-    if {"fim_pre", "fim_suf", "fim_mid"} <= model.tokenizer.fim_ids.keys():
+    if {"fim_pre", "fim_suf", "fim_mid"} <= shown.fim_ids.keys():
         can.append("insert")
     return can
 

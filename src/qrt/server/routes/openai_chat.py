@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from typing import Annotated, Any
 
@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from qrt.api.asking import AnswerKeywords
 from qrt.replies import Text, template_vars
+from qrt.runtime.records import TokenRecord
 from qrt.server.answers import Answer, Asked, Chat, Whole, all_whole, asked_chat, side_by_side
 from qrt.server.errors import RefusedError
 from qrt.server.fields import Count, SamplingFields, formatted, keywords_of, limited
@@ -27,6 +28,8 @@ from qrt.server.openai import (
     now,
     token_logprobs,
 )
+from qrt.server.routes.native_bodies import Sampled
+from qrt.server.routes.native_results import Result
 from qrt.server.routing import Request, Route
 from qrt.server.stream import EventStream, encode, json_response, sse
 from qrt.server.timings import progress_of, timings_of
@@ -55,6 +58,7 @@ class ChatBody(SamplingFields, kw_only=True):
     chat_template_kwargs: dict[str, Any] | None = None
     add_generation_prompt: bool | None = None
     continue_final_message: bool | None = None
+    verbose: bool | None = None
 
     @property
     def is_continued(self) -> bool:
@@ -126,6 +130,7 @@ def _completion(body: ChatBody, asked: Asked, done: list[Whole]) -> dict[str, An
         }
         for one in done
     ]
+    verbose = {"__verbose": _native(body, done[0].answer, done[0].records)} if body.verbose else {}
     return {
         "id": new_id("chatcmpl-"),
         "object": "chat.completion",
@@ -134,7 +139,17 @@ def _completion(body: ChatBody, asked: Asked, done: list[Whole]) -> dict[str, An
         "system_fingerprint": FINGERPRINT,
         "choices": choices,
         **ending([one.answer for one in done]),
+        **verbose,
     }
+
+
+def _native(body: ChatBody, answer: Answer, records: Iterable[TokenRecord]) -> dict[str, Any]:
+    """An answer as /completion tells it, with the prompt that the conversation became."""
+    sampled = Sampled(grammar=body.grammar, stream=body.stream)
+    result = Result(sampled, answer, answer.index)
+    for record in records:
+        result.take(record)
+    return result.whole()
 
 
 async def _chunks(body: ChatBody, answers: list[Answer]) -> AsyncGenerator[bytes, None]:
@@ -163,10 +178,16 @@ async def _of_one(
     tokenizer = answer.asked.served.model.tokenizer
     index = answer.index
 
+    records = list[TokenRecord]()
+
     def chunk(delta: dict[str, Any], logprobs: Any = None, finish: str | None = None) -> bytes:
         choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
-        timings = {"timings": timings_of(answer.timings)} if finish is not None else {}
-        return sse({**head, "choices": [choice], **timings})
+        told: dict[str, Any] = {}
+        if finish is not None:
+            told["timings"] = timings_of(answer.timings)
+            if body.verbose:
+                told["__verbose"] = _native(body, answer, records)
+        return sse({**head, "choices": [choice], **told})
 
     before, behind = chunk({"content": "\0"}).split(encode("\0"))
     opening = chunk({"role": "assistant", "content": None})
@@ -176,6 +197,8 @@ async def _of_one(
             yield sse({**head, "choices": [empty], "prompt_progress": progress_of(progress)})
     async with aclosing(answer.pieces()) as pieces:
         async for record, events in pieces:
+            if body.verbose:
+                records.append(record)
             if opening:  # not before: what an answer cannot begin for is no part of a stream
                 yield opening
                 opening = b""

@@ -43,6 +43,7 @@ class ResponsesBody(SamplingFields, kw_only=True):
     text: Format | None = None
     previous_response_id: str | None = None
     conversation: Any = None
+    timings_per_token: bool | None = None
     metadata: dict[str, Any] | None = None
 
 
@@ -58,8 +59,8 @@ async def respond(request: Request[ResponsesBody]) -> Response:
             )
     served = await request.acquire(body.model)
     asked = await asked_chat(request, served, _chat(body, served))
-    answer = Answer(asked)
-    script = Script(answer, _echoed(body))
+    answer = Answer(asked, tells_prompt=bool(body.stream and body.return_progress))
+    script = Script(answer, _echoed(body), tells_timings=bool(body.timings_per_token))
     if body.stream:
         return EventStream(request, script.events())
     return json_response(script.finished(await whole(answer)))
