@@ -138,7 +138,6 @@ NOT_THEIR_OWN = {
         "--api-prefix /x": "a proxy",
         "--embedding": "no encoders",
         "--models-dir x": "qrt list",
-        "--slot-save-path x": "no slots",
         "--no-cache-prompt": '"cache_prompt": false',
         "--alias x": "give MODEL",
     },

@@ -13,6 +13,8 @@ from served import NAME, Served, served
 from test_cli import rewritten
 
 import qrt
+from qrt.server.many import ManyModels
+from qrt.server.settings import settings_of
 
 PROMPT = "def f("
 MARKS = {"fim_pre": 5, "fim_suf": 6, "fim_mid": 7}
@@ -122,6 +124,30 @@ def test_how_far_the_prompt_is(server: Served) -> None:
     told = [event["prompt_progress"] for event in events if "prompt_progress" in event]
     assert told[-1]["processed"] == told[-1]["total"] > 100
     assert len(events) == len(plain) - 1 + len(told)
+    asked = {"input": "y " * 100, "stream": True, "max_output_tokens": 3, "ignore_eos": True}
+    asked |= {"return_progress": True, "timings_per_token": True}
+    events = server.ask("/v1/responses", asked).events
+    assert [event["type"] for event in events[:2]] == ["response.created", "response.in_progress"]
+    told = [event for event in events if "prompt_progress" in event]
+    assert {event["type"] for event in told} == {"response.in_progress"}
+    assert told[-1]["prompt_progress"]["processed"] == told[-1]["prompt_progress"]["total"] > 100
+    deltas = [event["timings"] for event in events if event["type"].endswith("text.delta")]
+    assert deltas[-1]["predicted_n"] > 1
+    assert deltas[-1]["predicted_per_second"] > 0 < events[-1]["timings"]["prompt_per_second"]
+
+
+def test_a_chat_tells_its_prompt_where_it_is_asked_to(server: Served) -> None:
+    chat = {"messages": [{"role": "user", "content": "Book"}], "max_tokens": 4, "ignore_eos": True}
+    assert "__verbose" not in server.ask("/v1/chat/completions", chat).json
+    whole = server.ask("/v1/chat/completions", {**chat, "verbose": True}).json
+    native = whole["__verbose"]
+    assert native["prompt"].startswith("<s><|user|>Book")
+    assert native["content"] == whole["choices"][0]["message"]["content"]
+    *_, last = server.ask("/v1/chat/completions", {**chat, "verbose": True, "stream": True}).events
+    assert (last["__verbose"]["prompt"], last["__verbose"]["tokens_predicted"]) == (
+        native["prompt"],
+        4,
+    )
 
 
 def test_an_answer_has_so_much_time(server: Served) -> None:
@@ -180,7 +206,7 @@ def test_answers_that_follow_a_grammar(server: Served) -> None:
         ("/infill", {"input_prefix": "a", "input_suffix": "b"}, 501, "middle"),
         ("/detokenize", {"tokens": [-1]}, 400, "-1"),
         ("/rerank", {}, 501, "ranks"),
-        ("/slots/0?action=save", {}, 501, "slots"),
+        ("/slots/0?action=save", {}, 501, "--slot-save-path"),
     ],
 )
 def test_errors_in_its_own_shape(
@@ -288,6 +314,14 @@ def test_ollama_fetches_a_model(server: Served, hub_cache: Any) -> None:
     for name, status in (("owner/none", 404), ("../x", 400), ("", 400)):
         reply = server.ask("/api/pull", {"model": name, "stream": False})
         assert (reply.status, list(reply.json)) == (status, ["error"]), reply.body
+
+
+def test_a_model_that_is_not_loaded_is_shown_by_its_file(server: Served) -> None:
+    with served(models=ManyModels(settings_of({}))) as one:
+        shown = one.ask("/api/show", {"model": NAME})
+        assert shown.json == server.ask("/api/show", {"model": NAME}).json
+        assert one.ask("/api/ps").json["models"] == []
+        assert one.ask("/api/show", {"model": "none"}).status == 404
 
 
 def test_ollama_lists_models(server: Served) -> None:

@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 
 import pytest
-from fakes import GROUPS, N_VOCAB, generation, start, together, tokens
+from fakes import GROUPS, N_VOCAB, start, together, tokens
 from test_prefix import given_alone, made, told
 from test_toys import MODELS, PROMPT
 from toys.models import tensors_of
@@ -17,7 +17,6 @@ from qrt.errors import InputError
 from qrt.graph.batch import PAGE_LEN
 from qrt.graph.state import KV, Recurrent
 from qrt.runtime.engine import Engine
-from qrt.runtime.many import run_many
 from qrt.runtime.prefix_files import PrefixFiles
 from qrt.runtime.prefix_tree import Tree
 
