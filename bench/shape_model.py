@@ -114,12 +114,14 @@ def matrices(shape: Shape) -> Iterator[tuple[str, tuple[int, ...]]]:
     if not shape.tied:
         yield "output.weight", (shape.n_vocab, shape.dim)
     for layer in range(shape.n_layers):
-        for name, dims in (*attention(shape), *feed_forward(shape, layer)):
+        for name, dims in (*mixer(shape, layer), *feed_forward(shape, layer)):
             yield f"blk.{layer}.{name}.weight", dims
 
 
-def attention(shape: Shape) -> list[tuple[str, tuple[int, ...]]]:
-    """The matrices of a layer's attention."""
+def mixer(shape: Shape, layer: int) -> list[tuple[str, tuple[int, ...]]]:
+    """The matrices of a layer's attention, or what it has in its place."""
+    if shape.hybrid is not None and layer not in shape.hybrid.attention:
+        return [*shape.hybrid.matrices]
     dim, n_heads, latent = shape.dim, shape.n_heads, shape.latent
     if latent is not None:
         return [
@@ -131,7 +133,8 @@ def attention(shape: Shape) -> list[tuple[str, tuple[int, ...]]]:
             ("attn_output", (dim, n_heads * latent.v_dim)),
         ]
     q_dim, kv_dim = n_heads * shape.head_dim, shape.n_kv_heads * shape.head_dim
-    parts = {"attn_q": q_dim, "attn_k": kv_dim, "attn_v": kv_dim}
+    gated = shape.hybrid is not None and shape.hybrid.gated
+    parts = {"attn_q": 2 * q_dim if gated else q_dim, "attn_k": kv_dim, "attn_v": kv_dim}
     if shape.fused:
         parts = {"attn_qkv": q_dim + 2 * kv_dim}
     return [*((name, (n, dim)) for name, n in parts.items()), ("attn_output", (dim, q_dim))]
@@ -161,27 +164,30 @@ def feed_forward(shape: Shape, layer: int) -> list[tuple[str, tuple[int, ...]]]:
 
 def vectors(shape: Shape, rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray]]:
     """Names and float32 values of all tensors that are not quantized."""
-    names = [("attn_norm", shape.dim), ("ffn_norm", shape.dim), *shape.norms]
     if shape.n_types:
-        names = list(shape.norms)
         for name, rows in (("position_embd", shape.n_ctx), ("token_types", shape.n_types)):
             table = rng.standard_normal((rows, shape.dim), dtype=np.float32)
             yield f"{name}.weight", table * np.float32(WEIGHT_STD)
         yield "token_embd_norm.weight", np.ones(shape.dim, np.float32)
         yield "token_embd_norm.bias", np.zeros(shape.dim, np.float32)
     else:
-        yield "output_norm.weight", np.ones(shape.dim, np.float32)
+        yield f"{shape.output_norm}.weight", np.ones(shape.dim, np.float32)
     if shape.rope_factor:
         yield "rope_freqs.weight", llama3_rope_factors(shape)
     if shape.arch == "phi3":
         for name, low in (("short", 1.0), ("long", 4.0)):
             yield f"rope_factors_{name}.weight", np.linspace(1.0, low, 48, dtype=np.float32)
-    if shape.arch == "gpt-oss":
-        names.remove(("ffn_norm", shape.dim))
     for layer in range(shape.n_layers):
         at = f"blk.{layer}."
-        for name, length in names:
-            yield f"{at}{name}.weight", np.ones(length, np.float32)
+        for name in () if shape.n_types else ("attn_norm", shape.ffn_norm):
+            yield f"{at}{name}.weight", np.ones(shape.dim, np.float32)
+        if shape.hybrid is None or layer in shape.hybrid.attention:
+            for name, length in shape.norms:
+                yield f"{at}{name}.weight", np.ones(length, np.float32)
+        else:
+            for name, size, value in shape.hybrid.others:
+                random = rng.standard_normal(size, dtype=np.float32)
+                yield f"{at}{name}", random if value is None else np.full(size, value, np.float32)
         for name, length in shape.biases:
             size = (shape.n_experts, length) if name.endswith("_exps") else (length,)
             bias = rng.standard_normal(size, dtype=np.float32)

@@ -17,10 +17,25 @@ class Latent:
 
 
 @dataclass(frozen=True)
+class Hybrid:
+    """What layers have in place of attention, which some have: its `matrices` (out, in), and its
+    other tensors with their value, None for random ones.
+
+    With `gated` attention, queries have gates beside them.
+    """
+
+    attention: tuple[int, ...]
+    matrices: tuple[tuple[str, tuple[int, int]], ...]
+    others: tuple[tuple[str, tuple[int, ...], float | None], ...]
+    gated: bool = False
+
+
+@dataclass(frozen=True)
 class Shape:
     """The dimensions and metadata of a published model; `rope_factor` > 0 adds Llama 3 factors.
 
-    `norms` and `biases` name what a layer has beyond the two norms of llama, with their lengths.
+    `norms` and `biases` name what a layer with attention has beyond the two norms of llama, with
+    their lengths.
     Of a mixture, `ffn_dim` is that of an expert; the first `n_dense` layers have none, and
     `dense_dim` in its place. With `latent`, keys and values are those of the cache. With `n_types`
     of tokens it is an encoder as BERT is.
@@ -47,6 +62,9 @@ class Shape:
     dense_dim: int = 0
     latent: Latent | None = None
     n_types: int = 0
+    hybrid: Hybrid | None = None
+    ffn_norm: str = "ffn_norm"
+    output_norm: str = "output_norm"
     norms: tuple[tuple[str, int], ...] = ()
     biases: tuple[tuple[str, int], ...] = ()
     keys: tuple[tuple[str, object], ...] = ()
@@ -147,7 +165,7 @@ SHAPES = {
         tied=False,
         n_experts=32,
         n_used=4,
-        norms=(("post_attention_norm", 2880),),
+        ffn_norm="post_attention_norm",
         biases=(
             *(("attn_q", 4096), ("attn_k", 512), ("attn_v", 512), ("attn_output", 2880)),
             *(("ffn_gate_inp", 32), ("ffn_gate_exps", 2880), ("ffn_up_exps", 2880)),
@@ -223,6 +241,72 @@ SHAPES = {
             ("attention.sliding_window", 1024),
             ("rope.scaling.type", "linear"),
             ("rope.scaling.factor", 8.0),
+        ),
+    ),
+    "qwen3.5-2b": Shape(
+        arch="qwen35",
+        dim=2048,
+        n_layers=24,
+        n_heads=8,
+        n_kv_heads=2,
+        head_dim=256,
+        ffn_dim=6144,
+        n_vocab=248_320,
+        n_ctx=262_144,
+        rope_theta=10_000_000.0,
+        norm_eps=1e-6,
+        tied=True,
+        hybrid=Hybrid(
+            attention=tuple(range(3, 24, 4)),
+            matrices=(
+                *(("attn_qkv", (6144, 2048)), ("attn_gate", (2048, 2048))),
+                *(("ssm_alpha", (16, 2048)), ("ssm_beta", (16, 2048)), ("ssm_out", (2048, 2048))),
+            ),
+            others=(
+                *(("ssm_conv1d.weight", (6144, 4), None), ("ssm_norm.weight", (128,), 1.0)),
+                *(("ssm_a", (16,), -0.5), ("ssm_dt.bias", (16,), 0.0)),
+            ),
+            gated=True,
+        ),
+        ffn_norm="post_attention_norm",
+        norms=(("attn_q_norm", 256), ("attn_k_norm", 256)),
+        keys=(
+            ("rope.dimension_count", 64),
+            ("rope.dimension_sections", [11, 11, 10, 0]),
+            ("full_attention_interval", 4),
+            ("ssm.conv_kernel", 4),
+            ("ssm.group_count", 16),
+            ("ssm.inner_size", 2048),
+            ("ssm.state_size", 128),
+            ("ssm.time_step_rank", 16),
+        ),
+    ),
+    "lfm2-1.2b": Shape(
+        arch="lfm2",
+        dim=2048,
+        n_layers=16,
+        n_heads=32,
+        n_kv_heads=8,
+        head_dim=64,
+        ffn_dim=8192,
+        n_vocab=65_536,
+        n_ctx=128_000,
+        rope_theta=1_000_000.0,
+        norm_eps=1e-5,
+        tied=True,
+        hybrid=Hybrid(
+            attention=(2, 5, 8, 10, 12, 14),
+            matrices=(
+                ("shortconv.in_proj", (6144, 2048)),
+                ("shortconv.out_proj", (2048, 2048)),
+            ),
+            others=(("shortconv.conv.weight", (2048, 3), None),),
+        ),
+        output_norm="token_embd_norm",
+        norms=(("attn_q_norm", 64), ("attn_k_norm", 64)),
+        keys=(
+            ("attention.head_count_kv", [8 * (i in (2, 5, 8, 10, 12, 14)) for i in range(16)]),
+            ("shortconv.l_cache", 3),
         ),
     ),
     "phi-4-mini": Shape(

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import tiny_parts
+
+
+def nothing(*_: object) -> None:
+    """For names and forms that all models have."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,10 @@ class Row:
     """Whether its hidden states are wanted, not its logits."""
     auto: str = "AutoModel"
     """What makes a model of hidden states of the configuration."""
+    remade: Callable[[str, Mapping[str, Any], Any], tuple[Any, tuple[str, ...]] | None] = nothing
+    """What a parameter is where its name and form are the model's own, and the tensors it is of:
+    of its name, all tensors of the file and the configuration.
+    """
 
 
 ROPE = {"rope_type": "default", "rope_theta": 500.0}

@@ -63,7 +63,7 @@ FUNCTIONS = get_args(Function)
 SOME = (  # every row of the instruction table
     *(*DOTS, "embed.F16", "store_kv.f16.f16", "attention.f16.f16.1", "attend_rows"),
     *(f"glu.{act}" for act in GLU_ACTS),
-    *("matmul.IQ4_NL.1", "matmul.IQ2_XXS.1", "matmul.F16.1", "hand_over.bf16"),
+    *("matmul.IQ4_NL.1", "matmul.IQ2_XXS.1", "matmul.F16.1", "hand_over.bf16", "delta", "add"),
     "matmul_amx.Q4_0",
     *ROW_KERNELS,
 )
@@ -77,7 +77,7 @@ AMX = (
     "head_matmul_amx.Q8_0",
 )
 ALL = (
-    *(*SOME, "rope", "add", "select", "receive", "read", "clock"),
+    *(*SOME, "rope", "select", "receive", "read", "clock"),
     *("slice", "join", "gate", "temper", "xielu"),
     *("add_types", "mix", "rescale", "gaussian_topk", "layer_scale"),
     *(f"elementwise.{function}" for function in FUNCTIONS),

@@ -23,6 +23,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from hf_delta import DELTAS
 from hf_encoders import HF_ENCODERS
 from hf_mixtures import HF_MIXTURES, joined, mixture_name, parts_of
 from hf_older import OLDER
@@ -77,7 +78,7 @@ def peer_logits(python: str, name: str) -> Array | None:
         return np.load(target)
 
 
-HF: dict[str, Row] = {**RECENT, **OLDER, **HF_MIXTURES, **HF_ENCODERS}
+HF: dict[str, Row] = {**RECENT, **OLDER, **HF_MIXTURES, **HF_ENCODERS, **DELTAS}
 
 
 def hf_config(name: str, row: Row) -> dict[str, object]:
@@ -132,6 +133,10 @@ def hf_logits(name: str, row: Row) -> Array:
             if learned in metadata:
                 number = np.broadcast_to(metadata[learned], config.num_hidden_layers)
                 parameter.fill_(float(number[int(theirs.split(".")[2])]))
+                continue
+            if (made := row.remade(theirs, tensors, config)) is not None:
+                parameter.copy_(torch.from_numpy(made[0].reshape(parameter.shape).copy()))
+                left -= {*made[1]}
                 continue
             ours = file_name(theirs, row, names)
             is_buffer = not isinstance(parameter, torch.nn.Parameter)

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from oracles import uniform
+from tiny_delta import DELTAS
 from tiny_encoders import ENCODERS
 from tiny_mixtures import MIXTURES
 from tiny_older import OLDER
@@ -249,6 +250,7 @@ MODELS: dict[str, Tiny] = {
     **OLDER,
     **RWKV,
     **ENCODERS,
+    **DELTAS,
 }
 
 
@@ -298,6 +300,8 @@ def random_tensor(model: str, name: str, shape: tuple[int, ...]) -> QTensor:
     stem = name.removesuffix(".weight")
     if name.endswith(".scale") or (len(shape) == 1 and stem.endswith("norm")):
         return tensor(name, 1.0 + 0.4 * values)
+    if stem.endswith("ssm_a"):  # states decay
+        return tensor(name, -np.exp(0.5 * values))
     if len(shape) == 1 or name.endswith(".bias"):
         return tensor(name, 0.5 * values)
     if stem.endswith("embd"):

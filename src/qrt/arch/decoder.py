@@ -279,7 +279,7 @@ class Decoder(Parts):
 
     def final(self, x: str) -> str:
         """Hidden states behind the last norm."""
-        return self.norm("output_norm", x)
+        return self.norm(self.output_norm, x)
 
     def head(self, x: str) -> str:
         """Logits; without `output.weight` the embedding serves as output."""

@@ -15,6 +15,8 @@ class Options:
     learned_positions: bool = False
     """Whether a table of vectors is added, one for each position."""
 
+    output_norm: ClassVar[str] = "output_norm"
+    """Name of the norm before logits."""
     norm_kind: Literal["rms", "layer"] = "rms"
     norm_weights: ClassVar[bool] = True
     optional_norms: ClassVar[tuple[str, ...]] = ()

@@ -60,16 +60,24 @@ COUNTS: dict[str, tuple[int, int]] = {
     "expert_shared_feed_forward_length": (0, 1 << 20),
     "expert_used_count": (0, 1024),
     "feed_forward_length": (0, 1 << 20),
+    "full_attention_interval": (1, 512),
     "interleave_moe_layer_step": (1, 512),
+    "kda.head_dim": (1, 1024),
     "leading_dense_block_count": (0, 512),
     "moe_every_n_layers": (2, 512),
     "nextn_predict_layers": (0, 512),
-    "rescale_every_n_layers": (0, 512),
     "pooling_type": (0, 4),
+    "rescale_every_n_layers": (0, 512),
     "rope.dimension_count": (2, 4096),
     "rope.dimension_count_swa": (2, 4096),
     "rope.dimension_sections": (0, 4096),
     "rope.scaling.original_context_length": (1, 1 << 28),
+    "shortconv.l_cache": (2, 16),
+    "ssm.conv_kernel": (2, 16),
+    "ssm.group_count": (0, 4096),
+    "ssm.inner_size": (1, 1 << 20),
+    "ssm.state_size": (1, 4096),
+    "ssm.time_step_rank": (1, 1 << 18),
     "time_decay_extra_dim": (1, 1 << 16),
     "time_mix_extra_dim": (1, 1 << 16),
     "token_shift_count": (1, 2),
@@ -247,14 +255,15 @@ class Source:
     def check_tensor(self, name: str, shape: tuple[int, ...]) -> None:
         """Raises ArchError unless the tensor is there, in this shape and a fit format.
 
-        Files leave out dimensions of 1 in front, or have them.
+        Files may have dimensions of 1 before the last, and behind that of a vector.
         """
         if name not in self.tensors:
             raise ArchError(f"{self.where}: tensor {name!r} is missing; expected shape {shape}")
         tensor = self.tensors[name]
-        if _without_ones(tensor.shape) != _without_ones(shape):
+        is_vector = len(shape) == 1
+        if _without_ones(tensor.shape, is_vector) != _without_ones(shape, is_vector):
             raise self.wrong(f"tensor {name!r}", f"shape {shape}", tuple(tensor.shape))
-        fit = VECTOR_TYPES if len(shape) == 1 else WEIGHT_TYPES
+        fit = VECTOR_TYPES if is_vector else WEIGHT_TYPES
         if tensor.qtype not in fit:
             expected = f"one of {', '.join(qtype.name for qtype in fit)}"
             raise self.wrong(f"tensor {name!r}", expected, tensor.qtype.name)
@@ -295,10 +304,11 @@ def place(name: str) -> tuple[int | None, str]:
     return (None, name) if found is None else (int(found[1]), name[found.end() :])
 
 
-def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape without dimensions of 1 in front of its last."""
-    first = next((i for i, n in enumerate(shape[:-1]) if n != 1), len(shape) - 1)
-    return tuple(shape[max(first, 0) :])
+def _without_ones(shape: tuple[int, ...], is_vector: bool) -> tuple[int, ...]:
+    """The shape without dimensions of 1 before its last; of a vector without any."""
+    if is_vector:
+        return tuple(n for n in shape if n != 1)
+    return (*(n for n in shape[:-1] if n != 1), *shape[-1:])
 
 
 def _numbers(value: object) -> tuple[int, ...] | None:

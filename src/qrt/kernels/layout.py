@@ -255,3 +255,15 @@ def bias_span(max_rows: int) -> int:
 
 MAX_ROWS_DIM = 256
 """Heads beyond this do not fit the scratch memory with a page of keys and values."""
+DELTA = record(
+    "Delta",
+    "q q_stride k k_stride v v_stride beta decay bias rate by_channel out n_heads n_k_heads "
+    "grouped k_dim v_dim eps group slots slot_stride",
+)
+"""Strides are bytes from row to row. by_channel: 1 where decay and bias are k_dim wide for each
+head, 0 for one number. grouped: as in graph/ops/delta. A slot has the heads one after the other, of
+each its columns of v in runs of DELTA_COLUMNS, the last what is left: (k_dim, columns of the run)
+float32."""
+DELTA_COLUMNS = 32
+MAX_DELTA_KEY = 256
+"""Channels of k beyond this do not fit the scratch memory."""

@@ -38,12 +38,21 @@ class Architecture(Mixture):
 
     def __init__(self, source: Source) -> None:
         super().__init__(source)
-        spec = self.ropes[0]
+        layer = self.latent_layer()
+        spec = self.ropes[layer.number]
         assert spec is not None
-        self.latent = read_latent(source, self.hp.layers[0], spec)
+        self.latent = read_latent(source, layer, spec)
         is_glm = self.hp.n_vocab == GLM_N_VOCAB and source.count("block_count") in GLM_N_BLOCKS
         if is_glm and self.experts is not None and source.count(GATING, 0) == 0:
             self.experts = replace(self.experts, gating="sigmoid")
+
+    def latent_layer(self) -> Layer:
+        """A layer that has latent attention; the others are as wide."""
+        for layer in self.hp.layers:
+            if layer.kind == "attention":
+                return layer
+        key = self.source.key("attention.head_count_kv")
+        raise self.source.wrong(key, "a layer with heads of keys", 0)
 
     def rope_spec(self, layer: Layer) -> RopeSpec | None:
         spec = super().rope_spec(layer)

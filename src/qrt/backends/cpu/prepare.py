@@ -30,9 +30,10 @@ from qrt.graph.batch import Phase
 from qrt.graph.graph import Graph
 from qrt.graph.ops.attend_rows import AttendRows
 from qrt.graph.ops.attention import Attention
+from qrt.graph.ops.delta import Delta
 from qrt.graph.ops.rope import Rope, RopeSpec
 from qrt.kernels.isa import choose
-from qrt.kernels.layout import BF16_TILE, MAX_HEAD_DIM, MAX_ROWS_DIM, ROW_TILE
+from qrt.kernels.layout import BF16_TILE, MAX_DELTA_KEY, MAX_HEAD_DIM, MAX_ROWS_DIM, ROW_TILE
 from qrt.kernels.objects import load_kernels
 from qrt.kernels.team import TEAM_KERNELS, Team
 from qrt.progress import Progress
@@ -56,6 +57,9 @@ def check(graph: Graph) -> None:
             if max(op.k_width, op.v_width) > most:
                 limit = f"the CPU backend attends over at most {most}; use backend='reference'"
                 raise BackendError(f"heads have {max(op.k_width, op.v_width)} dimensions, {limit}")
+        if isinstance(op, Delta) and op.k_dim > MAX_DELTA_KEY:
+            limit = f"the CPU backend runs at most {MAX_DELTA_KEY}; use backend='reference'"
+            raise BackendError(f"keys of the delta rule have {op.k_dim} channels, {limit}")
 
 
 def prepare(
