@@ -73,13 +73,13 @@ def test_what_a_file_lacks_and_has_beyond_the_closest_is_named() -> None:
     tensors = tensors_of("qwen3")
     norm = tensors["output_norm.weight"]
     assert "closest is qwen3, whose tensors and keys it has" in refusal(
-        renamed("qwen3", "qwen35"), tensors
+        renamed("qwen3", "qwen3x"), tensors
     )
     tensors |= {f"blk.{i}.{name}": norm for i in range(2) for name in ("ssm_a", "ssm_b")}
     tensors["blk.0.attn_norm.weight"] = tensors["blk.0.attn_q.weight"]
     for i in range(2):
         del tensors[f"blk.{i}.attn_k.weight"]
-    metadata = renamed("qwen3", "qwen35") | {"qwen35.ssm.state_size": 4}
+    metadata = renamed("qwen3", "qwen3x") | {"qwen3x.ssm.state_size": 4}
     text = refusal(metadata, tensors)
     for part in (
         "closest is qwen3, but the file lacks tensor 'attn_k.weight'",
@@ -90,7 +90,7 @@ def test_what_a_file_lacks_and_has_beyond_the_closest_is_named() -> None:
         assert part in text
     strange = {"general.architecture": "flux"}
     assert "tensors and keys are like none of theirs" in refusal(strange, tensors)
-    del metadata["qwen35.block_count"]
+    del metadata["qwen3x.block_count"]
     assert "by name it is like qwen3 (key 'qwen3.block_count': " in refusal(metadata, tensors)
 
 
