@@ -62,6 +62,8 @@ def test_template_of_the_file_comes_first() -> None:
     with pytest.raises(TemplateError, match="expected text"):
         choose_template({"tokenizer.chat_template": 3}, vocabulary("<s>"))
     assert choose_template({}, vocabulary("<s>")).source == CHATML
+    by_name = choose_template({"tokenizer.chat_template": "rwkv-world"}, vocabulary("<s>"))
+    assert rendered(by_name, CONVERSATION[:1]) == "System: Be brief.\n\nAssistant:"
 
 
 @pytest.mark.parametrize("add_bos", [False, True])
@@ -299,6 +301,11 @@ def test_messages_cannot_forge_control_tokens(
             "<|user|>\nBye</s>\n<|assistant|>\n",
         ),
         ("vicuna", "Be brief.\n\nUSER: Hi\nASSISTANT: Hello!</s>\n", "USER: Bye\nASSISTANT:"),
+        (
+            "rwkv-world",
+            "System: Be brief.\n\nUser: Hi\n\nAssistant: Hello!\n\n",
+            "User: Bye\n\nAssistant:",
+        ),
         ("{{ messages|length }}", "", "3"),
     ],
 )

@@ -20,8 +20,8 @@ class TemplateFlags(AnswerLoadFlags):
         in_chat(
             "--chat-template",
             metavar="NAME",
-            help="In place of the file's: chatml, gemma, llama2, llama3, phi3, vicuna, zephyr, or "
-            "a text in Jinja.",
+            help="In place of the file's: chatml, gemma, llama2, llama3, phi3, rwkv-world, vicuna, "
+            "zephyr, or a text in Jinja.",
         ),
     ] = None
     chat_template_file: Annotated[

@@ -12,7 +12,7 @@ from qrt.errors import InputError, TemplateError
 from qrt.text.chat_limits import Limits
 from qrt.text.chat_process import TemplateProcess
 from qrt.text.messages import Message, checked_messages, plain, with_tool_responses
-from qrt.text.templates import BY_TOKENS, CHATML
+from qrt.text.templates import BY_TOKENS, CHATML, named
 from qrt.text.tokenizer import Tokenizer
 
 _TEMPLATE_KEY = "tokenizer.chat_template"
@@ -43,7 +43,7 @@ def choose_template(
         return ChatTemplate(CHATML, tokenizer)
     if not isinstance(source, str):
         raise TemplateError(f"{_TEMPLATE_KEY} is {type(source).__name__}; expected text")
-    return ChatTemplate(source, tokenizer)
+    return ChatTemplate(named(source) or source, tokenizer)
 
 
 class ChatTemplate:

@@ -75,16 +75,24 @@ VICUNA = """\
 {%- if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif -%}
 """
 
+RWKV = """\
+{%- for message in messages if message.role in ('system', 'user', 'assistant') -%}
+{{ message.role.capitalize() + ': ' + message.content.strip() + '\\n\\n' }}
+{%- endfor -%}
+{%- if add_generation_prompt %}{{ 'Assistant:' }}{% endif -%}
+"""
+
 NAMED: Mapping[str, str] = {
     "chatml": CHATML,
     "gemma": GEMMA,
     "llama2": LLAMA_2,
     "llama3": LLAMA_3,
     "phi3": _TAGGED.replace("END", "'<|end|>'"),
+    "rwkv-world": RWKV,
     "vicuna": VICUNA,
     "zephyr": _TAGGED.replace("END", "eos_token"),
 }
-"""By the names that llama.cpp gives them."""
+"""By the names that llama.cpp gives them; old files have such a name in place of a template."""
 
 BY_TOKENS: Mapping[tuple[str, ...], str] = {
     ("<|im_start|>", "<|im_end|>"): CHATML,
@@ -100,8 +108,14 @@ def template_source(text: str) -> str:
         raise InputError(f"chat_template must be a name or a text, got {shown(text)}")
     if re.search(r"\{[{%]", text):
         return text
-    name = text.lower().replace("-", "")
-    if name not in NAMED:
+    found = named(text)
+    if found is None:
         known = ", ".join(NAMED)
         raise InputError(f"chat_template must be Jinja, or one of {known}; got {shown(text)}")
-    return NAMED[name]
+    return found
+
+
+def named(text: str) -> str | None:
+    """The template of that name, however its words are joined; None for any other text."""
+    plain = {name.replace("-", ""): source for name, source in NAMED.items()}
+    return plain.get(text.lower().replace("-", ""))
