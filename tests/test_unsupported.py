@@ -46,7 +46,7 @@ def refusal(metadata: Mapping[str, object], tensors: Mapping[str, QTensor]) -> s
         ({"general.architecture": "clip"}, "is the projector of a multimodal model"),
         ({"general.architecture": "llama", "general.type": "mmproj"}, "open the model's own file"),
         ({"general.architecture": "llama", "general.type": "adapter"}, "is an adapter (LoRA)"),
-        ({"general.architecture": "llama", "adapter.type": "lora"}, "merge it into its model"),
+        ({"general.architecture": "llama", "adapter.type": "lora"}, "--lora FILE"),
         ({"general.architecture": "controlvector"}, "is a control vector"),
         ({"general.type": "imatrix"}, "is an importance matrix"),
         ({"imatrix.chunk_count": 9}, "open the model itself"),

@@ -59,6 +59,14 @@ def results(model: qrt.Model) -> None:
     )
 
 
+def adapters(model: qrt.Model) -> None:
+    """Which there are, and how much of each is used."""
+    for adapter in model.adapters:
+        assert_type((adapter.name, adapter.path, adapter.scale), tuple[str, str, float])
+    model.use_adapters({})
+    model.generate("x", max_tokens=1, lora={})
+
+
 def mistakes(model: qrt.Model) -> None:
     """What checkers and qrt both refuse."""
     for call in (
@@ -203,6 +211,7 @@ def main() -> None:
         model_itself(model)
         asyncio.run(tasks(model))
         results(model)
+        adapters(model)
         mistakes(model)
         model.close()
     of_llama_cpp()

@@ -22,6 +22,7 @@ from qrt.runtime.engine import Engine
 from qrt.runtime.generate import Stream
 from qrt.runtime.generation import Generation
 from qrt.runtime.loader import Loaded, build_tokenizer
+from qrt.runtime.lora import scales_of
 from qrt.runtime.options import GenerateOptions, options_from
 from qrt.runtime.prefix_tree import Tree
 from qrt.runtime.sampler import (
@@ -52,6 +53,8 @@ class Core:
     def __init__(self, loaded: Loaded, seed: int | None, chat_template: str | None = None) -> None:
         """chat_template: its source; None: the file's own."""
         self.loaded = loaded
+        self.adapters = loaded.adapters
+        """With how much of each is used where a generation does not say."""
         self.engine = Engine(
             loaded.executor,
             loaded.graph.states,
@@ -154,7 +157,18 @@ class Core:
             self.n_vocab,
             self.loaded.weight_bytes,
             self._dry_breakers(options.sampling),
+            self.scales(options.lora),
         )
+
+    def scales(self, lora: Mapping[str, float] | None = None) -> tuple[float, ...]:
+        """How much of each adapter is used where `lora` is asked for. Raises InputError."""
+        return scales_of(self.adapters, lora)
+
+    def use_adapters(self, lora: Mapping[str, float]) -> None:
+        """What `scales` says from now on where nothing is asked for. Raises InputError."""
+        scales = self.scales(lora)
+        pairs = zip(self.adapters, scales, strict=True)
+        self.adapters = tuple(dataclasses.replace(adapter, scale=scale) for adapter, scale in pairs)
 
     def _deferral(self, tokens: Items[int]) -> Deferral | None:
         """How the reply to a prompt may think, before it is held to anything."""
@@ -216,17 +230,22 @@ class Core:
     def save_state(self, seq: Sequence, path: Path) -> None:
         """Writes what is stored of an idle sequence to a file of ours alone."""
         with replacing(path) as file:
-            self.engine.write_state(seq, file, self._state_key())
+            self.engine.write_state(seq, file, self._state_key(seq))
 
     def load_state(self, seq: Sequence, path: Path) -> int:
         """Puts what such a file has into an idle sequence; the number of its tokens."""
         with open(path, "rb") as file:
-            return self.engine.read_state(seq, file, self._state_key(), self.n_vocab)
+            return self.engine.read_state(seq, file, self._state_key(seq), self.n_vocab)
 
-    def _state_key(self) -> bytes:
+    def _state_key(self, seq: Sequence) -> bytes:
         """What the stored bytes of a sequence depend on, beside the backend."""
+        return self._model_key() + (repr(seq.scales).encode() if any(seq.scales) else b"")
+
+    def _model_key(self) -> bytes:
+        """What all stored bytes depend on."""
         layers = f"{self.loaded.backend} {self.loaded.executor.settings.kv_type}"
-        return self.loaded.file.fingerprint() + layers.encode()
+        digests = [adapter.digest for adapter in self.adapters]
+        return b"".join((self.loaded.file.fingerprint(), layers.encode(), *digests))
 
     def _prefix_key(self) -> bytes:
         """What the bytes of a page depend on beside its tokens and those before them."""
@@ -234,7 +253,7 @@ class Core:
         pages = [executor.page(i, 0) for i, group in enumerate(graph.states) if group.kind == "kv"]
         layout = [[part.nbytes for part in page] for page in pages]
         of_graph = hashlib.sha256(f"{graph.ops}{graph.states}{layout}".encode()).digest()
-        return self._state_key() + executor.page_digest() + of_graph
+        return self._model_key() + executor.page_digest() + of_graph
 
     def close(self) -> None:
         """Frees weights, pages, the file and the template; a second time does nothing."""

@@ -18,6 +18,7 @@ from qrt.progress import Progress, no_progress
 from qrt.runtime import loader
 from qrt.runtime.checks import check_int, shown
 from qrt.runtime.foreign import INSTEAD_LOADING, OF_LOADING, unknown_option
+from qrt.runtime.lora import LoraLike, asked_for
 from qrt.runtime.rng import MAX_SEED
 from qrt.text.templates import template_source
 
@@ -43,6 +44,7 @@ def load(
     max_running: int = 64,
     max_waiting: int = 256,
     stuck_s: float = 60.0,
+    lora: LoraLike = (),
     chat_template: str | None = None,
     progress: Progress | None = None,
     **foreign: Never,
@@ -73,6 +75,8 @@ def load(
     stuck_s: seconds after which a step is logged with what all threads do, and a function of a
     caller's in it, such as a logits processor, is ended with DeadlineError; event loops alone have
     the thread that sees to it.
+    lora: GGUF files of low-rank adapters, each a path, or a pair of a path and how much of it is
+    used where a generation does not say (1 else); names as for `path`.
     chat_template: Jinja, or a name as "chatml" or "llama3", in place of the file's own template.
     progress: called as progress(what, done, total) while kernels compile and weights are packed;
     None: nothing is called.
@@ -106,6 +110,7 @@ def load(
         max_running=max_running,
         max_waiting=max_waiting,
         stuck_s=stuck_s,
+        lora=tuple((os.fspath(_checked(file)), scale) for file, scale in asked_for(lora)),
     )
     if path is not None:
         return Model(Core(loader.load(_checked(path), options, progress), seed, source))

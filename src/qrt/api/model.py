@@ -19,6 +19,7 @@ from qrt.api.info import ModelInfo, model_info
 from qrt.api.signatures import with_options
 from qrt.errors import InputError
 from qrt.runtime.checks import check_int, check_tokens, shown
+from qrt.runtime.lora import Adapter, checked_lora
 from qrt.runtime.many import run_many
 from qrt.runtime.sequence import Sequence
 
@@ -80,13 +81,18 @@ class Model(Generates):
         return self._core.tokenizer.detokenize(ids, special=special)
 
     def logits(
-        self, prompt: str | Iterable[int], *, chunk: int | None = None
+        self,
+        prompt: str | Iterable[int],
+        *,
+        chunk: int | None = None,
+        lora: Mapping[str, float] | None = None,
     ) -> NDArray[np.float32]:
         """Logits (n_tokens, n_vocab) float32 from an empty cache; row i follows tokens 0 .. i.
 
         prompt: text, tokenized as `generate` does, or token ids. chunk: rows in one step, by
-        default as many as fit in one; 1 is token by token. Raises InputError for no tokens or an
-        id outside the vocabulary, and ContextFullError if they exceed n_ctx.
+        default as many as fit in one; 1 is token by token. lora: as for `generate`. Raises
+        InputError for no tokens or an id outside the vocabulary, and ContextFullError if they
+        exceed n_ctx.
         """
         engine = self._core.engine
         engine.check_open()
@@ -95,7 +101,8 @@ class Model(Generates):
             raise InputError("there are no tokens to compute logits for")
         if chunk is not None:
             check_int("chunk", chunk, 1, engine.max_rows)
-        seq = engine.open()
+        scales = self._core.scales(None if lora is None else checked_lora(lora))
+        seq = engine.open(scales=scales)
         try:
             return engine.append(seq, ids, n_logits=len(ids), chunk=chunk)
         finally:
@@ -131,7 +138,18 @@ class Model(Generates):
 
     def session(self) -> Session:
         """A session: generations in a row that need not compute again what they share."""
-        return Session(self._core, self._core.engine.open(idle=True))
+        return Session(self._core, self._core.engine.open(idle=True, scales=self._core.scales()))
+
+    @property
+    def adapters(self) -> tuple[Adapter, ...]:
+        """The low-rank adapters that it was loaded with, and how much of each is used where a
+        generation does not say."""
+        return self._core.adapters
+
+    def use_adapters(self, lora: Mapping[str, float]) -> None:
+        """Generations that begin from now on use so much of each adapter, by its name, and nothing
+        of others, where they do not say. Raises InputError."""
+        self._core.use_adapters(checked_lora(lora))
 
     @property
     def health(self) -> Health:

@@ -26,7 +26,10 @@ PROJECTOR = (
     "is the projector of a multimodal model, which turns images or sound into embeddings; qrt runs "
     "the text side: open the model's own file"
 )
-ADAPTER = "is an adapter (LoRA), no model; qrt cannot apply it: merge it into its model, open that"
+ADAPTER = (
+    "is an adapter (LoRA), no model; open its model with --lora FILE (in Python lora=[FILE]) to "
+    "apply it"
+)
 VECTOR = "is a control vector, no model, and qrt cannot apply it: open the model it was made for"
 IMATRIX = "is an importance matrix, which quantizing reads, no model: open the model itself"
 VOCABULARY = "holds a vocabulary and no tensors; `qrt tokenize` reads it, to generate needs a model"

@@ -89,7 +89,8 @@ class Settings:
     """Where the tensors are from; without it, nothing made of them is kept for the next start."""
     decode_threads: int | None = None  # None: n_threads
     whole: Graph | None = None
-    """The graph that this one is a part of; without it, it is the whole model of `file`."""
+    """The graph of `file` that this one is a part of, or a part of with adapters; without it, it is
+    the whole model of `file`."""
     pack: bool | None = None
     """Whether packed weights are kept, and read from there; None: as the environment says."""
     room: Room | None = None
@@ -287,6 +288,9 @@ def _check_segment(segment: Segment, graph: Graph, settings: Settings) -> None:
         if not fit or not _within(types, graph.n_types):
             expected = f"{n_rows} of int32 from 0 to {graph.n_types - 1}"
             raise InputError(f"types of tokens: expected {expected}, got {shown(types.tolist())}")
+    if len(segment.scales) not in (0, graph.n_adapters):
+        expected = f"a scale for each of {graph.n_adapters} adapters, or none"
+        raise InputError(f"a segment has {expected}, got {len(segment.scales)}")
     if len(segment.tables) != len(graph.states):
         expected = f"a table for each of {len(graph.states)} state groups"
         raise InputError(f"a segment has {expected}, got {len(segment.tables)}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from qrt.cli.arguments import read_text, unescape
-from qrt.cli.flags import AnswerLoadFlags, LoadFlags, in_chat
+from qrt.cli.flags import AnswerLoadFlags, in_chat
 from qrt.errors import InputError
 
 
@@ -64,7 +64,7 @@ class TemplateFlags(AnswerLoadFlags):
 
     def keywords(self) -> dict[str, Any]:
         """The keywords for `qrt.load`. Raises InputError."""
-        return LoadFlags.keywords(self) | {"chat_template": self.template}
+        return AnswerLoadFlags.keywords(self) | {"chat_template": self.template}
 
     @property
     def template(self) -> str | None:

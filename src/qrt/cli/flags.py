@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
@@ -210,6 +211,19 @@ class AnswerLoadFlags(LoadFlags):
     mlock: Annotated[
         bool, in_speed("--mlock", metavar=None, help="Keep the model from being swapped out.")
     ] = False
+    lora: Annotated[
+        list[str] | None,
+        in_model(
+            "--lora",
+            metavar="FILE[:SCALE]",
+            help="A low-rank adapter, and how much of it is used (1); repeatable.",
+        ),
+    ] = None
+
+    def keywords(self) -> dict[str, Any]:
+        """The keywords for `qrt.load`."""
+        given = LoadFlags.keywords(self)
+        return given | {"lora": [_with_scale(text) for text in self.lora]} if self.lora else given
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,6 +240,17 @@ class QualityFlags(LoadFlags):
     def keywords(self) -> dict[str, Any]:
         """The keywords for `QualityOptions`."""
         return LoadFlags.keywords(self) | {"n_chunks": self.n_chunks}
+
+
+def _with_scale(text: str) -> tuple[str, float]:
+    """A file and how much of it is used, from FILE or FILE:SCALE."""
+    path, colon, scale = text.rpartition(":")
+    if not colon or os.path.exists(text):
+        return text, 1.0
+    try:
+        return path, float(scale)
+    except ValueError:
+        return text, 1.0
 
 
 def takes_flags(command: Callable[..., None]) -> Callable[..., None]:

@@ -71,7 +71,8 @@ MODEL: Rows = {
         "name the model, as in -m gpt-oss:20b; qrt list --all has names"
     ),
     "--vision-*": _refused(_NO_MEDIA),
-    "--lora*": _refused("qrt runs no adapters; merge it into the model's file"),
+    "--lora-scaled": _is("--lora", "{}"),
+    "--lora-init-without-apply": _refused("give a scale of 0, as in --lora FILE:0"),
     "--control-vector*": _refused("qrt applies no control vectors; leave it out"),
     "--override-kv": _refused("qrt takes the file as it is; gguf-set-metadata of gguf-py edits it"),
     "--check-tensors": _NOTHING,
@@ -238,7 +239,13 @@ SERVE: Rows = {
 }
 """What llama-server's flags are to our server."""
 
-MEASURES: Rows = {"--mlock": _NOTHING, "-lm --load-mode": _NOTHING_WITH_VALUE}
+_NO_ADAPTERS = "qrt measures models without adapters; merge it into the model's file"
+
+MEASURES: Rows = {
+    "--mlock": _NOTHING,
+    "-lm --load-mode": _NOTHING_WITH_VALUE,
+    "--lora*": _refused(_NO_ADAPTERS),
+}
 """What is nothing to a command that measures quality."""
 
 _NOTHING_WITH_LIST = Row(value=r"[\w,.+*/-]+")
@@ -260,6 +267,7 @@ BENCH: Rows = {
     "-rpc --rpc": SPEED["--rpc"],
     "--list-devices": SPEED["--list-devices"],
     "-embd --embeddings": _only("0", "qrt bench measures prompts and answers"),
+    "--lora*": _refused(_NO_ADAPTERS),
     "-pg": _refused("give -p and -n, which are measured one after the other"),
     "-oe --output-err": _refused("give -o FORMAT; 2> FILE keeps what is said beside it"),
 }

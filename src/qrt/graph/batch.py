@@ -37,6 +37,7 @@ class Segment:
     position p lies in page `p // PAGE_LEN`, slot `p % PAGE_LEN`. Recurrent: the slot to read and
     the slot to write. `logit_rows` are those of the segment's rows that give logits, rising.
     `types` are those of the tokens, from 0 up to the graph's `n_types`; None: all are 0.
+    `scales` say how much of each of the graph's adapters the rows use; () for nothing of any.
     """
 
     tokens: NDArray[np.int32]  # (n_rows,)
@@ -44,6 +45,7 @@ class Segment:
     tables: tuple[NDArray[np.int32], ...]
     logit_rows: NDArray[np.int32]  # (n_logits,)
     types: NDArray[np.int32] | None = None  # (n_rows,)
+    scales: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

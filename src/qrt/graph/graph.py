@@ -39,6 +39,8 @@ class Graph:
     """The layers behind the pooled row of an embedding, in order; no op runs them."""
     ranking: Ranking | None = None
     """How the model scores a pair of texts, if it can; no op runs that."""
+    n_adapters: int = 0
+    """Low-rank adapters, of each of which a row of a step uses as much as its segment says."""
 
     @property
     def n_layers(self) -> int:

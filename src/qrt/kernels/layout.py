@@ -54,7 +54,7 @@ SHARED_ROWS = 16
 STEP = record(
     "Step",
     "cancel fault n_rows n_logits n_routed tokens positions types tables logit_rows hidden output "
-    "rope scratch",
+    "rope scratch scales logit_scales",
 )
 """What changes between steps; kernels get its address.
 
@@ -63,10 +63,13 @@ experts, as the last Route found; tokens, positions, types, logit_rows: int32 ar
 each state group the address of the addresses of each row's int32 table; hidden: float32 rows from
 another part of the model; output: where the graph's output goes; rope: float32 cos and sin,
 (n_specs, n_rows, 2, rope_dim / 2) at the offset in the op's record; scratch: per-thread working
-memory, `SCRATCH` bytes each."""
+memory, `SCRATCH` bytes each; scales, logit_scales: float32, how much of each adapter the rows use,
+and the rows whose logits were asked for."""
 
 ROWS_OF = {"all": STEP.n_rows, "logits": STEP.n_logits, "routed": STEP.n_routed}
 """Where a step says how many rows each row set has: what stands in `rows_of` of a record."""
+SCALES_OF = {"all": STEP.scales, "logits": STEP.logit_scales}
+"""Where a step says the same of their scales: what stands in `scales` of a record."""
 
 SCRATCH = 256 * 1024
 
@@ -267,3 +270,19 @@ float32."""
 DELTA_COLUMNS = 32
 MAX_DELTA_KEY = 256
 """Channels of k beyond this do not fit the scratch memory."""
+LORA_RUN = 256
+"""Values of a row that LORA_DOWN sums up at a time."""
+LORA_DOWN = record("LoraDown", "x weights out n_in n_panels adapters n_adapters rows_of scales")
+"""weights: panels of float16. adapters: which adapter each panel is of, int64. scales: a place of
+SCALES_OF, in every record that has it."""
+LORA_PART = record("LoraPart", "adapter rank at factor")
+"""at: where its values begin in a run of LORA_UP.t. factor: a float."""
+LORA_UP = record(
+    "LoraUp", "y t weights residual out n_out parts n_parts n_runs run n_adapters rows_of scales"
+)
+"""parts: LORA_PARTs. run: values in a run of t."""
+EXPERT_LORA_DOWN = record(
+    "ExpertLoraDown", f"{' '.join(LORA_DOWN._fields[:-1])} route places n_used routed weighted"
+)
+"""routed: 1 where x has routed rows. route, places: as in SCATTER."""
+EXPERT_LORA_UP = record("ExpertLoraUp", f"{' '.join(LORA_UP._fields[:-1])} route places n_used")

@@ -90,15 +90,17 @@ class Engine:
             self._tidy()
             return tuple(self._store.n_free)
 
-    def open(self, *, idle: bool = False) -> Sequence:
+    def open(self, *, idle: bool = False, scales: tuple[float, ...] = ()) -> Sequence:
         """A new, empty sequence, to be released.
 
         idle: what it holds may be dropped whenever others need the room, as that of a session.
+        scales: how much of each adapter its rows use; () for nothing of any.
         """
         with Alone(self._turns):
             self.check_open()
             self._tidy()
             seq = self._store.open()
+            seq.scales = scales
             seq.owner = None if idle else _HELD
             return seq
 
@@ -108,6 +110,7 @@ class Engine:
             self.check_open()
             self._tidy()
             twin = self._store.fork(seq)
+            twin.scales = seq.scales
             twin.owner = _HELD if seq.owner is _HELD else None
             return twin
 

@@ -60,6 +60,7 @@ OF_LOADING: Mapping[str, str] = {
     ),
     "random_seed": "seed",
     "chat_format": "chat_template",
+    **dict.fromkeys(("lora_path", "adapters", "lora_adapters"), "lora"),
 }
 """Parameters of `load` by what they are called elsewhere."""
 
@@ -71,7 +72,7 @@ INSTEAD_LOADING: Mapping[str, str] = {
     **dict.fromkeys(("use_mmap", "use_mlock"), "leave it out; pack=True keeps packed weights"),
     **dict.fromkeys(("logits_all", "verbose"), "leave it out: nothing has to be asked for"),
     **dict.fromkeys(("embedding", "embeddings"), "qrt has no embeddings"),
-    **dict.fromkeys(("lora_path", "draft_model"), "qrt has neither adapters nor draft models"),
+    "draft_model": "leave it out: qrt has no draft models",
 }
 """What to do instead of parameters of `load` that we lack."""
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from qrt.errors import ContextFullError, InputError
 from qrt.runtime.checks import check_int, check_tokens
 from qrt.runtime.hooks import call, stops
+from qrt.runtime.lora import salted
 from qrt.runtime.options import GenerateOptions
 from qrt.runtime.records import FinishReason, PromptProgress, Timings, TokenRecord, TopLogprobs
 from qrt.runtime.rng import fresh_seed
@@ -47,6 +48,7 @@ class Generation:
         n_vocab: int,
         weight_bytes: int,
         breakers: Breakers | None = None,
+        scales: tuple[float, ...] = (),
     ) -> None:
         """Raises InputError for an empty prompt or a token outside the vocabulary,
         ContextFullError if the prompt leaves no room for a token, and what making the constraint
@@ -79,7 +81,9 @@ class Generation:
             banned=sorted(eog) if options.ignore_eos else (),
             processors=options.logits_processors,
         )
-        self.salt = options.cache_salt if options.cache_prompt else None
+        self.scales = scales
+        """How much of each adapter it uses."""
+        self.salt = salted(options.cache_salt if options.cache_prompt else None, scales)
         """With whom it shares what is stored of its context; None: with nobody."""
         self.n_logprobs = options.logprobs
         self._tells_sampled = options.sampled_logprobs

@@ -22,9 +22,11 @@ from qrt.free_memory import free_memory
 from qrt.graph.cut import cut
 from qrt.graph.graph import Graph
 from qrt.progress import Progress
+from qrt.runtime.adapters import open_adapters
 from qrt.runtime.capacity import capacities
 from qrt.runtime.checks import INT_MAX, check_bool, check_float, check_int, shown
 from qrt.runtime.fitting import Need, fit, footprint_of
+from qrt.runtime.lora import Adapter, Asked, asked_for
 from qrt.runtime.parts import PartsExecutor, backend_of_layers, runs_of
 from qrt.runtime.policy import SHARED_CHUNKS, Limits
 from qrt.runtime.prefix_files import PrefixFiles
@@ -61,6 +63,7 @@ class LoadOptions:
         others wait for.
     max_running, max_waiting: generations that are computed together, and that wait to be.
     stuck_s: seconds after which a step, or a function of a caller's in it, counts as hanging.
+    lora: files of adapters, and how much of each is used where a generation does not say.
     """
 
     n_ctx: int | None = None
@@ -77,6 +80,7 @@ class LoadOptions:
     max_running: int = 64
     max_waiting: int = 256
     stuck_s: float = 60.0
+    lora: Asked = ()
 
     def __post_init__(self) -> None:
         if self.n_ctx is not None:
@@ -98,6 +102,7 @@ class LoadOptions:
         check_int("max_running", self.max_running, 1, INT_MAX)
         check_int("max_waiting", self.max_waiting, 1, INT_MAX)
         check_float("stuck_s", self.stuck_s, 0.1, 1e9)
+        object.__setattr__(self, "lora", asked_for(self.lora))
         if self.layers is not None and not isinstance(self.layers, Mapping):
             raise InputError(f"layers must map ranges to backends, got {shown(self.layers)}")
         for backend in (self.backend, *(self.layers or {}).values()):
@@ -122,6 +127,7 @@ class Loaded:
     unit_bytes: tuple[int, ...]
     """Of a page, or a slot, of each state group."""
     files: PrefixFiles | None = None
+    adapters: tuple[Adapter, ...] = ()
 
 
 def load(path: str | os.PathLike[str], options: LoadOptions, progress: Progress) -> Loaded:
@@ -135,16 +141,17 @@ def load(path: str | os.PathLike[str], options: LoadOptions, progress: Progress)
         files = PrefixFiles(Path(options.prefix_dir), options.prefix_dir_bytes)
     file = open_gguf(path)
     where = str(path)
-    graph = _graph(file, options)
+    whole, adapters = _whole(file, options)
+    graph = whole.graph
     n_ctx = _context(options.n_ctx, graph.n_ctx_train)
     runs = _runs(options, graph)
     parts = _parts(graph, runs)  # imports what it needs before there is another thread
     worker = ThreadPoolExecutor(1, thread_name_prefix="qrt-tokenizer")
     tokenizer = worker.submit(build_tokenizer, file.metadata, graph.n_vocab, where)
     worker.shutdown(wait=False)
-    plan = _planned(parts, file, graph, n_ctx, options)
-    executor = _prepare(parts, file, plan, progress)
-    weight_bytes = bytes_per_token(graph, file.tensors)
+    plan = _planned(parts, whole, n_ctx, options)
+    executor = _prepare(parts, whole, plan, progress)
+    weight_bytes = bytes_per_token(graph, whole.tensors)
     backend = "+".join(dict.fromkeys(backend for _, backend in runs))
     limits = Limits(
         executor.settings.max_rows,
@@ -164,12 +171,25 @@ def load(path: str | os.PathLike[str], options: LoadOptions, progress: Progress)
         limits=limits,
         unit_bytes=plan.need.footprint.units,
         files=files,
+        adapters=adapters,
     )
 
 
-def _graph(file: GGUFFile, options: LoadOptions) -> Graph:
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """A model file, its graph, which adapters may have changed, and the tensors of that."""
+
+    file: GGUFFile
+    plain: Graph
+    graph: Graph
+    tensors: Mapping[str, QTensor]
+
+
+def _whole(file: GGUFFile, options: LoadOptions) -> tuple[_Whole, tuple[Adapter, ...]]:
     n_ctx = options.n_ctx or _DEFAULT_N_CTX
-    return build_graph(file.metadata, file.tensors, str(file.path), n_ctx)
+    plain = build_graph(file.metadata, file.tensors, str(file.path), n_ctx)
+    adapters, graph, tensors = open_adapters(plain, options.lora)
+    return _Whole(file, plain, graph, {**file.tensors, **tensors}), adapters
 
 
 def _runs(options: LoadOptions, graph: Graph) -> list[tuple[int, str]]:
@@ -198,10 +218,10 @@ def need_of(path: str | os.PathLike[str], options: LoadOptions) -> Need:
     Raises what `load` raises before it looks at the memory there is.
     """
     with open_gguf(path) as file:
-        graph = _graph(file, options)
-        parts = _parts(graph, _runs(options, graph))
-        n_ctx = _context(options.n_ctx, graph.n_ctx_train)
-        return _planned(parts, file, graph, n_ctx, options).need
+        whole, _ = _whole(file, options)
+        parts = _parts(whole.graph, _runs(options, whole.graph))
+        n_ctx = _context(options.n_ctx, whole.graph.n_ctx_train)
+        return _planned(parts, whole, n_ctx, options).need
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,15 +235,14 @@ class _Plan:
 
 def _planned(
     parts: Items[tuple[Graph, Backend]],
-    file: GGUFFile,
-    whole: Graph,
+    whole: _Whole,
     n_ctx: int,
     options: LoadOptions,
 ) -> _Plan:
     env = read_env()
     choices = [module.choices(env, options.n_threads) for _, module in parts]
     max_rows = min(n_ctx, *(choice.prefill_rows for choice in choices))
-    if whole.whole_texts:
+    if whole.plain.whole_texts:
         max_rows = max(n_ctx, *(choice.prefill_rows for choice in choices))
     every = [
         Settings(
@@ -232,30 +251,30 @@ def _planned(
             max_rows=max_rows,
             kv_type=options.kv_type,
             n_ctx=n_ctx,
-            file=file,
+            file=whole.file,
             decode_threads=choice.decode_threads,
-            whole=whole,
+            whole=whole.plain,
             pack=options.pack,
         )
         for choice in choices
     ]
     footprints = [
-        module.footprint(graph, file.tensors, settings)
+        module.footprint(graph, whole.tensors, settings)
         for (graph, module), settings in zip(parts, every, strict=True)
     ]
-    need = Need(footprint_of(footprints), whole.states, n_ctx, max_rows, options.kv_bytes)
+    need = Need(footprint_of(footprints), whole.plain.states, n_ctx, max_rows, options.kv_bytes)
     return _Plan(every, footprints, need)
 
 
 def _prepare(
     parts: Items[tuple[Graph, Backend]],
-    file: GGUFFile,
+    whole: _Whole,
     plan: _Plan,
     progress: Progress,
 ) -> Executor:
     """The graph on its backend, or its parts on theirs."""
     need = plan.need
-    fitting = fit(need, free_memory(), str(file.path))
+    fitting = fit(need, free_memory(), str(whole.file.path))
     with ExitStack() as undo:
         executors: list[Executor] = []
         for (graph, module), own, footprint in zip(
@@ -268,7 +287,7 @@ def _prepare(
                 ),
                 room=fitting.room and fitting.room.share(footprint.packed / need.footprint.packed),
             )
-            executors.append(module.prepare(graph, file.tensors, settings, progress))
+            executors.append(module.prepare(graph, whole.tensors, settings, progress))
             undo.callback(executors[-1].close)
         undo.pop_all()
     return executors[0] if len(executors) == 1 else PartsExecutor(executors)

@@ -13,6 +13,7 @@ from qrt.runtime.checks import INT_MAX, check_bool, check_float, check_int, chec
 from qrt.runtime.constraint import ConstraintFactory
 from qrt.runtime.foreign import INSTEAD_GENERATING, OF_GENERATING, unknown_option
 from qrt.runtime.hooks import LogitsProcessor, Stopping, check_hooks
+from qrt.runtime.lora import checked_lora
 from qrt.runtime.records import PromptProgress
 from qrt.runtime.rng import MAX_SEED
 from qrt.runtime.sampler import SamplingParams, with_recommended
@@ -51,6 +52,7 @@ class GenerateKeywords(TypedDict, total=False):
     constraint: ConstraintFactory | None
     cache_prompt: bool
     cache_salt: str
+    lora: Mapping[str, float] | None
     priority: int
     timeout: float | None
     answer_timeout: float | None
@@ -107,6 +109,8 @@ class GenerateOptions:
     cache_prompt: whether what is stored of the prompt, by whomever, is used instead of computing it
         again, and what this generation computes stays stored for others; its results are the same.
     cache_salt: only generations of equal salt share what is stored.
+    lora: how much of each adapter is used, by name, as {"style": 0.5}; nothing of others. None: as
+        the model says.
     priority: of those that wait for room the highest begin first, the oldest among equals; where
         memory runs out, those of the lowest wait.
     timeout: seconds from its begin; past them DeadlineError is raised if there is no token yet,
@@ -130,6 +134,7 @@ class GenerateOptions:
     constraint: ConstraintFactory | None = None
     cache_prompt: bool = True
     cache_salt: str = ""
+    lora: Mapping[str, float] | None = None
     priority: int = 0
     timeout: float | None = None
     answer_timeout: float | None = None
@@ -151,6 +156,8 @@ class GenerateOptions:
         if not isinstance(self.cache_salt, str) or len(self.cache_salt) > _MAX_SALT_LEN:
             expected = f"a string of at most {_MAX_SALT_LEN} characters"
             raise InputError(f"cache_salt must be {expected}, got {shown(self.cache_salt)}")
+        if self.lora is not None:
+            object.__setattr__(self, "lora", checked_lora(self.lora))
         if not isinstance(self.sampling, SamplingParams):
             raise InputError(f"sampling must be SamplingParams, got {shown(self.sampling)}")
         if self.cancel is not None and not isinstance(self.cancel, threading.Event):

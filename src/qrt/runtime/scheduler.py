@@ -233,6 +233,9 @@ class Scheduler:
         if request.seq is None:
             request.seq = self._store.open()
             request.seq.owner = request
+        if request.seq.scales != generation.scales:
+            self._store.set_aside(request.seq)
+            request.seq.scales = generation.scales
         n_stored = self._store.restore(request.seq, generation.context, generation.salt)
         if not generation.records:
             generation.n_cached = n_stored

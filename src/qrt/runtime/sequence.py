@@ -25,12 +25,14 @@ class Sequence:
     """
 
     __slots__ = (
-        "branch", "last_step", "may_read", "n_unread", "node", "owner", "states", "tokens"
+        "branch", "last_step", "may_read", "n_unread", "node", "owner", "scales", "states", "tokens"
     )  # fmt: skip
 
     def __init__(self, states: tuple[State, ...]) -> None:
         self.tokens: list[int] = []
         self.states = states
+        self.scales: tuple[float, ...] = ()
+        """How much of each adapter all of it was computed with."""
         self.owner: object | None = None
         self.last_step = 0
         self.may_read = False

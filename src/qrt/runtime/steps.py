@@ -48,5 +48,5 @@ def run_step(executor: Executor, store: Store, rows: Items[Rows]) -> Logits:
         store.check(seq)
         tables = store.begin(seq, len(tokens))
         ids = np.array(tokens, np.int32)
-        segments.append(Segment(ids, len(seq.tokens), tables, part.logit_rows))
+        segments.append(Segment(ids, len(seq.tokens), tables, part.logit_rows, scales=seq.scales))
     return executor.step(Batch(tuple(segments)))

@@ -30,6 +30,7 @@ from qrt.replies import (
 from qrt.runtime.records import PromptProgress, Timings, TokenRecord
 from qrt.runtime.rng import MAX_SEED
 from qrt.server.errors import LOG, RefusedError
+from qrt.server.fields import by_name
 from qrt.server.messages import tidied
 from qrt.server.metrics import Metrics
 from qrt.server.models import Served
@@ -165,6 +166,8 @@ async def _asked(
         slot = await request.held.enter_async_context(lent)
     salt = request.key_salt if slot is None else slot.salt
     given: Any = {**served.options, **keywords, "cache_salt": salt}
+    if "lora" in keywords:
+        given["lora"] = by_name(given["lora"], served.model.adapters)
     is_logged = request.config.log_prompts
     if is_logged:
         LOG.info("prompt: %r", served.model.detokenize(tokens, special=True))

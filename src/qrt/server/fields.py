@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
@@ -10,6 +11,9 @@ from qrt.api.asking import AnswerKeywords
 from qrt.runtime.checks import INT_MAX
 from qrt.runtime.rng import MAX_SEED
 from qrt.server.errors import RefusedError
+
+if TYPE_CHECKING:
+    from qrt.runtime.lora import Adapter
 
 Count = Annotated[int, msgspec.Meta(ge=-1, le=INT_MAX)]
 """Tokens at most; -1: no limit."""
@@ -23,6 +27,13 @@ _SAME = (
     *("min_keep", "mirostat", "mirostat_tau", "mirostat_eta", "samplers"),
 )
 """Fields that are options by the same names."""
+
+
+class AdapterScale(msgspec.Struct):
+    """How much of an adapter is used, by its number."""
+
+    id: int
+    scale: float
 
 
 class SamplingFields(msgspec.Struct, kw_only=True):
@@ -64,6 +75,7 @@ class SamplingFields(msgspec.Struct, kw_only=True):
     samplers: list[str] | None = None
     return_progress: bool | None = None
     id_slot: Annotated[int, msgspec.Meta(ge=-1, le=INT_MAX)] | None = None
+    lora: list[AdapterScale] | None = None
 
 
 def keywords_of(body: SamplingFields, n_vocab: int) -> AnswerKeywords:
@@ -82,7 +94,22 @@ def keywords_of(body: SamplingFields, n_vocab: int) -> AnswerKeywords:
     if body.logit_bias:
         pairs = body.logit_bias.items() if isinstance(body.logit_bias, dict) else body.logit_bias
         given["logit_bias"] = dict(_bias(token, bias, n_vocab) for token, bias in pairs)
+    if body.lora:
+        given["lora"] = body.lora
     return given  # type: ignore[return-value]
+
+
+def by_name(scales: Iterable[AdapterScale], adapters: Sequence[Adapter]) -> dict[str, float]:
+    """What a body says of adapters, by their names. Raises RefusedError for one there is not."""
+    found = {}
+    for one in scales:
+        if not 0 <= one.id < len(adapters):
+            there = (
+                f"those there are have 0 to {len(adapters) - 1}" if adapters else "there is none"
+            )
+            raise RefusedError(400, f"lora: no adapter has the id {one.id}; {there}", param="lora")
+        found[adapters[one.id].name] = one.scale
+    return found
 
 
 def _bias(token: int | str, bias: float | bool, n_vocab: int) -> tuple[int, float]:

@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-import msgspec
 from starlette.datastructures import Headers, QueryParams
 from starlette.responses import Response
 from starlette.routing import compile_path
@@ -111,7 +110,7 @@ class Route:
     methods: tuple[str, ...]
     path: str
     handler: Handler
-    body: type[msgspec.Struct] | None = None
+    body: Any = None
     shape: ErrorShape = OPENAI
     open: bool = False
     summary: str = ""

@@ -61,6 +61,7 @@ class CpuExecutor:
             n_threads,
             recorder.rope_tables,
             recorder.kept_output(),
+            graph.n_adapters,
         )
         self._width = graph.widths[graph.output]
         self._rows = LogitRows(

@@ -141,7 +141,7 @@ def _opened(
     sidecar: Sidecar, graph: Graph, settings: Settings, library: Library, team: Team
 ) -> Kept | None:
     sizes = {name: end - at for name, (at, end) in sidecar.places.items()}
-    sizes = {name: sizes[name] for name in matrix_names(graph)}
+    sizes = {name: sizes[name] for name in matrix_names(graph) if name in sizes}
     where = None if settings.room is None else split(graph, sizes, settings.room)
     kept = sidecar.open(list(sizes), where, library, team)
     if kept is not None and where is not None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from qrt.backends.cpu.fetch import Call
 from qrt.backends.cpu.memory import address, reserve
@@ -15,11 +15,12 @@ from qrt.backends.cpu.paging import Paged
 from qrt.backends.cpu.staging import Staging
 from qrt.backends.cpu.states import States
 from qrt.backends.cpu.tiling import Tiling
-from qrt.backends.cpu.variant import FLOATS, LINES, Variant
+from qrt.backends.cpu.variant import FLOATS, LINES, Variant, bits
 from qrt.backends.cpu.weights import Weight
 from qrt.graph.graph import Graph
 from qrt.graph.lower import F32, Plan, Task
-from qrt.graph.op import Op
+from qrt.graph.op import ALL, LOGITS, Op
+from qrt.graph.ops.lora_up import Part
 from qrt.graph.ops.rope import RopeSpec
 from qrt.graph.state import KV
 from qrt.kernels import layout
@@ -74,7 +75,7 @@ class Recorder:
     library: Library
     staging: Staging | None = None
     paged: Paged | None = None
-    kept: list[NDArray[np.float32]] = field(default_factory=list)  # what `keep` was given
+    kept: list[NDArray[np.generic]] = field(default_factory=list)  # what `keep` was given
 
     def tape(self, tiling: Tiling) -> Tape:
         """The tape of steps whose matmuls go by `tiling`, with what brings weights to memory."""
@@ -163,10 +164,11 @@ class Recorder:
         """Where it stands which routed rows belong to each row."""
         return self.scratch("routing") + layout.routing_parts(n_experts)[2]
 
-    def keep(self, values: ArrayLike) -> int:
-        """Where numbers of an op lie as float32, as long as the recorder is there."""
-        self.kept.append(np.array(values, np.float32))
-        return address(self.kept[-1].view(np.uint8))
+    def keep(self, values: ArrayLike, dtype: DTypeLike = np.float32) -> int:
+        """Where numbers of an op lie, as float32 or another type, as long as the recorder is
+        there."""
+        self.kept.append(np.array(values, dtype))
+        return address(self.kept[-1].reshape(-1).view(np.uint8))
 
     def scratch(self, name: str) -> int:
         """Where the memory lies that threads share."""
@@ -180,6 +182,18 @@ class Recorder:
     def rows_of(self, task: Task) -> dict[str, int]:
         """Where a step says how many rows a task has."""
         return {"rows_of": layout.ROWS_OF[task.rows]}
+
+    def scales_of(self, task: Task) -> dict[str, int]:
+        """Where a step says how much of each adapter the rows of a task use."""
+        return {
+            "n_adapters": self.graph.n_adapters,
+            "scales": layout.SCALES_OF[LOGITS if task.of_logits else ALL],
+        }
+
+    def adapters(self, parts: Iterable[Part]) -> dict[str, int]:
+        """Where the parts of adapters stand, and how many they are."""
+        records = [[part.adapter, part.rank, part.at, bits(part.factor)] for part in parts]
+        return {"parts": self.keep(records, np.int64), "n_parts": len(records)}
 
     def forms(self, task: Task) -> dict[str, int]:
         """Where a task writes its result for matmuls; 0 for forms that none wants."""

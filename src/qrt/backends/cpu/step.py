@@ -38,6 +38,7 @@ class StepMemory:
         n_threads: int,
         specs: Iterable[RopeSpec],
         kept: NDArray[np.float32] | None = None,
+        n_adapters: int = 0,
     ) -> None:
         self._record = aligned(STEP.size)
         self._words = self._record.view(np.int64)
@@ -46,6 +47,8 @@ class StepMemory:
         self._positions = np.zeros(max_rows, np.int32)
         self._types = np.zeros(max_rows, np.int32)
         self._logit_rows = np.zeros(max_rows, np.int32)
+        self._scales = np.zeros((max_rows, n_adapters), np.float32)
+        self._logit_scales = np.zeros((max_rows, n_adapters), np.float32)
         self._tables = np.zeros((n_groups, max_rows), np.int64)
         self._of_groups = np.array([address(rows) for rows in self._tables], np.int64)
         self._scratch = aligned(SCRATCH * n_threads)
@@ -61,6 +64,8 @@ class StepMemory:
             ("logit_rows", self._logit_rows),
             ("tables", self._of_groups),
             ("scratch", self._scratch),
+            ("scales", self._scales),
+            ("logit_scales", self._logit_scales),
         ):
             self._words[_word(field)] = address(memory)
 
@@ -93,6 +98,9 @@ class StepMemory:
             self._types[start:end] = 0 if segment.types is None else segment.types
             self._logit_rows[n_logits:last] = segment.logit_rows
             self._logit_rows[n_logits:last] += start
+            if self._scales.size:
+                scales = segment.scales or 0.0
+                self._scales[start:end] = self._logit_scales[n_logits:last] = scales
             for group, table in enumerate(segment.tables):
                 self._tables[group, start:end] = address(table)
             n_rows, n_logits = end, last

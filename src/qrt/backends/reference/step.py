@@ -65,6 +65,17 @@ class Step:
         return np.concatenate([s.start + np.arange(len(s.tokens)) for s in self.batch.segments])
 
     @property
+    def scales(self) -> Array:
+        """How much of each adapter the rows use, (n_rows, n_adapters)."""
+        scales = np.zeros((self.batch.n_rows, self.graph.n_adapters))
+        first = 0
+        for segment in self.batch.segments:
+            end = first + len(segment.tokens)
+            scales[first:end] = segment.scales or 0.0
+            first = end
+        return scales
+
+    @property
     def logit_rows(self) -> NDArray[np.int64]:
         """The rows whose logits were asked for, (n_logits,)."""
         first = np.cumsum([0, *(len(segment.tokens) for segment in self.batch.segments)])

@@ -48,7 +48,8 @@ class Llama:
     model_path: of a GGUF file. n_ctx: tokens of prompt and answer; 0, or more than the model was
     trained for: what it was trained for. seed: of a chain of seeds for the calls that name none;
     by default each gets a fresh one. last_n_tokens_size: tokens that penalties look at. type_k,
-    type_v: the type of stored keys and values by GGML's number. chat_format: the name of a
+    type_v: the type of stored keys and values by GGML's number. lora_path, lora_scale: a low-rank
+    adapter, and how much of it is used. chat_format: the name of a
     template; None, or one that is not known: the file's own. Other arguments of llama-cpp-python's
     are taken where they mean nothing here. Threads may share a `Llama`, and log probabilities need
     no `logits_all`.
@@ -69,6 +70,8 @@ class Llama:
         type_v: int | None = None,
         spm_infill: bool = False,
         chat_format: str | None = None,
+        lora_path: str | os.PathLike[str] | None = None,
+        lora_scale: float = 1.0,
         **others: Any,
     ) -> None:
         check_others(others)
@@ -85,6 +88,7 @@ class Llama:
                 n_threads=n_threads or None,
                 kv_type=kv_type(type_k, type_v),
                 chat_template=chat_template(chat_format),
+                lora=() if lora_path is None else [(lora_path, lora_scale)],
             )
         except ModelError as error:
             raise ValueError(str(error)) from error
@@ -102,6 +106,8 @@ class Llama:
             type_v=type_v,
             spm_infill=spm_infill,
             chat_format=chat_format,
+            lora_path=lora_path,
+            lora_scale=lora_scale,
         )
 
     @classmethod

@@ -34,8 +34,6 @@ NEUTRAL: Mapping[str, tuple[object, ...]] = {
     "yarn_beta_slow": (1.0,),
     "yarn_orig_ctx": (0,),
     "lora_base": (None,),
-    "lora_path": (None,),
-    "lora_scale": (1.0,),
     "chat_handler": (None,),
     "draft_model": (None,),
     "tokenizer": (None,),

@@ -38,7 +38,6 @@ class Sampled(SamplingFields, kw_only=True):
     timings_per_token: bool | None = None
     post_sampling_probs: bool | None = None
     response_fields: list[str] | None = None
-    lora: list[dict[str, Any]] | None = None
 
     @property
     def n_most(self) -> int | None:
@@ -102,8 +101,6 @@ class ApplyTemplate(Struct, kw_only=True):
 
 def generate_keywords(body: Sampled, tokenizer: Tokenizer) -> AnswerKeywords:
     """Its options as keywords of `generate`. Raises InputError and RefusedError."""
-    if any(adapter.get("scale") for adapter in body.lora or ()):
-        raise InputError("lora: this server has no adapters")
     if body.seed == _RANDOM_SEED:
         body = msgspec.structs.replace(body, seed=None)
     if body.n_keep is not None and body.n_keep < 0:

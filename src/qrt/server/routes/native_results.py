@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
+from qrt.runtime.lora import scales_of
 from qrt.runtime.options import GenerateOptions, options_from
 from qrt.runtime.records import PromptProgress, TokenRecord
 from qrt.runtime.sampler import SamplingParams
@@ -133,6 +134,10 @@ def settings(served: Served, keywords: Mapping[str, Any], body: Sampled) -> dict
         "n_probs": options.logprobs,
         "post_sampling_probs": options.sampled_logprobs,
         "grammar": body.grammar or "",
+        "lora": [
+            {"id": number, "scale": scale}
+            for number, scale in enumerate(scales_of(served.model.adapters, options.lora))
+        ],
         "logit_bias": [
             {"token": token, "bias": bias if math.isfinite(bias) else None}
             for token, bias in biases.items()

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from qrt.replies import template_vars, with_tools
 from qrt.server.errors import NATIVE, RefusedError
+from qrt.server.fields import AdapterScale, by_name
 from qrt.server.messages import tidied
 from qrt.server.openai import FINGERPRINT
 from qrt.server.routes.native_bodies import (
@@ -95,9 +96,22 @@ async def props(request: Request[Any]) -> Response:
     )
 
 
-async def adapters(_: Request[Any]) -> Response:
-    """The adapters: none."""
-    return json_response([])
+async def adapters(request: Request[Any]) -> Response:
+    """The low-rank adapters, and how much of each is used where a request says nothing."""
+    model = (await request.acquire(request.query.get("model"))).model
+    return json_response(
+        [
+            {"id": number, "path": os.path.basename(one.path), "scale": one.scale}
+            for number, one in enumerate(model.adapters)
+        ]
+    )
+
+
+async def use_adapters(request: Request[list[AdapterScale]]) -> Response:
+    """Sets that for all; what is not named is not used."""
+    model = (await request.acquire(request.query.get("model"))).model
+    model.use_adapters(by_name(request.body, model.adapters))
+    return json_response({"success": True})
 
 
 async def encoders(_: Request[Any]) -> Response:
@@ -121,7 +135,11 @@ ROUTES = (
         summary="The prompt that a chat becomes",
     ),
     Route(_GET, "/props", props, shape=NATIVE, summary="What is loaded"),
-    Route(_GET, "/lora-adapters", adapters, shape=NATIVE, summary="The adapters: none"),
+    Route(_GET, "/lora-adapters", adapters, shape=NATIVE, summary="The adapters"),
+    Route(
+        *(_POST, "/lora-adapters", use_adapters, list[AdapterScale], NATIVE),
+        summary="How much of each adapter is used",
+    ),
     *Route(_POST, "/rerank", encoders, shape=NATIVE, summary="Not to be had yet").at(
         "/reranking", "/v1/rerank", "/v1/reranking", "/embedding"
     ),
