@@ -9,16 +9,14 @@ counts.
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from qrt_side import QrtSide
 from report import Ratio, Row, Share, counts, gb_s, median, note, peer_python, shown, write
+from worker import Worker
 
 from qrt.backends.cpu.ceilings import measure_read_gb_s
 from qrt.config import default_threads
@@ -32,43 +30,27 @@ class PeerSide:
     """The process that runs llama.cpp; see peer_worker.py."""
 
     def __init__(self, python: str, path: Path, n_threads: int, n_ctx: int) -> None:
-        worker = str(Path(__file__).with_name("peer_worker.py"))
-        self._process = subprocess.Popen(
-            [python, worker], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        self._worker = Worker(python, "peer_worker.py")
         request = {"path": str(path), "n_threads": n_threads, "n_ctx": n_ctx}
-        self.version: str = self._ask("load", **request)["version"]
+        self.version: str = self._worker.ask("load", **request)["version"]
 
     def prefill(self, n_tokens: int, flash: bool) -> float:
         """Seconds for a prompt from an empty cache."""
-        return float(self._ask("prefill", n_tokens=n_tokens, flash=flash)["seconds"])
+        return float(self._worker.ask("prefill", n_tokens=n_tokens, flash=flash)["seconds"])
 
     def decode(self, n_tokens: int, depth: int, flash: bool) -> float:
         """Seconds for tokens one by one behind `depth` positions."""
-        answer = self._ask("decode", n_tokens=n_tokens, depth=depth, flash=flash)
+        answer = self._worker.ask("decode", n_tokens=n_tokens, depth=depth, flash=flash)
         return float(answer["seconds"])
 
     def batch(self, n_tokens: int, depth: int, n_sequences: int) -> float:
         """Seconds for steps of a row from each of several sequences, without flash attention."""
-        answer = self._ask("batch", n_tokens=n_tokens, depth=depth, n_sequences=n_sequences)
+        answer = self._worker.ask("batch", n_tokens=n_tokens, depth=depth, n_sequences=n_sequences)
         return float(answer["seconds"])
 
     def close(self) -> None:
         """Ends the process."""
-        with self._process as process:
-            assert process.stdin is not None
-            process.stdin.close()
-
-    def _ask(self, op: str, **arguments: object) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps({"op": op, **arguments}) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        if not line:
-            raise SystemExit("the process of llama.cpp died; its message stands above")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+        self._worker.close()
 
 
 def compare(

@@ -27,6 +27,7 @@ SAME = {
         "-a x": "--alias x",
         "--no-webui": "--no-page",
         "--sleep-idle-seconds 60": "--keep-alive 60",
+        "--embeddings": "--embedding",
         "-hf o/n:Q8_0": "-m hf:o/n:Q8_0",
     },
     "run": {
@@ -83,6 +84,11 @@ SAME = {
     "complete": {"-hf o/n": "-m hf:o/n", "--perf": "--timings", "--keep 2": "--keep 2"},
     "bench": {"-hf o/n": "-m hf:o/n", "--n-prompt 1,2": "-p 1,2", "--n-depth 4": "-d 4"},
     "perplexity": {"-f x -hf o/n": "-f x -m hf:o/n"},
+    "embed": {
+        "--embd-normalize -1": "--no-normalize",
+        "--embd-output-format json": "--jsonl",
+        "-hf o/n": "-m hf:o/n",
+    },
 }
 
 SPEED = """
@@ -122,6 +128,7 @@ BENCH = """
 MEASURES = "--mlock | -lm mlock | -lm none | -ngl 0 | -b 512 | -fa on | --log-disable | -v"
 SERVED = """\
 --metrics | --props | --slots | --no-slots | --webui | -cb | --cont-batching | -nocb | --jinja
+--rerank | --reranking
 --threads-http 4 | --cache-reuse 256 | -sps 0.5 | -to 600 | --timeout 600 | --reasoning-format auto
 """
 
@@ -131,13 +138,15 @@ IGNORED = {
     "serve": SERVED,
     "bench": BENCH,
     "perplexity": MEASURES,
+    "embed": "--embedding | --embd-normalize 2 | -ngl 0 | -b 512 | -fa on | --no-warmup",
 }
 
 NOT_THEIR_OWN = {
     "serve": {
         "--ssl-key-file x": "a proxy",
         "--api-prefix /x": "a proxy",
-        "--embedding": "no encoders",
+        "--embedding": "give MODEL",
+        "--pooling cls": "qrt embed --pooling",
         "--models-dir x": "qrt list",
         "--no-cache-prompt": '"cache_prompt": false',
         "--alias x": "give MODEL",
@@ -218,6 +227,12 @@ NOT_THEIR_OWN = {
         "--in-prefix x": "put it into the text",
         "-ngl 99": "give 0",
     },
+    "embed": {
+        "--embd-normalize 0": "or -1",
+        "--embd-output-format json+": "--jsonl",
+        "--attention causal": "as the model was trained",
+        "--embd-separator ,": "lines of -f FILE",
+    },
     "bench": {
         "-ngl 99": "give 0",
         "-pg 512,128": "-p and -n",
@@ -226,6 +241,10 @@ NOT_THEIR_OWN = {
         "--embeddings 1": "measures prompts and answers",
     },
 }
+
+
+OTHERS = {"perplexity": "-f text.txt", "embed": "--dim 3"}
+"""Flags of ours that commands have."""
 
 
 def lines(words):
@@ -249,7 +268,7 @@ def test_a_flag_of_llama_cpps_is_what_ours_is(command, line):
 def test_what_changes_no_answer_is_taken_silently(command, line):
     """And takes its own value, not what follows it."""
     model = "" if command == "complete" else " model.gguf"
-    rest = f"{model} -f text.txt" if command == "perplexity" else f"{model} -n 3"
+    rest = f"{model} {OTHERS.get(command, '-n 3')}"
     assert read(command, f"{line}{rest}") == read(command, rest)
 
 

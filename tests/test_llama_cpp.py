@@ -280,11 +280,37 @@ def test_pickle(llm):
         assert twin.n_ctx() == llm.n_ctx()
 
 
+def test_embeddings():
+    with Llama(PATH, embedding=True) as llm, qrt.load(PATH, embedding=True) as model:
+        texts = ["a text", "another one"]
+        rows = model.embed(texts, pooling="none", normalize=False)
+        assert llm.embed(texts) == [one.tolist() for one in rows]  # the file names no pooling
+        assert (llm.pooling_type(), llm.n_embd()) == (0, model.info.dim)
+        with pytest.raises(qrt.InputError, match="vectors of texts"):
+            llm("x")
+    with Llama(PATH, embedding=True, pooling_type=1) as llm:
+        means = [one.astype(float).mean(axis=0) for one in rows]
+        found, n_tokens = llm.embed("a text", normalize=False, return_count=True)
+        np.testing.assert_allclose(found, means[0], rtol=1e-5)
+        assert n_tokens == len(rows[0])
+        assert np.linalg.norm(llm.embed("a text", normalize=True)) == pytest.approx(1)
+        response = llm.create_embedding(texts, model="m")
+        np.testing.assert_allclose(response["data"][1]["embedding"], means[1], rtol=1e-5)
+        n_tokens = sum(map(len, rows))
+        assert response["usage"] == {"prompt_tokens": n_tokens, "total_tokens": n_tokens}
+        assert (response["object"], response["model"]) == ("list", "m")
+        assert len(llm.embed("word " * 600)) == llm.n_embd()
+        with pytest.raises(qrt.ContextFullError):
+            llm.embed("word " * 600, truncate=False)
+    with pytest.raises(qrt.InputError, match="pooling_type must be"):
+        Llama(PATH, embedding=True, pooling_type=4)
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda m: m.embed("text"), qrt.InputError, "no embeddings"),
-        (lambda m: m.create_embedding("text"), qrt.InputError, "no embeddings"),
+        (lambda m: m.embed("text"), qrt.InputError, "embedding=True"),
+        (lambda m: m.create_embedding("text"), qrt.InputError, "embedding=True"),
         (lambda m: m("x", grammar="root"), qrt.InputError, "grammar must be a LlamaGrammar"),
         (
             lambda m: m("x", grammar=LlamaGrammar.from_string("root ::= (")),

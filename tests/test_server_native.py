@@ -205,7 +205,7 @@ def test_answers_that_follow_a_grammar(server: Served) -> None:
         ("/infill", {"input_prefix": "a"}, 400, "input_suffix"),
         ("/infill", {"input_prefix": "a", "input_suffix": "b"}, 501, "middle"),
         ("/detokenize", {"tokens": [-1]}, 400, "-1"),
-        ("/rerank", {}, 501, "ranks"),
+        ("/rerank", {"query": "a", "documents": ["b"]}, 501, "rank"),
         ("/slots/0?action=save", {}, 501, "--slot-save-path"),
     ],
 )
@@ -332,4 +332,3 @@ def test_ollama_lists_models(server: Served) -> None:
     assert shown["model_info"]["tokenizer.ggml.tokens"] is None
     whole = server.ask("/api/show", {"model": NAME, "verbose": True}).json
     assert len(whole["model_info"]["tokenizer.ggml.tokens"]) == 4096
-    assert server.ask("/api/embed", {"model": NAME}).status == 501

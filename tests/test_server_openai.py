@@ -280,14 +280,11 @@ def test_a_prompt_that_is_too_long_says_both_numbers(server: Served) -> None:
     assert choice["finish_reason"] == "length"
 
 
-def test_models_and_embeddings(server: Served) -> None:
+def test_models(server: Served) -> None:
     (one,) = server.ask("/v1/models").json["data"]
     assert (one["id"], one["object"], one["meta"]["n_vocab"]) == (NAME, "model", 4096)
     assert server.ask(f"/v1/models/{NAME}").json == one
     assert server.ask("/v1/models/a/b").json["error"]["code"] == "model_not_found"
-    reply = server.ask("/v1/embeddings", {"input": "x", "encoding_format": "base64"})
-    assert reply.status == 501
-    assert "encoder" in reply.json["error"]["message"]
     assert server.ask(TEXT, {"prompt": "a", "suffix": "b"}).json["error"]["param"] == "suffix"
 
 

@@ -172,6 +172,18 @@ def model_itself(model: qrt.Model) -> None:
     assert_type(qrt.SamplingParams(top_k=3).top_k, int)
 
 
+async def vectors() -> None:
+    """Embeddings and ranks."""
+    with qrt.load(PATH, embedding=True) as model:
+        assert_type(model.embed("x"), NDArray[np.float32])
+        assert_type(model.embed([[5, 6]], pooling="mean", dim=8), NDArray[np.float32])
+        assert_type(model.embed(["x"], pooling="none"), list[NDArray[np.float32]])
+        assert_type(await model.aembed(["x"], normalize=False), NDArray[np.float32])
+        assert_type(model.rerank("x", ["y", "z"], truncate=True), list[tuple[int, float]])
+        assert_type(await model.arerank("x", ["y"]), list[tuple[int, float]])
+        assert_type(model.info.pooling, str | None)
+
+
 def processor(_ids: NDArray[np.intc], scores: NDArray[np.float32]) -> NDArray[np.float32]:
     """As llama-cpp-python has them."""
     return scores
@@ -214,6 +226,7 @@ def main() -> None:
         adapters(model)
         mistakes(model)
         model.close()
+    asyncio.run(vectors())
     of_llama_cpp()
 
 

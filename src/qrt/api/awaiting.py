@@ -10,6 +10,7 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable
 from types import TracebackType
+from typing import TypeVar
 
 from qrt.api.chat_stream import ChatStream
 from qrt.api.completion import Completion, collect
@@ -21,6 +22,24 @@ from qrt.runtime.records import TokenRecord
 Start = Callable[[Callable[[], bool]], Stream]
 """Makes the stream, which ends before its next step once the argument says so. It is called in a
 thread: a template, or a long prompt, takes its time."""
+
+
+Result = TypeVar("Result")
+
+
+async def called(work: Callable[[Callable[[], bool]], Result]) -> Result:
+    """Runs `work` in a thread; it ends between two steps once its argument says so, and when the
+    task is cancelled that is waited for."""
+    stopped = threading.Event()
+    running = asyncio.get_running_loop().run_in_executor(None, work, stopped.is_set)
+    try:
+        await asyncio.wait([running])
+    except asyncio.CancelledError:
+        stopped.set()
+        await asyncio.wait([running])
+        running.exception()  # nobody else asks for it
+        raise
+    return running.result()
 
 
 class Rooms:

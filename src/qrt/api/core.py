@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Sequence as Items
@@ -39,6 +40,7 @@ from qrt.text import ChatTemplate, Tokenizer, choose_template
 
 if TYPE_CHECKING:
     from qrt.replies import ToolChoice
+    from qrt.runtime.embedding import Embedder
 
 Message = Mapping[str, object]
 """A chat message: "role" and "content", and what else the template of the model understands."""
@@ -69,6 +71,8 @@ class Core:
         self._template: ChatTemplate | None = None
         self._breakers: tuple[tuple[str, ...], Breakers] | None = None
         self._tokenizer: Tokenizer | None = None
+        self._embedder: Embedder | None = None
+        self._making = threading.Lock()  # of `_embedder`
         self.grammars = _grammars(self)
         self._is_forked = False
         _CORES.add(self)
@@ -94,6 +98,33 @@ class Core:
             metadata = self.loaded.file.metadata
             self._template = choose_template(metadata, tokenizer, self._template_source)
         return self._template
+
+    @property
+    def embedder(self) -> Embedder:
+        """What embeds and ranks; waits for the tokenizer."""
+        from qrt.runtime.embedding import Embedder
+
+        tokenizer, loaded = self.tokenizer, self.loaded
+        with self._making:
+            if self._embedder is None:
+                settings = loaded.executor.settings
+                self._embedder = Embedder(
+                    loaded.graph,
+                    loaded.head_weights,
+                    loaded.file.metadata,
+                    self.engine,
+                    tokenizer,
+                    settings.full_rows or settings.max_rows,
+                )
+            return self._embedder
+
+    def check_answers(self) -> None:
+        """Raises InputError for a model that makes vectors of texts, not answers."""
+        if self.loaded.graph.pooling is not None:
+            raise InputError(
+                "this model makes vectors of texts, not answers: model.embed(texts) gives them; "
+                "to generate, load a language model, without embedding=True"
+            )
 
     @property
     def n_vocab(self) -> int:
@@ -142,7 +173,8 @@ class Core:
         return options_from(given, self.recommended)
 
     def generation(self, tokens: Items[int], options: GenerateOptions) -> Generation:
-        """A generation for these prompt tokens, not yet begun."""
+        """A generation for these prompt tokens, not yet begun. Raises InputError."""
+        self.check_answers()
         if options.seed is None:
             options = dataclasses.replace(options, seed=self._seed)
         constraint = options.constraint
@@ -300,6 +332,7 @@ _CORES: weakref.WeakSet[Core] = weakref.WeakSet()
 def _after_fork() -> None:
     for core in list(_CORES):
         core._is_forked = True
+        core._embedder, core._making = None, threading.Lock()
         core.grammars = _grammars(core)  # whose locks a thread of the parent may hold
 
 

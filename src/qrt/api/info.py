@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qrt.graph.state import KV, PAGE_LEN
+from qrt.runtime.heads import ranks_by, vector_width
 from qrt.runtime.loader import Loaded
 from qrt.runtime.records import Plain
 
@@ -34,6 +35,13 @@ class ModelInfo(Plain):
     n_vocab: int
     n_ctx: int
     n_ctx_train: int
+    pooling: str | None
+    """What vectors of texts are made of: "mean", "cls", "last", "none" of it, or "rank" for a
+    reranker; None for a language model, which answers."""
+    embedding_dim: int | None
+    """Values of a vector."""
+    ranks_by: str | None
+    """What scores of `rerank` are: "head", "yes or no" or "cosine"; None: it does not rank."""
     backend: str
     n_threads: int
     """Those that compute an answer."""
@@ -66,6 +74,9 @@ def model_info(loaded: Loaded, sampling: Mapping[str, Any]) -> ModelInfo:
         n_vocab=graph.n_vocab,
         n_ctx=loaded.n_ctx,
         n_ctx_train=graph.n_ctx_train,
+        pooling=graph.pooling,
+        embedding_dim=None if graph.pooling is None else vector_width(graph),
+        ranks_by=ranks_by(graph, file.metadata),
         backend=loaded.backend,
         n_threads=settings.threads_of("decode"),
         kv_type=settings.kv_type,

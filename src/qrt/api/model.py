@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from qrt.api.asking import AnswerKeywords
 from qrt.api.completion import Completion, completion
 from qrt.api.core import Core
+from qrt.api.embeds import Embeds
 from qrt.api.generates import Generates
 from qrt.api.info import ModelInfo, model_info
 from qrt.api.signatures import with_options
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from qrt.text import ChatTemplate, Tokenizer
 
 
-class Model(Generates):
+class Model(Generates, Embeds):
     """A loaded model, made by `qrt.load`; a context manager.
 
     Thread-safe: generations of several threads are computed together, a row of each in every step,
@@ -96,6 +97,7 @@ class Model(Generates):
         """
         engine = self._core.engine
         engine.check_open()
+        self._core.check_answers()
         ids = self._core.prompt_tokens(prompt)
         if not ids:
             raise InputError("there are no tokens to compute logits for")
@@ -138,6 +140,7 @@ class Model(Generates):
 
     def session(self) -> Session:
         """A session: generations in a row that need not compute again what they share."""
+        self._core.check_answers()
         return Session(self._core, self._core.engine.open(idle=True, scales=self._core.scales()))
 
     @property

@@ -98,8 +98,8 @@ class Decoder(Parts):
         """What becomes of hidden states, None for a model of logits."""
         source = self.source
         stated = read_pooling(source)
-        by_default: Literal["mean", "last"] = "mean" if self.sees_ahead else "last"
-        cls_pooling = self.cls_pooling if self.sees_ahead else by_default
+        cls_pooling: Literal["mean", "cls", "last"]
+        cls_pooling = self.cls_pooling if self.sees_ahead else "last"
         norms = (self.cls_act, self.cls_softmax, self.hp.eps)
         ranking = read_ranking(source, cls_pooling, *norms)
         if stated == "rank" and ranking is None:
@@ -107,7 +107,7 @@ class Decoder(Parts):
         if not (embedding or self.sees_ahead or stated not in (None, "none")):
             return None, (), ranking
         if stated is None:
-            stated = by_default if ranking is None else "rank"
+            stated = "mean" if ranking is None else "rank"
         return stated, read_dense(source), ranking
 
     def embed(self) -> str:

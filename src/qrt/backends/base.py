@@ -85,6 +85,7 @@ class Settings:
     max_rows: int  # rows in one step
     kv_type: str  # as `kv_types` reads it
     n_ctx: int  # positions of one sequence
+    full_rows: int | None = None  # rows that are enough to be fast, if not max_rows
     file: GGUFFile | None = None
     """Where the tensors are from; without it, nothing made of them is kept for the next start."""
     decode_threads: int | None = None  # None: n_threads

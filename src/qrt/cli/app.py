@@ -16,7 +16,8 @@ from qrt.cli.help import EXAMPLES, FIRST_STEPS
 from qrt.cli.interrupts import interruptible
 
 COMMANDS = {
-    **{name: f"{name}.{name}" for name in ("run", "complete", "info", "pull", "search")},
+    **{name: f"{name}.{name}" for name in ("run", "complete", "embed", "rerank")},
+    **{name: f"{name}.{name}" for name in ("info", "pull", "search")},
     "list": "models.list_",
     "show": "models.show",
     "rm": "models.rm",

@@ -153,13 +153,30 @@ def prompt_from(
         if not parts:
             return None
     elif joined or not parts:
-        parts.append(_read_stdin())
+        parts.append(read_stdin())
     if escape:
         parts[0] = unescape(parts[0])
     prompt = "\n\n".join(part for part in parts if part)
     if not prompt:
         raise InputError("the prompt is empty; give it as an argument, with -p or -f, or by a pipe")
     return prompt
+
+
+def texts_from(words: Sequence[str] | None, file: str | None) -> list[str]:
+    """Several texts: arguments, or the lines of a file or a pipe that are not empty.
+
+    Raises InputError where there are none, or they are given twice.
+    """
+    if words and file is not None:
+        raise InputError("texts are given twice; give TEXT or -f FILE")
+    if words:
+        return list(words)
+    if file is None and is_terminal(sys.stdin):
+        raise InputError("there is no text; give TEXT, or -f FILE, or pipe in a text a line")
+    content = read_stdin() if file is None else read_text(file)
+    if texts := [line for line in content.split("\n") if line.strip()]:
+        return texts
+    raise InputError("there is no text; give one a line")
 
 
 def is_terminal(stream: TextIO) -> bool:
@@ -188,7 +205,8 @@ def read_text(path: str) -> str:
         raise InputError(f"{path!r}: cannot be read: {error}") from None
 
 
-def _read_stdin() -> str:
+def read_stdin() -> str:
+    """The text that is piped in, in UTF-8. Raises InputError."""
     _tell_if_it_waits()
     return _decoded(sys.stdin.buffer.read(_MAX_TEXT_BYTES + 1), "standard input")
 

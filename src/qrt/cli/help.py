@@ -25,6 +25,13 @@ qrt run -hf OWNER/NAME:Q4_K_M -c 8192 --temp 0.2""",
     "complete": """\
 qrt complete -m model.gguf -p "def fibonacci(n):" -n 64 --temp 0
 qrt complete -m model.gguf -f start.txt -r "END\"""",
+    "embed": """\
+qrt embed model.gguf "A text" "Another"
+qrt embed model.gguf -f texts.txt -o vectors.npy
+cat texts.jsonl | qrt embed model.gguf --jsonl --task document --dim 256""",
+    "rerank": """\
+qrt rerank model.gguf "How do I join paths?" "os.path.join joins" "json.dumps writes"
+qrt rerank model.gguf "How do I join paths?" -f texts.txt --top 3""",
     "pull": """\
 qrt pull qwen3:4b
 qrt pull OWNER/NAME:Q8_0""",

@@ -57,6 +57,15 @@ def _print(found: Description) -> None:
         _print_running(found.running, found.n_params)
 
 
+def _of_vectors(running: Running) -> list[tuple[str, str]]:
+    """What a model makes of texts that gives no answers."""
+    if running.pooling is None:
+        return []
+    if running.pooling == "rank":
+        return [("reranker", "scores of texts for a query")]
+    return [("embedding", f"{running.embedding_dim} values, pooling {running.pooling}")]
+
+
 def _print_running(running: Running, n_params: int) -> None:
     from qrt.cli.tables import print_table, print_tuning
     from qrt.tools.bench import short_count
@@ -67,6 +76,7 @@ def _print_running(running: Running, n_params: int) -> None:
     total, active = short_count(n_params), short_count(running.n_active_params)
     facts = [
         ("layers", f"{running.n_layers} of dim {running.dim}"),
+        *_of_vectors(running),
         ("vocabulary", f"{running.n_vocab} tokens"),
         ("parameters", total if total == active else f"{total}, {active} active"),
         ("weights read per token", byte_size(running.weight_bytes_per_token)),

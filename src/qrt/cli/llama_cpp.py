@@ -18,6 +18,7 @@ _NO_SERVER: Final = "is of a server; qrt serve runs one"
 _ROPE: Final = "qrt scales positions as the file says; leave it out"
 _AFFINITY: Final = "qrt leaves the choice of CPUs to the system; start it with taskset, or give -t"
 _PRIORITY: Final = "qrt keeps the priority it was started with; start it with nice"
+_POOLING: Final = "a server pools as the model's file says; qrt embed --pooling has a choice"
 _CACHE: Final = "qrt keeps no prompt in a file of your own"
 
 
@@ -233,11 +234,32 @@ SERVE: Rows = {
     "--no-cache-prompt": _refused('a request may have "cache_prompt": false'),
     "--ssl-*": _refused("TLS is the work of a proxy before it"),
     "--path --api-prefix": _refused("a proxy before it may serve files and add to paths"),
-    "--embedding --embeddings --rerank --reranking --pooling": _refused("qrt runs no encoders yet"),
+    "--embeddings": _is("--embedding"),
+    "--rerank --reranking": _NOTHING,
+    "--pooling": _refused(_POOLING),
     "--models-* --no-models-*": _refused("without MODEL all models of `qrt list` are served"),
     "--sleep-idle-seconds": _is("--keep-alive", "{}"),
 }
 """What llama-server's flags are to our server."""
+
+EMBED: Rows = {
+    "--embedding --embeddings": _NOTHING,
+    "--embd-normalize": Row(
+        value=_ANY,
+        good="-1|2",
+        by_value={"-1": ("--no-normalize",)},
+        instead="give 2 for vectors of length 1, or -1 for them as they are",
+    ),
+    "--embd-output-format": Row(
+        value=_ANY,
+        good="array|json|raw",
+        by_value={"array": ("--jsonl",), "json": ("--jsonl",)},
+        instead="give --jsonl, or -o FILE.npy",
+    ),
+    "--embd-separator": _only(r"\\n|\n", "texts are lines of -f FILE, or arguments"),
+    "--attention": _refused("qrt attends as the model was trained; leave it out"),
+}
+"""What llama-embedding's flags are to `qrt embed`."""
 
 _NO_ADAPTERS = "qrt measures models without adapters; merge it into the model's file"
 
@@ -277,6 +299,8 @@ LLAMA_CPP: Mapping[str, tuple[Rows, ...]] = {
     "run": (CHAT, PROMPT, MODEL, SPEED, OUTPUT, SAMPLING, SERVER),
     "complete": (TEXT, CHAT, PROMPT, MODEL, SPEED, OUTPUT, SAMPLING, SERVER),
     "serve": (SERVE, CHAT, MODEL, SPEED, OUTPUT, SERVER),
+    "embed": (EMBED, MODEL, SPEED, OUTPUT),
+    "rerank": (MODEL, SPEED, OUTPUT),
     "perplexity": (MEASURES, MODEL, SPEED, OUTPUT),
     "kl": (MEASURES, MODEL, SPEED, OUTPUT),
     "bench": (BENCH, MODEL),

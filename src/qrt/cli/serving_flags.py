@@ -49,6 +49,14 @@ class ServingFlags(TemplateFlags):
             help="Keep those of earlier prompts there too, for later starts.",
         ),
     ] = None
+    embedding: Annotated[
+        bool,
+        in_server(
+            "--embedding",
+            metavar=None,
+            help="Make embeddings with a language model, in place of answers.",
+        ),
+    ] = False
     prefix_dir_mib: Annotated[
         int,
         in_server("--prefix-cache-size", metavar="MIB", help="What they may take. Default 8192."),
@@ -56,7 +64,7 @@ class ServingFlags(TemplateFlags):
 
     def keywords(self) -> dict[str, Any]:
         """The keywords for `qrt.load`. Raises InputError."""
-        names = ("max_running", "max_waiting", "latency")
+        names = ("max_running", "max_waiting", "latency", "embedding")
         given = {name: getattr(self, name) for name in names}
         for flag, mib in (
             ("cache-ram", self.cache_mib),

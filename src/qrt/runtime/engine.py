@@ -153,10 +153,13 @@ class Engine:
             growth = [(part.seq, len(part.tokens)) for part in rows]
             if self._store.short(growth):
                 self._store.make_room(growth)
+            since, n_rows = perf_counter(), sum(n for _, n in growth)
             try:
-                logits = run_step(self._executor, self._store, rows).copy()
+                with self._scheduler.pulse.step():
+                    logits = run_step(self._executor, self._store, rows).copy()
                 for part in rows:
                     self._store.commit(part.seq, part.tokens)
+                self._scheduler.counts.count_step(n_rows, n_rows, perf_counter() - since)
             except Cancelled:
                 self._is_settled = False
                 raise ClosedError(_CLOSED) from None

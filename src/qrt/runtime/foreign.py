@@ -61,6 +61,7 @@ OF_LOADING: Mapping[str, str] = {
     "random_seed": "seed",
     "chat_format": "chat_template",
     **dict.fromkeys(("lora_path", "adapters", "lora_adapters"), "lora"),
+    "embeddings": "embedding",
 }
 """Parameters of `load` by what they are called elsewhere."""
 
@@ -71,8 +72,8 @@ INSTEAD_LOADING: Mapping[str, str] = {
     **dict.fromkeys(("n_batch", "n_ubatch", "batch_size", "flash_attn"), _OWN_CHOICE),
     **dict.fromkeys(("use_mmap", "use_mlock"), "leave it out; pack=True keeps packed weights"),
     **dict.fromkeys(("logits_all", "verbose"), "leave it out: nothing has to be asked for"),
-    **dict.fromkeys(("embedding", "embeddings"), "qrt has no embeddings"),
     "draft_model": "leave it out: qrt has no draft models",
+    **dict.fromkeys(("pooling", "pooling_type"), "a keyword of model.embed"),
 }
 """What to do instead of parameters of `load` that we lack."""
 

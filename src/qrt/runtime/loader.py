@@ -26,6 +26,7 @@ from qrt.runtime.adapters import open_adapters
 from qrt.runtime.capacity import capacities
 from qrt.runtime.checks import INT_MAX, check_bool, check_float, check_int, shown
 from qrt.runtime.fitting import Need, fit, footprint_of
+from qrt.runtime.heads import Weights, head_weights
 from qrt.runtime.lora import Adapter, Asked, asked_for
 from qrt.runtime.parts import PartsExecutor, backend_of_layers, runs_of
 from qrt.runtime.policy import SHARED_CHUNKS, Limits
@@ -58,6 +59,7 @@ class LoadOptions:
     prefix_dir_bytes: what the files there may take.
     backend: "auto", "cpu" or "reference".
     layers: the backend of some layers, as {"0-3": "reference"}; None: `backend` runs all.
+    embedding: whether a language model makes vectors of texts in place of answers.
     pack: whether packed weights are kept on disk and read from there; None: as QRT_PACK_CACHE says.
     latency: "low", "balanced" or "throughput": how much of a prompt is computed in a step that
         others wait for.
@@ -75,6 +77,7 @@ class LoadOptions:
     prefix_dir_bytes: int = DEFAULT_DIR_BYTES
     backend: str = "auto"
     layers: Mapping[str, str] | None = None
+    embedding: bool = False
     pack: bool | None = None
     latency: str = "balanced"
     max_running: int = 64
@@ -93,6 +96,7 @@ class LoadOptions:
         for name in ("n_threads", "n_threads_batch"):
             if getattr(self, name) is not None:
                 check_int(name, getattr(self, name), 1, MAX_THREADS)
+        check_bool("embedding", self.embedding)
         if self.pack is not None:
             check_bool("pack", self.pack)
         kv_types(self.kv_type)
@@ -126,6 +130,8 @@ class Loaded:
     limits: Limits
     unit_bytes: tuple[int, ...]
     """Of a page, or a slot, of each state group."""
+    head_weights: Weights
+    """Of the layers behind a pooled row."""
     files: PrefixFiles | None = None
     adapters: tuple[Adapter, ...] = ()
 
@@ -149,6 +155,7 @@ def load(path: str | os.PathLike[str], options: LoadOptions, progress: Progress)
     worker = ThreadPoolExecutor(1, thread_name_prefix="qrt-tokenizer")
     tokenizer = worker.submit(build_tokenizer, file.metadata, graph.n_vocab, where)
     worker.shutdown(wait=False)
+    heads = head_weights(graph, whole.tensors)
     plan = _planned(parts, whole, n_ctx, options)
     executor = _prepare(parts, whole, plan, progress)
     weight_bytes = bytes_per_token(graph, whole.tensors)
@@ -172,6 +179,7 @@ def load(path: str | os.PathLike[str], options: LoadOptions, progress: Progress)
         unit_bytes=plan.need.footprint.units,
         files=files,
         adapters=adapters,
+        head_weights=heads,
     )
 
 
@@ -187,7 +195,8 @@ class _Whole:
 
 def _whole(file: GGUFFile, options: LoadOptions) -> tuple[_Whole, tuple[Adapter, ...]]:
     n_ctx = options.n_ctx or _DEFAULT_N_CTX
-    plain = build_graph(file.metadata, file.tensors, str(file.path), n_ctx)
+    where, embedding = str(file.path), options.embedding
+    plain = build_graph(file.metadata, file.tensors, where, n_ctx, embedding=embedding)
     adapters, graph, tensors = open_adapters(plain, options.lora)
     return _Whole(file, plain, graph, {**file.tensors, **tensors}), adapters
 
@@ -241,14 +250,14 @@ def _planned(
 ) -> _Plan:
     env = read_env()
     choices = [module.choices(env, options.n_threads) for _, module in parts]
-    max_rows = min(n_ctx, *(choice.prefill_rows for choice in choices))
-    if whole.plain.whole_texts:
-        max_rows = max(n_ctx, *(choice.prefill_rows for choice in choices))
+    full_rows = min(choice.prefill_rows for choice in choices)
+    max_rows = _max_rows(whole.plain, n_ctx, full_rows)
     every = [
         Settings(
             n_threads=options.n_threads_batch or choice.prefill_threads or default_threads(env),
             capacities=(),
             max_rows=max_rows,
+            full_rows=full_rows,
             kv_type=options.kv_type,
             n_ctx=n_ctx,
             file=whole.file,
@@ -264,6 +273,13 @@ def _planned(
     ]
     need = Need(footprint_of(footprints), whole.plain.states, n_ctx, max_rows, options.kv_bytes)
     return _Plan(every, footprints, need)
+
+
+def _max_rows(graph: Graph, n_ctx: int, full_rows: int) -> int:
+    """Rows of a step: of several texts where they are embedded, of a whole one if it must be."""
+    if graph.pooling is None:
+        return min(n_ctx, full_rows)
+    return max(n_ctx, full_rows) if graph.whole_texts else full_rows
 
 
 def _prepare(

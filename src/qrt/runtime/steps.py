@@ -22,11 +22,15 @@ _ONLY_ROW: Final[NDArray[np.int32]] = np.zeros(1, np.int32)
 
 @dataclass(slots=True)
 class Rows:
-    """Tokens that a step appends to a sequence, and which of their rows give logits."""
+    """Tokens that a step appends to a sequence, and which of their rows give logits.
+
+    `types` are those of the tokens; None: all are of type 0.
+    """
 
     seq: Sequence
     tokens: list[int]
     logit_rows: NDArray[np.int32]  # (n_logits,)
+    types: NDArray[np.int32] | None = None  # (n_tokens,)
 
 
 def last_rows(n_rows: int, n_logits: int) -> NDArray[np.int32]:
@@ -48,5 +52,7 @@ def run_step(executor: Executor, store: Store, rows: Items[Rows]) -> Logits:
         store.check(seq)
         tables = store.begin(seq, len(tokens))
         ids = np.array(tokens, np.int32)
-        segments.append(Segment(ids, len(seq.tokens), tables, part.logit_rows, scales=seq.scales))
+        segments.append(
+            Segment(ids, len(seq.tokens), tables, part.logit_rows, part.types, scales=seq.scales)
+        )
     return executor.step(Batch(tuple(segments)))

@@ -210,7 +210,7 @@ class Store:
     def short(self, rows: Items[Growth]) -> list[int]:
         """The groups that have too few free pages for a step that appends so."""
         at_most = sum([n_rows // PAGE_LEN + 2 for _, n_rows in rows])
-        if min(self.n_free) >= at_most:
+        if min(self.n_free, default=at_most) >= at_most:
             return []
         needed = [0] * len(self.pools)
         for seq, n_rows in rows:

@@ -21,6 +21,8 @@ from qrt.text.tokenizer import TextEnds, Tokenizer
 from qrt.text.vocab import Vocab, read_numbers, read_vocab
 
 _KEY = "tokenizer.ggml."
+_ROBERTA = ("jina-v1-en", "jina-v2-code", "roberta-bpe")
+"""Pre-tokenizers of models that were trained with two ends between the texts of a pair."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,12 @@ class _Source:
     def end_id(self, default: bool) -> int | None:
         """EOS, if it ends a text."""
         return self.special.eos_id if self.flag("add_eos_token", default) else None
+
+    def between_id(self, default: bool) -> int | None:
+        """SEP, or EOS for want of it, if one stands between the texts of a pair."""
+        if not self.flag("add_sep_token", default):
+            return None
+        return self.special.eos_id if self.special.sep_id is None else self.special.sep_id
 
     def scores(self) -> NDArray[np.float32]:
         """The score of each token, 0 in a file without scores."""
@@ -85,7 +93,8 @@ def _bpe(source: _Source) -> Tokenizer:
     family = pre_tokenizer(metadata, where)
     begin_id = special.bos_id if family.always_bos else source.begin_id(family.add_bos)
     spelling = SPACED if family.escapes_space else BYTE_LEVEL
-    ends = TextEnds(begin_id, source.end_id(False), False, spelling)
+    between_id = source.between_id(metadata.get(_KEY + "pre") in _ROBERTA)
+    ends = TextEnds(begin_id, source.end_id(False), False, spelling, between_id)
     encoder = BpeEncoder(metadata, vocab, family, where)
     if metadata[_KEY + "model"] != "whitespace":
         return Tokenizer(vocab, special, ends, encoder)
@@ -101,7 +110,8 @@ def _spm(source: _Source) -> Tokenizer:
     encoder = SpmEncoder(
         source.metadata, vocab, special.kinds, special.unk_id, source.where, space_prefix=prefix
     )
-    ends = TextEnds(source.begin_id(True), source.end_id(False), prefix, SPACED)
+    between_id = source.between_id(False)
+    ends = TextEnds(source.begin_id(True), source.end_id(False), prefix, SPACED, between_id)
     return Tokenizer(vocab, special, ends, encoder)
 
 
@@ -124,7 +134,8 @@ def _ugm(source: _Source) -> Tokenizer:
         merge_spaces=source.flag("remove_extra_whitespaces", False),
         where=source.where,
     )
-    ends = TextEnds(source.begin_id(False), source.end_id(True), prefix, SPACED)
+    between_id = source.between_id(False)
+    ends = TextEnds(source.begin_id(False), source.end_id(True), prefix, SPACED, between_id)
     return Tokenizer(vocab, special, ends, encoder)
 
 
@@ -150,7 +161,7 @@ def _wpm(source: _Source) -> Tokenizer:
     normalizer = BertText(lowercase=lowercase, strip_accents=strip_accents)
     encoder = WpmEncoder(vocab, source.allowed(), special.unk_id, normalizer)
     strip_space = source.flag("add_space_prefix", False)
-    ends = TextEnds(special.bos_id, special.sep_id, strip_space, SPACED)
+    ends = TextEnds(special.bos_id, special.sep_id, strip_space, SPACED, second_type=1)
     return Tokenizer(vocab, special, ends, encoder)
 
 

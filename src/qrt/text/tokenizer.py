@@ -42,6 +42,8 @@ class TextEnds:
     end_id: int | None  # and behind it
     strip_space: bool  # a space that the first token begins with is not part of the text
     spelling: Spelling
+    between_id: int | None = None  # the one between two texts of a pair, behind the first's end
+    second_type: int = 0  # the type of the tokens of a pair's second text
 
 
 class Tokenizer:
@@ -61,6 +63,9 @@ class Tokenizer:
         self.eog_ids = special.eog_ids
         self.fim_ids = special.fim_ids
         self.add_bos = ends.begin_id is not None
+        self.end_id = ends.end_id
+        """The token behind every text, where the vocabulary puts one there."""
+        self.second_type = ends.second_type
 
     def prepare(self) -> None:
         """Do the heavy part of encoding's set-up now. Safe to call on another thread."""
@@ -90,6 +95,17 @@ class Tokenizer:
         text = "".join(part for part, _ in spans)
         found = self.special_matcher.find(text, _allowed(spans), False)
         return self._tokenize(text, found, add_special)
+
+    def pair_parts(self, first: str, second: str) -> tuple[list[int], list[int], list[int]]:
+        """Two texts that a model judges together: the tokens up to the second, its own, its end.
+
+        Each ends as a text of its own does. Raises InputError for text that is not Unicode.
+        """
+        ends = self._text_ends
+        end = [] if ends.end_id is None else [ends.end_id]
+        between = [] if ends.between_id is None else [ends.between_id]
+        before = [*self.tokenize(first), *between]
+        return before, self.tokenize(second, add_special=False), end
 
     def _tokenize(self, text: str, specials: Iterable[TokenSpan], add_special: bool) -> list[int]:
         _utf8(text)

@@ -26,6 +26,7 @@ from qrt.graph.graph import Graph
 from qrt.graph.state import KV, StateGroup
 from qrt.runtime.capacity import needs
 from qrt.runtime.fitting import Need, fit
+from qrt.runtime.heads import vector_width
 from qrt.runtime.loader import bytes_per_token, default_context
 from qrt.runtime.sampler import recommended_sampling
 
@@ -67,6 +68,9 @@ class Running:
     dim: int
     n_vocab: int
     n_ctx_train: int
+    pooling: str | None
+    """What vectors of texts are made of; None: it gives answers."""
+    embedding_dim: int | None
     n_active_params: int
     """What a token needs: without the experts of a mixture that it is not sent to."""
     weight_bytes_per_token: int
@@ -159,6 +163,8 @@ def _running(
         dim=graph.dim,
         n_vocab=graph.n_vocab,
         n_ctx_train=graph.n_ctx_train,
+        pooling=graph.pooling,
+        embedding_dim=None if graph.pooling is None else vector_width(graph),
         n_active_params=graph.active_params(),
         weight_bytes_per_token=bytes_per_token(graph, tensors),
         kv_type=kv_type,

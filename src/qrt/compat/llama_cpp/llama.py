@@ -14,12 +14,13 @@ from typing import Any, Self
 from qrt.api.generates import Generates
 from qrt.api.loading import load
 from qrt.api.signatures import shows
+from qrt.compat.llama_cpp import embeddings
 from qrt.compat.llama_cpp.echo import prompt_pieces
 from qrt.compat.llama_cpp.loading import chat_template, check_others, context, fetched, kv_type
 from qrt.compat.llama_cpp.requests import RANDOM_SEED, ChatRequest, CompletionRequest, Request
 from qrt.compat.llama_cpp.responses import Answer, ChatAnswer, Response, TextAnswer
 from qrt.compat.llama_cpp.tool_answers import ToolAnswer
-from qrt.errors import ContextFullError, InputError, ModelError
+from qrt.errors import ContextFullError, ModelError
 from qrt.runtime.generate import Stream
 from qrt.runtime.records import TokenRecord
 
@@ -49,10 +50,11 @@ class Llama:
     trained for: what it was trained for. seed: of a chain of seeds for the calls that name none;
     by default each gets a fresh one. last_n_tokens_size: tokens that penalties look at. type_k,
     type_v: the type of stored keys and values by GGML's number. lora_path, lora_scale: a low-rank
-    adapter, and how much of it is used. chat_format: the name of a
-    template; None, or one that is not known: the file's own. Other arguments of llama-cpp-python's
-    are taken where they mean nothing here. Threads may share a `Llama`, and log probabilities need
-    no `logits_all`.
+    adapter, and how much of it is used. chat_format: the name of a template; None, or one that is
+    not known: the file's own. embedding: a language model makes embeddings, in place of answers;
+    pooling_type: of what, by llama.cpp's number. Other arguments of llama-cpp-python's are taken
+    where they mean nothing here. Threads may share a `Llama`, and log probabilities need no
+    `logits_all`.
 
     Raises ValueError for a path without a file or a file that cannot be loaded, InputError for an
     argument that asks for what qrt lacks.
@@ -72,6 +74,8 @@ class Llama:
         chat_format: str | None = None,
         lora_path: str | os.PathLike[str] | None = None,
         lora_scale: float = 1.0,
+        embedding: bool = False,
+        pooling_type: int = -1,
         **others: Any,
     ) -> None:
         check_others(others)
@@ -89,10 +93,13 @@ class Llama:
                 kv_type=kv_type(type_k, type_v),
                 chat_template=chat_template(chat_format),
                 lora=() if lora_path is None else [(lora_path, lora_scale)],
+                embedding=embedding,
             )
         except ModelError as error:
             raise ValueError(str(error)) from error
-        self._session = self._model.session()
+        embeds = self._model.info.pooling is not None
+        self._pooling = embeddings.pooling_of(self._model, pooling_type) if embeds else None
+        self._session: Generates = self._model if embeds else self._model.session()
         self._is_used = threading.Lock()  # held by the generation that runs on the session
         self.set_seed(seed)
         self._copy = partial(
@@ -108,6 +115,8 @@ class Llama:
             chat_format=chat_format,
             lora_path=lora_path,
             lora_scale=lora_scale,
+            embedding=embedding,
+            pooling_type=pooling_type,
         )
 
     @classmethod
@@ -223,11 +232,34 @@ class Llama:
         begins = prev_tokens is None and bool(tokens) and tokens[0] == tokenizer.bos_id
         return text.removeprefix(b" ") if begins else text
 
-    def embed(self, input: str | Sequence[str], **_options: Any) -> Any:
-        """Raises InputError: qrt has no embeddings."""
-        raise InputError("qrt computes no embeddings; llama-cpp-python or transformers do")
+    def embed(
+        self,
+        input: str | Sequence[str],
+        normalize: bool = False,
+        truncate: bool = True,
+        return_count: bool = False,
+    ) -> Any:
+        """A list of numbers for a text, or of such lists; one for each token without pooling.
 
-    create_embedding = embed
+        truncate: a text longer than the context is cut, else it raises ContextFullError.
+        return_count: a tuple with the number of tokens. Raises InputError without embedding=True,
+        unless the model was made for embeddings.
+        """
+        texts = [input] if isinstance(input, str) else input
+        how = {"normalize": normalize, "truncate": truncate}
+        found, n_tokens = embeddings.embed(self._model, texts, self._pooling, **how)
+        answer = found[0] if isinstance(input, str) else found
+        return (answer, n_tokens) if return_count else answer
+
+    def create_embedding(self, input: str | Sequence[str], model: str | None = None) -> Any:
+        """The same as a response of OpenAI's interface."""
+        texts = [input] if isinstance(input, str) else input
+        found, n_tokens = self.embed(texts, return_count=True)
+        return embeddings.response(found, n_tokens, model or self.model_path)
+
+    def pooling_type(self) -> int:
+        """What embeddings are made of, by llama.cpp's number."""
+        return embeddings.POOLINGS.index(self._pooling or self._model.info.pooling or "none")
 
     def n_ctx(self) -> int:
         """Tokens of prompt and answer together."""

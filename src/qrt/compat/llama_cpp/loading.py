@@ -16,7 +16,7 @@ HARMLESS = frozenset(
     (
         *("n_gpu_layers", "split_mode", "main_gpu", "tensor_split", "offload_kqv", "op_offload"),
         *("use_mmap", "use_mlock", "numa", "n_batch", "n_ubatch", "n_threads_batch", "flash_attn"),
-        *("logits_all", "embedding", "pooling_type", "attention_type", "swa_full", "no_perf"),
+        *("logits_all", "attention_type", "swa_full", "no_perf"),
         *("verbose", "f16_kv", "low_vram", "mul_mat_q", "n_parts", "n_gqa", "rms_norm_eps"),
     )
 )

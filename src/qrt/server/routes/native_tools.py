@@ -9,7 +9,7 @@ from typing import Any
 from starlette.responses import Response
 
 from qrt.replies import template_vars, with_tools
-from qrt.server.errors import NATIVE, RefusedError
+from qrt.server.errors import NATIVE
 from qrt.server.fields import AdapterScale, by_name
 from qrt.server.messages import tidied
 from qrt.server.openai import FINGERPRINT
@@ -23,8 +23,6 @@ from qrt.server.routes.native_bodies import (
 from qrt.server.routes.native_results import settings
 from qrt.server.routing import Request, Route
 from qrt.server.stream import json_response
-
-_NO_ENCODERS = "qrt runs no model that embeds or ranks texts yet"
 
 
 async def tokenize(request: Request[Tokenize]) -> Response:
@@ -114,11 +112,6 @@ async def use_adapters(request: Request[list[AdapterScale]]) -> Response:
     return json_response({"success": True})
 
 
-async def encoders(_: Request[Any]) -> Response:
-    """What needs an encoder. 501."""
-    raise RefusedError(501, _NO_ENCODERS)
-
-
 def _piece(spelled: bytes) -> str | list[int]:
     try:
         return spelled.decode()
@@ -139,8 +132,5 @@ ROUTES = (
     Route(
         *(_POST, "/lora-adapters", use_adapters, list[AdapterScale], NATIVE),
         summary="How much of each adapter is used",
-    ),
-    *Route(_POST, "/rerank", encoders, shape=NATIVE, summary="Not to be had yet").at(
-        "/reranking", "/v1/rerank", "/v1/reranking", "/embedding"
     ),
 )

@@ -119,11 +119,15 @@ class _Shown(NamedTuple):
     template: str
     fim_ids: Mapping[str, int]
     size: _Size
+    embeds: bool
+    """Whether it makes vectors, and no answers."""
 
 
 def _shown_of(model: Model) -> _Shown:
     template, fim_ids = model.chat_template.source, model.tokenizer.fim_ids
-    return _Shown(model.metadata, model.info.sampling, template, fim_ids, _size(model.info))
+    info = model.info
+    embeds = info.pooling is not None
+    return _Shown(model.metadata, info.sampling, template, fim_ids, _size(info), embeds)
 
 
 def _shown_in(path: Path) -> _Shown:
@@ -134,6 +138,7 @@ def _shown_in(path: Path) -> _Shown:
 
     with open_gguf(path) as file:
         metadata, tensors = file.metadata, file.tensors.values()
+        arch = str(metadata.get("general.architecture", ""))
         tokenizer = load_tokenizer(metadata, str(path))
         try:
             template = choose_template(metadata, tokenizer, None).source
@@ -145,21 +150,17 @@ def _shown_in(path: Path) -> _Shown:
             template,
             tokenizer.fim_ids,
             _Size(
-                str(metadata.get("general.architecture", "")),
+                arch,
                 sum(math.prod(tensor.shape) for tensor in tensors),
                 Counter(tensor.qtype.name for tensor in tensors),
             ),
+            bool(metadata.get(f"{arch}.pooling_type")),
         )
 
 
 async def version(_: Request[Any]) -> Response:
     """Which interface this is."""
     return json_response({"version": VERSION})
-
-
-async def embed(_: Request[Any]) -> Response:
-    """What needs an encoder. 501."""
-    raise RefusedError(501, "qrt runs no model that embeds texts yet")
 
 
 async def pull(request: Request[Named]) -> Response:
@@ -269,6 +270,8 @@ def _told(metadata: Mapping[str, object], n_params: int, *, whole: bool) -> dict
 
 
 def _capabilities(shown: _Shown) -> list[str]:
+    if shown.embeds:
+        return ["embedding"]
     source = shown.template
     can = ["completion"]
     if "tools" in source:
@@ -287,7 +290,4 @@ ROUTES = (
     Route(_POST, "/api/show", show, Named, OLLAMA, summary="What a model is"),
     Route(_POST, "/api/pull", pull, Named, OLLAMA, summary="Fetch a model"),
     Route(_GET, "/api/version", version, shape=OLLAMA, summary="Which interface this is"),
-    *Route(_POST, "/api/embed", embed, shape=OLLAMA, summary="Not to be had yet").at(
-        "/api/embeddings"
-    ),
 )
