@@ -85,6 +85,7 @@ ALL = (
     *(f"embed.{name}" for name in PANEL_FORMATS if name != "F16"),
     *(tiling.matmul.format(name) for name in PANEL_FORMATS for tiling in tilings_of(name)),
     *("route", "gather", "scatter", "page_in"),
+    *("lora_down", "lora_up", "expert_lora_down", "expert_lora_up"),
     *("conv.plain", "conv.silu", "ssd", "selective_scan"),
     *(f"expert_matmul.{name}.{rows}" for name in EXPERT_TYPES for rows in EXPERT_TILES),
     *(f"expert_matmul_prefill.{name}.4.2" for name in EXPERT_TYPES),
