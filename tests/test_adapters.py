@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from adapters import adapter_tensors, is_matrix, metadata_for, pairs_of, write_adapter
+from kernels import nmse
 from served import served
 from tiny_models import metadata_of, tensor, tensors_of
 from tiny_parts import N_CTX
@@ -125,6 +126,26 @@ def test_kept_pages_are_of_the_file(files: Mapping[str, Path], tmp_path: Path) -
             found.append(one.generate(PROMPT * 4, **SAID).timings.n_cached_tokens)
     assert found[0] == found[2] == 0
     assert found[1] > 0
+
+
+def test_packed_weights_are_kept_without_adapters(
+    alone: Any, kept: Path, packed: list[str]
+) -> None:
+    said = alone("a")
+    assert any(".lora_" not in name for name in packed)
+    packed.clear()
+    assert alone("a") == said
+    assert packed
+    assert all(".lora_" in name for name in packed)
+    assert len([*kept.iterdir()]) == 1
+
+
+def test_layers_of_another_backend_have_their_adapters(files: Mapping[str, Path]) -> None:
+    found = []
+    for layers in (None, {"0": "reference"}):
+        with qrt.load(lora=[files["a"]], layers=layers, **LOAD) as one:
+            found.append(one.logits(PROMPT[:9]))
+    assert nmse(*found) < 1e-3
 
 
 def test_scales_of_a_model_may_be_set(files: Mapping[str, Path], alone: Any) -> None:
