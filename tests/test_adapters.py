@@ -128,6 +128,16 @@ def test_kept_pages_are_of_the_file(files: Mapping[str, Path], tmp_path: Path) -
     assert found[1] > 0
 
 
+def test_vectors_of_texts_are_made_with_it(files: Mapping[str, Path]) -> None:
+    with qrt.load(embedding=True, lora=[files["a"]], **LOAD) as one:
+        changed = one.embed(["hello"])
+        one.use_adapters({})
+        plain = one.embed(["hello"])
+    with qrt.load(embedding=True, **LOAD) as other:
+        np.testing.assert_array_equal(other.embed(["hello"]), plain)
+    assert float((changed * plain).sum()) < 0.999
+
+
 def test_packed_weights_are_kept_without_adapters(
     alone: Any, kept: Path, packed: list[str]
 ) -> None:

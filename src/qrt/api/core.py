@@ -56,7 +56,7 @@ class Core:
         """chat_template: its source; None: the file's own."""
         self.loaded = loaded
         self.adapters = loaded.adapters
-        """With how much of each is used where a generation does not say."""
+        """With how much of each is used where nobody says."""
         self.engine = Engine(
             loaded.executor,
             loaded.graph.states,
@@ -65,6 +65,7 @@ class Core:
             Tree() if loaded.files is None else Tree(self._prefix_key()),
             loaded.files,
         )
+        self.engine.scales = self.scales()
         self.recommended = recommended_sampling(loaded.file.metadata, str(loaded.file.path))
         self._seed = seed
         self._template_source = chat_template
@@ -201,6 +202,7 @@ class Core:
         scales = self.scales(lora)
         pairs = zip(self.adapters, scales, strict=True)
         self.adapters = tuple(dataclasses.replace(adapter, scale=scale) for adapter, scale in pairs)
+        self.engine.scales = scales
 
     def _deferral(self, tokens: Items[int]) -> Deferral | None:
         """How the reply to a prompt may think, before it is held to anything."""

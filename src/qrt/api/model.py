@@ -103,7 +103,7 @@ class Model(Generates, Embeds):
             raise InputError("there are no tokens to compute logits for")
         if chunk is not None:
             check_int("chunk", chunk, 1, engine.max_rows)
-        scales = self._core.scales(None if lora is None else checked_lora(lora))
+        scales = None if lora is None else self._core.scales(checked_lora(lora))
         seq = engine.open(scales=scales)
         try:
             return engine.append(seq, ids, n_logits=len(ids), chunk=chunk)
@@ -141,7 +141,7 @@ class Model(Generates, Embeds):
     def session(self) -> Session:
         """A session: generations in a row that need not compute again what they share."""
         self._core.check_answers()
-        return Session(self._core, self._core.engine.open(idle=True, scales=self._core.scales()))
+        return Session(self._core, self._core.engine.open(idle=True))
 
     @property
     def adapters(self) -> tuple[Adapter, ...]:

@@ -61,6 +61,8 @@ class Engine:
         what is stored of them, in memory and in `files`.
         """
         self.n_ctx = n_ctx
+        self.scales: tuple[float, ...] = ()
+        """How much of each adapter is used where nobody says; () for nothing of any."""
         self.limits = limits or Limits(executor.settings.max_rows)
         self._executor = executor
         self._store = Store(groups, executor, prefixes, files)
@@ -90,17 +92,17 @@ class Engine:
             self._tidy()
             return tuple(self._store.n_free)
 
-    def open(self, *, idle: bool = False, scales: tuple[float, ...] = ()) -> Sequence:
+    def open(self, *, idle: bool = False, scales: tuple[float, ...] | None = None) -> Sequence:
         """A new, empty sequence, to be released.
 
         idle: what it holds may be dropped whenever others need the room, as that of a session.
-        scales: how much of each adapter its rows use; () for nothing of any.
+        scales: how much of each adapter its rows use; None: as `self.scales` says.
         """
         with Alone(self._turns):
             self.check_open()
             self._tidy()
             seq = self._store.open()
-            seq.scales = scales
+            seq.scales = self.scales if scales is None else scales
             seq.owner = None if idle else _HELD
             return seq
 
