@@ -16,8 +16,8 @@ class Architecture(T5Encoder):
         if not (embedding or self.source.has("pooling_type")):
             raise ArchError(
                 f"{self.source.where}: {self.source.arch} models answer by a decoder beside their "
-                "encoder, which is not supported; load it with embedding=True for the encoder's "
-                "embeddings, or take a model that generates without an encoder"
+                "encoder, which is not supported; `qrt embed` or embedding=True gives embeddings "
+                "of the encoder; to generate, take a model without one"
             )
         return super().build(embedding)
 
