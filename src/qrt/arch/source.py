@@ -90,7 +90,7 @@ COUNTS: dict[str, tuple[int, int]] = {
 REALS: dict[str, tuple[float, float]] = {
     "activation_sparsity_scale": (-math.inf, 1e3),
     "attention.clamp_kqv": (1e-3, 1e6),
-    "attention.layer_norm_epsilon": (1e-12, 1.0),
+    "attention.layer_norm_epsilon": (1e-15, 1.0),
     "attention.layer_norm_rms_epsilon": (1e-12, 1.0),
     "attention.max_alibi_bias": (1e-3, 64.0),
     "attention.scale": (1e-6, 1e3),
