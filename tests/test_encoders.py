@@ -96,7 +96,7 @@ def test_types_of_tokens(backend: ModuleType) -> None:
 def test_hidden_states_of_a_decoder_are_what_logits_are_made_of(name: str) -> None:
     whole, tensors = model_of(name)
     graph, _ = model_of(name, embedding=True)
-    assert (graph.pooling, whole.pooling) == ("last", None)
+    assert (graph.pooling, whole.pooling) == ("mean", None)
     assert graph.n_vocab == whole.n_vocab == N_VOCAB
     options = {"kv_type": "f32", "n_ctx": N_CTX}
     states = logits_of(cpu, (graph, tensors), TOKENS, 7, **options)
@@ -162,6 +162,20 @@ def test_dense_layers_behind_the_pooled_row() -> None:
         built("gemma-embedding", dense, **sizes | {"dense_3_feat_in": 95})
 
 
+def test_a_width_of_embeddings_of_their_own() -> None:
+    dense = {"dense_2.weight": (16, DIM), "dense_2.bias": (16,)}
+    graph = built("qwen3", dense, pooling_type=1, embedding_length_out=16)
+    assert graph.dense == (Head("dense_2.weight", DIM, 16, "dense_2.bias"),)
+
+
+@pytest.mark.parametrize(
+    ("name", "causal", "usual"), [("bert", True, "false"), ("deepseek2", False, "true")]
+)
+def test_who_sees_whom_is_not_for_every_file_to_say(name: str, causal: bool, usual: str) -> None:
+    with pytest.raises(ArchError, match=rf"attention.causal': expected {usual}, as {name} models"):
+        built(name, {}, attention__causal=causal)
+
+
 @pytest.mark.parametrize(
     ("heads", "keys", "message"),
     [
@@ -170,7 +184,7 @@ def test_dense_layers_behind_the_pooled_row() -> None:
         ({"cls.output.weight": (2, DIM)}, {}, r"cls.output.weight': expected shape \(1, 64\)"),
         ({"cls.weight": (DIM, 32)}, {}, r"cls.weight': expected shape \(64, 64\)"),
         ({"cls.bias": (DIM,)}, {}, "bert has no use for tensor 'cls.bias'"),
-        ({"dense_2.weight": (8, DIM)}, {}, "dense_2_feat_in': expected a whole number"),
+        ({"dense_2.weight": (8, DIM)}, {}, "dense_2_feat_out': expected a whole number"),
         ({}, {"classifier__output_labels": [1]}, "expected an array of strings"),
     ],
 )

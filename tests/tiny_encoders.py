@@ -121,6 +121,7 @@ ENCODERS: dict[str, Tiny] = {
     ),
     "t5encoder@plain": Tiny(T5, harmless=("pooling_type",)),
     "t5": Tiny(T5, ("enc.blk.0.ffn_gate.weight",)),
+    "llama-embed": Tiny({"attention.causal": False, "pooling_type": 1}, harmless=("pooling_type",)),
     "qwen3@embedding": Tiny({**WIDE, "pooling_type": 3}),
     "qwen2@two-sided": Tiny(
         {"attention.causal": False, "pooling_type": 1}, harmless=("pooling_type",)

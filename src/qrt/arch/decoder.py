@@ -41,7 +41,7 @@ class Decoder(Parts):
         if n_experts and not self.has_experts:
             expected = f"0, since {source.arch} models with experts are not supported"
             raise source.wrong(source.key("expert_count"), expected, n_experts)
-        self.sees_ahead = not source.flag("attention.causal", not self.sees_ahead)
+        self.sees_ahead = self.read_sides()
         hp = read_hparams(source, self.norm_kind, self.windows, self.attention_is)
         layers = tuple(replace(layer, kind=self.kind_of(layer)) for layer in hp.layers)
         self.hp = replace(hp, layers=layers)
@@ -50,6 +50,15 @@ class Decoder(Parts):
             self.rope_spec(layer) if layer.kind == "attention" else None for layer in layers
         ]
         self.graph = GraphBuilder()
+
+    def read_sides(self) -> bool:
+        """Whether rows see those that follow them. Raises ArchError where it cannot be so."""
+        key, usual = "attention.causal", not self.sees_ahead
+        causal = self.source.flag(key, usual)
+        if causal != usual and not self.two_sided:
+            expected = f"{str(usual).lower()}, as {self.source.arch} models have it"
+            raise self.source.wrong(self.source.key(key), expected, causal)
+        return not causal
 
     def kind_of(self, layer: Layer) -> Kind:  # noqa: ARG002
         """What mixes the positions of a layer; a hybrid says which have attention."""

@@ -9,6 +9,7 @@ from qrt.graph.heads import Head, Pooling, Ranking
 
 POOLINGS: Final[tuple[Pooling, ...]] = get_args(Pooling)
 """By the number that `pooling_type` has in a file."""
+WIDTH: Final = "embedding_length_out"
 
 
 def read_pooling(source: Source, key: str = "pooling_type") -> Pooling | None:
@@ -17,16 +18,21 @@ def read_pooling(source: Source, key: str = "pooling_type") -> Pooling | None:
 
 
 def read_dense(source: Source) -> tuple[Head, ...]:
-    """The linear layers behind the pooled row, as sentence-transformers have them."""
-    heads = []
+    """The linear layers behind the pooled row, as sentence-transformers have them.
+
+    The width of an only one may stand in WIDTH.
+    """
+    dim, heads = source.count("embedding_length"), list[Head]()
     for name in ("dense_2", "dense_3"):
         if f"{name}.weight" in source.tensors:
-            n_in, n_out = (source.count(f"{name}_feat_{side}") for side in ("in", "out"))
+            width = source.count(WIDTH) if source.has(WIDTH) else None
+            n_in = source.count(f"{name}_feat_in", None if heads else dim)
+            n_out = source.count(f"{name}_feat_out", width)
             heads.append(_layer(source, name, n_in, n_out))
-    dim = source.count("embedding_length")
-    for name, head in zip(("dense_2", "dense_3"), heads, strict=False):
+    for head in heads:
         if head.n_in != dim:
-            raise source.wrong(source.key(f"{name}_feat_in"), f"what comes in, {dim}", head.n_in)
+            key = head.weight.replace(".weight", "_feat_in")
+            raise source.wrong(source.key(key), f"what comes in, {dim}", head.n_in)
         dim = head.n_out
     return tuple(heads)
 

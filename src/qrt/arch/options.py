@@ -76,7 +76,9 @@ class Options:
     """Tensors that a file may hold and that logits do not need, without `blk.N.`"""
 
     sees_ahead: bool = False
-    """Whether rows see those that follow them; a decoder's file may say so."""
+    """Whether rows see those that follow them."""
+    two_sided: ClassVar[bool] = False
+    """Whether files may say that they do, or do not."""
     cls_act: ClassVar[Literal["tanh", "gelu_erf"]] = "tanh"
     """Activation of a classifier's first layer."""
     cls_softmax: ClassVar[bool] = False

@@ -50,6 +50,7 @@ COUNTS: dict[str, tuple[int, int]] = {
     "dense_3_feat_in": (1, 1 << 18),
     "dense_3_feat_out": (1, 1 << 18),
     "embedding_length": (1, 1 << 18),
+    "embedding_length_out": (1, 1 << 18),
     "embedding_length_per_layer_input": (0, 1 << 18),
     "expert_count": (0, 1024),
     "expert_feed_forward_length": (1, 1 << 20),

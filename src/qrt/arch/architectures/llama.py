@@ -9,6 +9,7 @@ from qrt.arch.mixture import Mixture
 class Architecture(Mixture):
     """Touvron et al. 2023; Llama 3 stretches its context by a divisor per rotary frequency."""
 
+    two_sided = True
     rope_style = "norm"
     rope_factors = "rope_freqs.weight"
     longrope = True
