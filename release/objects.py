@@ -46,6 +46,7 @@ OTHERS = (
     *("fetch", "pack", "read", "clock"),
     *("norm", "hand_over", "rope", "add", "select", "slice", "attend_rows", "add_types"),
     *("elementwise.gelu_erf", "add_positions.F32"),
+    *("lora_down", "lora_up"),
     *("glu.silu", "glu.gelu", "glu.oai", "elementwise.scale", "elementwise.softcap"),
     *("route", "gather", "scatter"),
     *(f"store_kv.{kv}.{kv}" for kv in ("f16", "q8_0")),
