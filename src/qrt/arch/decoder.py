@@ -215,8 +215,14 @@ class Decoder(Parts):
                 reach=None if layer.window is None else layer.window // 2,
                 softcap=self.number("attn_logit_softcapping") or None,
                 max_bias=self.number("attention.max_alibi_bias"),
+                rel_bias=self.distance_bias(layer),
+                n_buckets=self.n_buckets,
             )
         )
+
+    def distance_bias(self, layer: Layer) -> str | None:  # noqa: ARG002
+        """The weight that scores have for distances: only some encoders learn one."""
+        return None
 
     def output(self, layer: Layer, h: str) -> str:
         """What the heads of attention give, projected to the residual stream."""

@@ -75,6 +75,8 @@ class Options:
     ignored: ClassVar[frozenset[str]] = frozenset()
     """Tensors that a file may hold and that logits do not need, without `blk.N.`"""
 
+    n_buckets: int = 0
+    """Of the distances that scores have a learned bias for."""
     sees_ahead: bool = False
     """Whether rows see those that follow them."""
     two_sided: ClassVar[bool] = False

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
 from qrt.arch.decoder import Decoder
 from qrt.arch.hparams import Layer
 from qrt.arch.source import Source
-from qrt.graph.ops.attend_rows import AttendRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,26 +41,16 @@ class T5Encoder(Decoder):
         else:
             self.ffn, self.act = "plain", "relu"
 
+    def numbers(self) -> Mapping[str, float | None]:
+        return {"attention.scale": 1.0}
+
     def final(self, x: str) -> str:
         return self.norm("enc.output_norm", x)
 
-    def attend_rows(self, layer: Layer, q: str, k: str, v: str) -> str:
+    def distance_bias(self, layer: Layer) -> str | None:
         own = f"{layer.at}attn_rel_b.weight"
         first = f"{self.hp.layers[0].at}attn_rel_b.weight"
-        return self.graph.append(
-            AttendRows(
-                f"{layer.at}attn",
-                *(q, k, v),
-                layer=layer.number,
-                n_heads=layer.n_heads,
-                n_kv_heads=layer.n_kv_heads,
-                k_width=layer.head_dim,
-                v_width=layer.value_dim,
-                scale=1.0,
-                rel_bias=own if own in self.source.tensors else first,
-                n_buckets=self.n_buckets,
-            )
-        )
+        return own if own in self.source.tensors else first
 
     def output(self, layer: Layer, h: str) -> str:
         return self.linear(f"{layer.at}attn_o", h, self.hp.dim)
