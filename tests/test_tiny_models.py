@@ -116,6 +116,12 @@ def test_every_architecture_has_a_tiny_model() -> None:
     assert {arch_of(name) for name in MODELS} == set(architecture_names())
 
 
+def test_a_state_sees_nothing_ahead() -> None:
+    metadata = metadata_of("lfm2") | {"lfm2.attention.causal": False}
+    with pytest.raises(ArchError, match=r"'lfm2\.attention\.causal': expected true, since some"):
+        build(metadata, shared_tensors("lfm2"))
+
+
 NUMBERS = st.one_of(
     st.sampled_from([0, 1, 2, 3, 8, 16, 32, 64, 1 << 40, 0.0, 0.5, 1.0, 1e30, True, "x", None]),
     st.lists(st.integers(0, 4), max_size=6),

@@ -44,6 +44,9 @@ class Decoder(Parts):
         self.sees_ahead = self.read_sides()
         hp = read_hparams(source, self.norm_kind, self.windows, self.attention_is)
         layers = tuple(replace(layer, kind=self.kind_of(layer)) for layer in hp.layers)
+        if self.sees_ahead and any(layer.kind == "recurrent" for layer in layers):
+            expected = "true, since some layers remember what precedes and see nothing ahead"
+            raise source.wrong(source.key("attention.causal"), expected, False)
         self.hp = replace(hp, layers=layers)
         self.heeded = self.numbers()
         self.ropes = [

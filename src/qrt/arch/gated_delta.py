@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from qrt.arch.decoder import Decoder
 from qrt.arch.hparams import Kind, Layer
-from qrt.arch.source import Source, full_key
+from qrt.arch.source import Source
 from qrt.graph.op import Part
 from qrt.graph.ops.delta import Delta
 from qrt.graph.ops.gate import Gate
@@ -72,7 +72,7 @@ class GatedDelta(Decoder):
     def kind_of(self, layer: Layer) -> Kind:
         """As the file lists them, or every so many layers one of attention."""
         source = self.source
-        if full_key(source.arch, RECURRENT) in source.metadata:
+        if source.has(RECURRENT):
             recurrent = source.flags(RECURRENT, source.count("block_count"))[layer.number]
         else:
             recurrent = (layer.number + 1) % source.count(INTERVAL, 4) != 0
