@@ -41,6 +41,9 @@ class Architecture(deepseek2.Architecture):
 
     def recurrent(self, layer: Layer, x: str) -> str:
         graph, at, dim, n_heads = self.graph, layer.at, self.k_dim, layer.n_heads
+        if n_heads == 0:
+            key = self.source.key("attention.head_count")
+            raise self.source.wrong(key, f"heads in layer {layer.number}", 0)
         n = n_heads * dim
         made = self.qkv(replace(layer, head_dim=dim, value_dim=dim, n_kv_heads=n_heads), x)
         q, k, v = (self.convolved(layer, name, of) for name, of in zip("qkv", made, strict=True))
