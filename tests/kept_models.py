@@ -1,4 +1,4 @@
-"""Models whose stored keys and values are tested, by what is special about them."""
+"""Models whose stored keys, values and states are tested, by what is special about them."""
 
 MODELS = {
     "embedded": (None, {}),
@@ -7,4 +7,8 @@ MODELS = {
     "keys alone": ("deepseek2-moe.gguf", {}),
     "reference": ("qwen3-dense.gguf", {"backend": "reference"}),
     "parts": ("qwen3-dense.gguf", {"layers": {"0": "reference"}}),
+    "gated delta": ("qwen35-dense.gguf", {}),
+    "short convolutions": ("lfm2-dense.gguf", {"kv_type": "q8_0"}),
+    "states in parts": ("qwen35-dense.gguf", {"layers": {"0": "reference"}}),
 }
+WITH_STATES = ("gated delta", "short convolutions", "states in parts")

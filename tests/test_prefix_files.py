@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kept_models import MODELS
+from kept_models import MODELS, WITH_STATES
 from letters import Letters
 
 import qrt
@@ -64,9 +64,10 @@ def test_a_restart_goes_on_from_the_files_with_the_same_tokens(name, data, tmp_p
     with loaded(tmp_path / "d", path, **options) as model:
         assert told(model, longer) == (want[0], len(PROMPT) + 5)  # the last had no step
         model._core.engine.check_integrity()
-        assert told(model, longer)[1] == len(longer) - 1
+        again = len(PROMPT) + 5 if name in WITH_STATES else len(longer) - 1
+        assert told(model, longer) == (want[0], again)
     with loaded(tmp_path / "d", path, **options) as model:
-        assert told(model, branch) == (want[1], 150)
+        assert told(model, branch) == (want[1], 0 if name in WITH_STATES else 150)
         assert told(model, longer, cache_salt="s")[1] == 0
         engine = model._core.engine
         engine.check_integrity()

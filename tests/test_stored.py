@@ -76,7 +76,7 @@ def test_a_token_that_the_vocabulary_has_not_is_refused(written, model):
     core = model._core
     seq = core.engine.open(idle=True)
     with written.open("rb") as file, pytest.raises(InputError, match="not in the vocabulary"):
-        core.engine.read_state(seq, file, core._state_key(), n_vocab=5)
+        core.engine.read_state(seq, file, core._state_key(seq), n_vocab=5)
     assert seq.tokens == []
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Sequence as Items
 from functools import partial
 from typing import NamedTuple
@@ -54,12 +54,29 @@ class Prefixes:
 
     def find(self, root: Node, tokens: Items[int]) -> Found:
         """What is stored of `tokens`."""
-        nodes, n_tokens = self._tree.path(root, packed(tokens))
+        wanted = packed(tokens)
+        nodes, n_tokens = self._tree.path(root, wanted)
         self._tree.touch(nodes)
-        for n in (n_tokens, *(node.end for node in reversed(nodes) if node.end < n_tokens)):
-            if all(_restores(group, i, nodes, n) for i, group in self._partial):
-                return Found(nodes[: pages_for(n)], n, n_tokens)
+        for path, n in ((nodes, n_tokens), *self._shorter(root, nodes, n_tokens, wanted)):
+            if all(_restores(group, i, path, n) for i, group in self._partial):
+                return Found(path[: pages_for(n)], n, n_tokens)
         return Found([], 0, n_tokens)
+
+    def _shorter(
+        self, root: Node, nodes: list[Node], n_tokens: int, tokens: bytes
+    ) -> Iterator[tuple[list[Node], int]]:
+        """Shorter prefixes than `nodes`: of states the ends of others in the same page, then page
+        borders."""
+        full = nodes[: n_tokens // PAGE_LEN]
+        if self.of_states:
+            last = full[-1] if full else root
+            rest = tokens[len(packed(range(last.end))) :]
+            for child in sorted(last.children, key=lambda child: -child.end):
+                if rest.startswith(child.tokens) and child.end < n_tokens:
+                    yield [*full, child], child.end
+        for node in reversed(full):
+            if node.end < n_tokens:
+                yield full, node.end
 
     def has_next(self, seq: Sequence, tokens: Items[int]) -> bool:
         """Whether the page of `tokens` is stored by now that `seq` is about to fill."""
