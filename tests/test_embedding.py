@@ -8,6 +8,7 @@ import threading
 
 import numpy as np
 import pytest
+from adapters import pairs_of, write_adapter
 from test_cli import rewritten
 
 import qrt
@@ -357,3 +358,12 @@ def test_a_closed_model_embeds_nothing(model):
         closed.embed("a")
     with pytest.raises(qrt.ClosedError):
         embedder.embed(model.embedder.encoded(["a"]))
+
+
+def test_adapters_are_used_as_far_as_the_model_says(tmp_path, model):
+    graph = model._core.loaded.graph
+    path = write_adapter(tmp_path / "a.gguf", graph.arch, pairs_of(graph, 4, 1), 4.0)
+    with qrt.load(lora=[path], embedding=True) as adapted:
+        assert not np.allclose(adapted.embed(TEXTS), model.embed(TEXTS), atol=1e-2)
+        adapted.use_adapters({})
+        assert (adapted.embed(TEXTS) == model.embed(TEXTS)).all()

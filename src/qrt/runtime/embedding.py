@@ -42,8 +42,12 @@ class Embedder:
         engine: Engine,
         tokenizer: Tokenizer,
         step_rows: int,
+        scales: Callable[[], tuple[float, ...]],
     ) -> None:
-        """weights: those of the graph's heads; step_rows: rows that make a step full."""
+        """weights: those of the graph's heads; step_rows: rows that make a step full; scales: how
+        much of each adapter is used now.
+        """
+        self._scales = scales
         self._graph = graph
         self._weights = weights
         self._metadata = metadata
@@ -115,7 +119,7 @@ class Embedder:
         check_bool("normalize", normalize)
         if dim is not None:
             check_int("dim", dim, 1, self.width)
-        found = self._hidden.run(texts, self.check_embeds(pooling), is_stopped)
+        found = self._run(texts, self.check_embeds(pooling), is_stopped)
         return [
             shortened(through(self._graph.dense, self._weights, rows), dim, normalize=normalize)
             for rows in found
@@ -172,10 +176,15 @@ class Embedder:
             query, *texts = (vector.astype(np.float64) for vector in vectors)
             return [float((query * vector).sum()) for vector in texts]
         if graph.pooling is None:
-            return [self._says_yes(row) for row in self._hidden.run(pairs, "last", is_stopped)]
+            return [self._says_yes(row) for row in self._run(pairs, "last", is_stopped)]
         assert graph.ranking is not None
-        rows = self._hidden.run(pairs, graph.ranking.pooling, is_stopped)
+        rows = self._run(pairs, graph.ranking.pooling, is_stopped)
         return [float(through(graph.ranking.heads, self._weights, row)[0]) for row in rows]
+
+    def _run(
+        self, texts: Items[Encoded], pooling: str, is_stopped: Callable[[], bool]
+    ) -> list[Vectors]:
+        return self._hidden.run(texts, pooling, is_stopped, self._scales())
 
     def _says_yes(self, logits: Vectors) -> float:
         """The probability of yes, where the answer is yes or no."""

@@ -36,10 +36,13 @@ def check_going(is_stopped: Callable[[], bool]) -> None:
 class _Text:
     """A text, how far it is computed, and the sequence that has its keys and values meanwhile."""
 
-    __slots__ = ("index", "n_done", "pooled", "pooling", "seq", "tokens", "types")
+    __slots__ = ("index", "n_done", "pooled", "pooling", "scales", "seq", "tokens", "types")
 
-    def __init__(self, index: int, encoded: Encoded, pooling: str) -> None:
+    def __init__(
+        self, index: int, encoded: Encoded, pooling: str, scales: tuple[float, ...]
+    ) -> None:
         self.index = index
+        self.scales = scales
         self.tokens, self.types = encoded.tokens, encoded.types
         self.pooling = pooling
         self.begin()
@@ -59,10 +62,15 @@ class _Text:
 class _Call:
     """The texts of one call that are not done, the shortest first; changed by the leader alone."""
 
-    def __init__(self, texts: Items[Encoded], pooling: str, is_stopped: Callable[[], bool]) -> None:
-        self.left = sorted(
-            (_Text(index, text, pooling) for index, text in enumerate(texts)), key=_n_left
-        )
+    def __init__(
+        self,
+        texts: Items[Encoded],
+        pooling: str,
+        scales: tuple[float, ...],
+        is_stopped: Callable[[], bool],
+    ) -> None:
+        found = (_Text(index, text, pooling, scales) for index, text in enumerate(texts))
+        self.left = sorted(found, key=_n_left)
         self.results: dict[int, Vectors] = {}
         self.n_texts = len(self.left)
         self.error: BaseException | None = None
@@ -103,14 +111,19 @@ class HiddenStates:
         self._begun: tuple[_Call, _Text] | None = None  # the one text that is partly computed
 
     def run(
-        self, texts: Items[Encoded], pooling: str, is_stopped: Callable[[], bool] = never
+        self,
+        texts: Items[Encoded],
+        pooling: str,
+        is_stopped: Callable[[], bool] = never,
+        scales: tuple[float, ...] = (),
     ) -> list[Vectors]:
         """The pooled hidden states of texts, each (dim,), or (n_tokens, dim) for "none".
 
-        A text is at least one token, and fits the context. Raises CancelledError once
-        `is_stopped`, FullError if too many calls wait, and what a step raises.
+        A text is at least one token, and fits the context. scales: how much of each adapter is
+        used. Raises CancelledError once `is_stopped`, FullError if too many calls wait, and what a
+        step raises.
         """
-        call = _Call(texts, pooling, is_stopped)
+        call = _Call(texts, pooling, scales, is_stopped)
         self._submit(call)
         caller = Caller(call.is_ready)
         try:
@@ -213,7 +226,7 @@ class HiddenStates:
     def _rows(self, text: _Text, n_rows: int) -> Rows:
         """The next rows of a text."""
         if text.seq is None:
-            text.seq = self._engine.open()
+            text.seq = self._engine.open(scales=text.scales)
         start, end = text.n_done, text.n_done + n_rows
         types = None if text.types is None else text.types[start:end]
         return Rows(text.seq, text.tokens[start:end], text.pooled.wanted(start, n_rows), types)
