@@ -31,6 +31,7 @@ from qrt.formats.quants.q8_0 import Q8_0
 BASE = Path(str(embedded_model()))
 PROMPT = "def read(path):\n    with open(path) as file:\n        return file.read()\n\n\ndef write("
 SAID = {"max_tokens": 12, "temperature": 0.0, "ignore_eos": True}
+TASK = "adapter.lora.task_name"
 LOAD = {"n_ctx": 256, "n_threads": 2}
 
 
@@ -42,7 +43,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     with open_gguf(BASE) as file:
         graph = build_graph(file.metadata, file.tensors, "base")
     return {
-        "a": write_adapter(folder / "a.gguf", graph.arch, pairs_of(graph, 8, 1), 8.0),
+        "a": write_adapter(
+            folder / "a.gguf", graph.arch, pairs_of(graph, 8, 1), 8.0, more={TASK: "style"}
+        ),
         "b": write_adapter(folder / "b.gguf", graph.arch, pairs_of(graph, 32, 2), 32.0, Q8_0),
         "again": write_adapter(
             folder / "other/a.gguf", graph.arch, pairs_of(graph, 8, 3), 8.0, F16
@@ -195,7 +198,7 @@ def test_on_the_command_line(files: Mapping[str, Path]) -> None:
         return result.stdout
 
     path = str(files["a"])
-    plain, scaled = said(), said("--lora", f"{path}:0.5", "--lora", f"{files['b']}:0")
+    plain, scaled = said(), said("--lora", f"{path}:0.25,{path}:0.25", "--lora", f"{files['b']}:0")
     assert scaled != plain
     assert said("--lora", f"{path}:0") == plain
     with qrt.load(lora=[(path, 0.5)], **LOAD) as one:
@@ -217,8 +220,8 @@ def test_over_http(model: qrt.Model, alone: Any) -> None:
     with served(model) as one:
         listed = one.ask("/lora-adapters").json
         assert listed == [
-            {"id": 0, "path": "a.gguf", "scale": 1.0},
-            {"id": 1, "path": "b.gguf", "scale": 2.0},
+            {"id": 0, "path": "a.gguf", "scale": 1.0, "task_name": "style", "prompt_prefix": ""},
+            {"id": 1, "path": "b.gguf", "scale": 2.0, "task_name": "", "prompt_prefix": ""},
         ]
         assert said(lora=[{"id": 0, "scale": 1}]) == alone("a")
         assert said(lora=[]) == list(model.generate(PROMPT, **SAID).tokens)

@@ -223,7 +223,10 @@ class AnswerLoadFlags(LoadFlags):
     def keywords(self) -> dict[str, Any]:
         """The keywords for `qrt.load`."""
         given = LoadFlags.keywords(self)
-        return given | {"lora": [_with_scale(text) for text in self.lora]} if self.lora else given
+        if not self.lora:
+            return given
+        parts = [[text] if os.path.exists(text) else text.split(",") for text in self.lora]
+        return given | {"lora": [_with_scale(text) for each in parts for text in each]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,8 @@ from qrt.formats.qtensor import QTensor
 from qrt.graph.graph import Graph
 from qrt.runtime.lora import MAX_ADAPTERS, Adapter, Asked
 
+_TOLD = ("task_name", "prompt_prefix")
+
 
 def open_adapters(
     graph: Graph, asked: Asked
@@ -29,7 +31,9 @@ def open_adapters(
         for (path, scale), name in zip(asked, _names(path for path, _ in asked), strict=True):
             file = files.enter_context(open_gguf(path))
             added.append(read_adapter(file.metadata, file.tensors, path, graph))
-            adapters.append(Adapter(name, path, scale, file.fingerprint()))
+            told = (file.metadata.get(f"adapter.lora.{key}") for key in _TOLD)
+            texts = (text if isinstance(text, str) else "" for text in told)
+            adapters.append(Adapter(name, path, scale, file.fingerprint(), *texts))
         return tuple(adapters), *with_adapters(graph, added)
 
 

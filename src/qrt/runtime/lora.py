@@ -25,13 +25,16 @@ class Adapter:
     """A low-rank adapter of a loaded model.
 
     name: what `lora` of a generation calls it: its file's name without the ending. scale: how much
-    of it is used where a generation does not say. digest: of its file.
+    of it is used where a generation does not say. digest: of its file. task_name, prompt_prefix:
+    what the file says that it is for, and that prompts should begin with.
     """
 
     name: str
     path: str
     scale: float
     digest: bytes
+    task_name: str = ""
+    prompt_prefix: str = ""
 
 
 def asked_for(lora: Any) -> Asked:

@@ -99,7 +99,13 @@ async def adapters(request: Request[Any]) -> Response:
     model = (await request.acquire(request.query.get("model"))).model
     return json_response(
         [
-            {"id": number, "path": os.path.basename(one.path), "scale": one.scale}
+            {
+                "id": number,
+                "path": os.path.basename(one.path),
+                "scale": one.scale,
+                "task_name": one.task_name,
+                "prompt_prefix": one.prompt_prefix,
+            }
             for number, one in enumerate(model.adapters)
         ]
     )
