@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 from hf_delta import DELTAS
 from hf_encoders import HF_ENCODERS
+from hf_mamba import MAMBA
 from hf_mixtures import HF_MIXTURES, joined, mixture_name, parts_of
 from hf_older import OLDER
 from hf_parts import ROPE, Row
@@ -78,7 +79,7 @@ def peer_logits(python: str, name: str) -> Array | None:
         return np.load(target)
 
 
-HF: dict[str, Row] = {**RECENT, **OLDER, **HF_MIXTURES, **HF_ENCODERS, **DELTAS}
+HF: dict[str, Row] = {**RECENT, **OLDER, **HF_MIXTURES, **HF_ENCODERS, **DELTAS, **MAMBA}
 
 
 def hf_config(name: str, row: Row) -> dict[str, object]:
@@ -139,6 +140,8 @@ def hf_logits(name: str, row: Row) -> Array:
                 left -= {*made[1]}
                 continue
             ours = file_name(theirs, row, names)
+            if (bare := ours.removesuffix(".weight")) in tensors:
+                ours = bare
             is_buffer = not isinstance(parameter, torch.nn.Parameter)
             is_there = ours in tensors or parts_of(ours) or stack_of(ours) in tensors
             if not is_there and (is_buffer or ours == "output.weight"):
@@ -193,6 +196,8 @@ def own_value(name: str, tensors: Mapping[str, Array], config: object) -> Array:
 def hf_value(name: str, value: Array, row: Row, config: object) -> Array:
     """A tensor of the file as transformers has it."""
     stem = place(name)[1].rsplit(".", 1)[0]
+    if stem == "ssm_a":
+        return np.log(-value)
     if row.minus_one and name.endswith("norm.weight"):
         return value - 1.0
     if row.turned and re.search(r"_exps\.weight$", name):

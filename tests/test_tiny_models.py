@@ -32,6 +32,7 @@ ONE_OF_EACH_KIND = (
     *("gemma3n", "gemma4", "gemma4@experts", "gpt-oss", "deepseek2", "llama4", "mistral3"),
     *("bloom", "gpt2", "olmo2@windows", "phi3@long", "apertus"),
     *("qwen35", "qwen35@layers", "lfm2", "kimi-linear"),
+    *("jamba", "granitehybrid@experts", "falcon-h1", "nemotron_h_moe@latent"),
 )
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from oracles import uniform
 from tiny_delta import DELTAS
 from tiny_encoders import ENCODERS
+from tiny_mamba import MAMBAS
 from tiny_mixtures import MIXTURES
 from tiny_older import OLDER
 from tiny_parts import (
@@ -40,7 +42,7 @@ from tiny_parts import (
 from tiny_rwkv import RWKV
 
 from qrt.arch.registry import architecture
-from qrt.arch.source import Source, full_key
+from qrt.arch.source import Source, full_key, place
 from qrt.formats.qtensor import QTensor
 from qrt.formats.quants.f32 import F32
 from qrt.formats.writer import write_gguf
@@ -251,6 +253,7 @@ MODELS: dict[str, Tiny] = {
     **RWKV,
     **ENCODERS,
     **DELTAS,
+    **MAMBAS,
 }
 
 
@@ -282,6 +285,9 @@ def tensors_of(name: str) -> dict[str, QTensor]:
     graph = architecture(arch_of(name))(source).build()
     made = {key: random_tensor(name, key, shape) for key, shape in sorted(graph.weights.items())}
     assert present.keys() <= made.keys() | tiny.given.keys(), "an optional tensor is not read"
+    for key, made_one in made.items():
+        if place(key)[1] in tiny.columns:
+            made[key] = replace(made_one, shape=(*made_one.shape, 1))
     return made | {key: present[key] for key in tiny.given}
 
 

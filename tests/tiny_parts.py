@@ -42,6 +42,8 @@ class Tiny:
     given: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     harmless: tuple[str, ...] = ()
     """Keys and tensors that may be taken away without effect."""
+    columns: tuple[str, ...] = ()
+    """Stems of vectors that files have as (n, 1)."""
 
 
 def factors(n: int, first: float, last: float) -> NDArray[np.float32]:

@@ -51,6 +51,8 @@ class ExpertRules:
     """Whether each row has a weight for them, the sigmoid of `ffn_gate_inp_shexp`."""
     needs_bias: bool = False
     """Whether the bias of the choice, `exp_probs_b`, must be there; otherwise it may be."""
+    alone: bool = False
+    """Whether experts are in those layers alone where nothing mixes positions."""
     weigh_first: bool = False
     """Whether weights multiply what goes into the experts, not what comes out."""
 
@@ -65,7 +67,8 @@ class Experts:
     n_experts: int
     n_used: tuple[int, ...]
     """Of each layer; 0 in layers without experts."""
-    ffn_dim: int
+    ffn_dims: tuple[int, ...]
+    """Of an expert in each layer."""
     shared_dim: int
     gating: Gating
     renormalize: bool
@@ -74,9 +77,12 @@ class Experts:
     n_groups_used: int
     first: int
     step: int
+    alone: bool
 
     def are_in(self, layer: Layer) -> bool:
         """Whether the layer has experts."""
+        if self.alone and layer.kind != "none":
+            return False
         return layer.number >= self.first and (layer.number + 1) % self.step == 0
 
 
@@ -100,15 +106,21 @@ def read_experts(source: Source, hp: Hparams, rules: ExpertRules) -> Experts | N
         return read(key, default) if key in rules.keys else default
 
     dense_dim = hp.layers[0].ffn_dim
-    by_default = max(1, dense_dim // max(1, most)) if EXPERT_DIM in rules.keys else dense_dim
-    ffn_dim = heeded(source.count, EXPERT_DIM, by_default)
-    shared_dim = {"none": 0, "dense": dense_dim, "expert": ffn_dim}[rules.shared_dim]
+    by_default = tuple(layer.ffn_dim for layer in hp.layers)
+    if EXPERT_DIM in rules.keys:
+        by_default = tuple(dim // max(1, n) for dim, n in zip(by_default, n_used, strict=False))
+    ffn_dims = heeded(
+        lambda key, default: source.counts(key, hp.n_blocks, default),
+        EXPERT_DIM,
+        by_default + (0,) * (hp.n_blocks - len(hp.layers)),
+    )
+    shared_dim = {"none": 0, "dense": dense_dim, "expert": ffn_dims[0]}[rules.shared_dim]
     n_groups = heeded(source.count, GROUPS, 1)
     n_groups_used = _n_groups_used(source, n_groups, n_experts, most) if n_groups > 1 else 1
     experts = Experts(
         n_experts=n_experts,
         n_used=n_used,
-        ffn_dim=ffn_dim,
+        ffn_dims=ffn_dims,
         shared_dim=_n_shared(source, rules) * heeded(source.count, SHARED_DIM, shared_dim),
         gating=_gating(source, rules, heeded(source.count, GATING, 0)),
         renormalize=heeded(source.flag, NORM, rules.renormalize),
@@ -117,11 +129,13 @@ def read_experts(source: Source, hp: Hparams, rules: ExpertRules) -> Experts | N
         n_groups_used=n_groups_used,
         first=heeded(source.count, FIRST, 0),
         step=heeded(source.count, STEP, 1),
+        alone=rules.alone,
     )
     for layer in filter(experts.are_in, hp.layers):
-        if n_used[layer.number] == 0:
-            expected = f"at least 1 for layer {layer.number}, which has experts"
-            raise source.wrong(source.key("expert_used_count"), expected, 0)
+        for key, numbers in (("expert_used_count", n_used), (EXPERT_DIM, ffn_dims)):
+            if numbers[layer.number] == 0:
+                expected = f"at least 1 for layer {layer.number}, which has experts"
+                raise source.wrong(source.key(key), expected, 0)
     return experts
 
 

@@ -78,27 +78,31 @@ class Mixture(Decoder):
 
         first = self.rules.weigh_first
         h = graph.append(Gather(f"{at}ffn_gather", x, route, *sizes, first))
+        dim = experts.ffn_dims[layer.number]
         act = self.rules.act or self.act
         if self.ffn == "plain":
             assert act != "oai"
-            up = linear("ffn_up_exps", h, experts.ffn_dim)
+            up = linear("ffn_up_exps", h, dim)
             h = graph.append(Elementwise(f"{at}ffn_exps_act", up, act))
         elif f"{at}ffn_gate_up_exps.weight" in self.source.tensors:
-            both = linear("ffn_gate_up_exps", h, 2 * experts.ffn_dim)
+            both = linear("ffn_gate_up_exps", h, 2 * dim)
             h = graph.append(Glu(f"{at}ffn_exps_glu", both, None, act))
         else:
-            gate = linear("ffn_gate_exps", h, experts.ffn_dim)
-            up = linear("ffn_up_exps", h, experts.ffn_dim)
+            gate = linear("ffn_gate_exps", h, dim)
+            up = linear("ffn_up_exps", h, dim)
             h = graph.append(Glu(f"{at}ffn_exps_glu", gate, up, act))
-        h = linear("ffn_down_exps", h, self.hp.dim)
+        h = linear("ffn_down_exps", h, graph.widths[x])
         return graph.append(Scatter(f"{at}ffn_scatter", h, route, *sizes, not first))
 
     def shared(self, layer: Layer, x: str, dim: int) -> str:
         """The experts that all rows meet, as one network of width `dim`."""
         at = layer.at
-        gate = self.linear(f"{at}ffn_gate_shexp", x, dim)
         up = self.linear(f"{at}ffn_up_shexp", x, dim)
-        h = self.graph.append(Glu(f"{at}ffn_shexp_glu", gate, up, self.act))
+        if self.ffn == "plain":
+            h = self.graph.append(Elementwise(f"{at}ffn_shexp_act", up, self.act))
+        else:
+            gate = self.linear(f"{at}ffn_gate_shexp", x, dim)
+            h = self.graph.append(Glu(f"{at}ffn_shexp_glu", gate, up, self.act))
         h = self.linear(f"{at}ffn_down_shexp", h, self.hp.dim)
         if not self.rules.shared_gate:
             return h

@@ -34,10 +34,14 @@ class Parts(Options):
         stem = name.split(".", 2)[-1]
         if stem in self.optional_norms and f"{stem}.weight" not in self.source.stems:
             return x
-        weight = f"{name}.weight" if self.norm_weights else None
+        weight = self.norm_weight(name) if self.norm_weights else None
         group = group or self.graph.widths[x]
         options = (self.hp.eps, self.norm_kind, self.bias(name), own_weights)
         return self.graph.append(Norm(name, x, weight, group, *options))
+
+    def norm_weight(self, name: str) -> str:
+        """The weight of a norm; some files leave out the end of its name."""
+        return name if name in self.source.tensors else f"{name}.weight"
 
     def norm_of(self, layer: Layer, stem: str | None, x: str) -> str:
         """The norm of a layer that an option names; x where it names none."""

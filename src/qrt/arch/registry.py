@@ -17,6 +17,8 @@ from qrt.graph.graph import Graph
 WITH_UNDERSCORES = {
     "ernie4_5": "ernie4_5",
     "ernie4_5_moe": "ernie4_5-moe",
+    "nemotron_h": "nemotron_h",
+    "nemotron_h_moe": "nemotron_h_moe",
     "seed_oss": "seed_oss",
 }
 """Architectures that files do not spell with hyphens alone, by the names of their files here."""

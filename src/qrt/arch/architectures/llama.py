@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from qrt.arch.experts import ExpertRules
 from qrt.arch.mixture import Mixture
 
@@ -14,4 +16,4 @@ class Architecture(Mixture):
     rope_factors = "rope_freqs.weight"
     longrope = True
     rules = ExpertRules(optional=True)
-    optional_biases = ("attn_output", "ffn_gate", "ffn_up", "ffn_down")
+    optional_biases: ClassVar[tuple[str, ...]] = ("attn_output", "ffn_gate", "ffn_up", "ffn_down")
