@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -12,7 +13,7 @@ from oracles import TESTS
 from steps import Logits, Model, logits_of, prepare, segment
 from test_ops_on_cpu import quantized
 from tiny_encoders import ENCODERS
-from tiny_models import metadata_of, tensor, tensors_of
+from tiny_models import metadata_of, tensor, tensors_of, write_tiny
 from tiny_parts import DIM, N_CTX, N_VOCAB, TOKENS
 
 from qrt.arch import build_graph
@@ -22,6 +23,9 @@ from qrt.errors import ArchError, InputError
 from qrt.graph.batch import Batch, Segment
 from qrt.graph.graph import Graph
 from qrt.graph.heads import Head, Ranking
+from qrt.progress import no_progress
+from qrt.tools.bench import BenchOptions, bench
+from qrt.tools.profile import ProfileOptions, profile
 
 BERT_TYPES = np.array([0] * 20 + [1] * 20, np.int32)
 
@@ -202,3 +206,16 @@ def test_an_encoder_that_has_a_decoder_beside_it() -> None:
     graph = build_graph(metadata, tensors, "m.gguf", N_CTX, embedding=True)
     assert graph.pooling == "mean"
     assert graph.ops == build_graph(metadata_of("t5"), tensors, "m.gguf", N_CTX).ops
+
+
+def test_tools_run_whole_texts(tmp_path: Path) -> None:
+    write_tiny("bert", tmp_path / "bert.gguf")
+    options = {"n_prompt": (20,), "n_gen": (4,), "n_depth": (0, 8), "n_threads": (1,)}
+    results = list(bench(tmp_path / "bert.gguf", BenchOptions(**options), no_progress))
+    assert [result.test.name for result in results] == ["pp20"]
+    with pytest.raises(InputError, match="bert models take whole texts; measure n_prompt"):
+        list(bench(tmp_path / "bert.gguf", BenchOptions(n_prompt=(0,)), no_progress))
+    steps = profile(tmp_path / "bert.gguf", ProfileOptions(n_prompt=40), no_progress).steps
+    assert [step.phase for step in steps] == ["prefill"]
+    with pytest.raises(InputError, match="bert models take whole texts; profile n_prompt"):
+        profile(tmp_path / "bert.gguf", ProfileOptions(n_prompt=40, n_depth=8), no_progress)

@@ -142,10 +142,21 @@ def bench(
         loaded = load(path, load_options, progress)
         with closing(_Runner(loaded)) as runner:
             read_gb_s = measure_read_gb_s(loaded.executor.settings.n_threads, progress)
-            for test in options.tests:
+            for test in _tests_of(loaded, options):
                 test_time = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
                 samples = runner.samples(test, options.repetitions, progress)
                 yield _result(loaded, test, test_time, samples, read_gb_s)
+
+
+def _tests_of(loaded: Loaded, options: BenchOptions) -> list[BenchTest]:
+    """The tests that a model can do: an encoder takes whole texts. Raises InputError for none."""
+    tests = list(options.tests)
+    if loaded.graph.whole_texts:
+        tests = [test for test in tests if test.n_prompt and not test.n_depth]
+    if not tests:
+        arch = loaded.graph.arch
+        raise InputError(f"{arch} models take whole texts; measure n_prompt at depth 0")
+    return tests
 
 
 class _Runner:

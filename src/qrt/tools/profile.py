@@ -8,7 +8,7 @@ import random
 import statistics
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -85,6 +85,11 @@ def profile(path: str | os.PathLike[str], options: ProfileOptions, progress: Pro
             limit = f"a prefill step has at most {settings.max_rows} tokens"
             what = f"{limit}, got n_prompt {n_prompt}"
             raise InputError(f"{what}; use n_depth for those before them")
+        if loaded.graph.whole_texts:
+            options = replace(options, n_gen=0)
+            if not n_prompt or options.n_depth:
+                arch = loaded.graph.arch
+                raise InputError(f"{arch} models take whole texts; profile n_prompt at depth 0")
         plans = list(_plans(n_prompt, options, settings))
         n_threads = max(plan.n_threads for plan in plans)
         ceilings = [measure_ceilings(n_threads, progress)]
