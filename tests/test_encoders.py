@@ -219,3 +219,12 @@ def test_tools_run_whole_texts(tmp_path: Path) -> None:
     assert [step.phase for step in steps] == ["prefill"]
     with pytest.raises(InputError, match="bert models take whole texts; profile n_prompt"):
         profile(tmp_path / "bert.gguf", ProfileOptions(n_prompt=40, n_depth=8), no_progress)
+
+
+def test_layers_share_the_table_of_what_they_see() -> None:
+    graph, tensors = model_of("modern-bert")
+    model = prepare(cpu, (graph, tensors), capacities=(), n_ctx=N_CTX)
+    for n_rows in (1, 2, 40):
+        hidden(model, text(TOKENS[:n_rows]))
+    assert len(model.recorder.kept) == 1
+    model.close()

@@ -165,10 +165,15 @@ class Recorder:
         return self.scratch("routing") + layout.routing_parts(n_experts)[2]
 
     def keep(self, values: ArrayLike, dtype: DTypeLike = np.float32) -> int:
-        """Where numbers of an op lie, as float32 or another type, as long as the recorder is
-        there."""
-        self.kept.append(np.array(values, dtype))
-        return address(self.kept[-1].reshape(-1).view(np.uint8))
+        """Where numbers of an op lie, as float32 or another type, as long as the recorder is there;
+        ops that have the same share them.
+        """
+        wanted = np.array(values, dtype)
+        same = (x for x in self.kept if x.dtype == wanted.dtype and np.array_equal(x, wanted))
+        found = next(same, wanted)
+        if found is wanted:
+            self.kept.append(wanted)
+        return address(found.reshape(-1).view(np.uint8))
 
     def scratch(self, name: str) -> int:
         """Where the memory lies that threads share."""
