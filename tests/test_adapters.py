@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,9 @@ def test_vectors_of_texts_are_made_with_it(files: Mapping[str, Path]) -> None:
     with qrt.load(embedding=True, **LOAD) as other:
         np.testing.assert_array_equal(other.embed(["hello"]), plain)
     assert float((changed * plain).sum()) < 0.999
+    core = weakref.ref(one._core)
+    del one
+    assert core() is None, "what embeds keeps its model"
 
 
 def test_packed_weights_are_kept_without_adapters(

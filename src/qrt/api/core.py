@@ -116,7 +116,6 @@ class Core:
                     self.engine,
                     tokenizer,
                     settings.full_rows or settings.max_rows,
-                    self.scales,
                 )
             return self._embedder
 

@@ -42,12 +42,9 @@ class Embedder:
         engine: Engine,
         tokenizer: Tokenizer,
         step_rows: int,
-        scales: Callable[[], tuple[float, ...]],
     ) -> None:
-        """weights: those of the graph's heads; step_rows: rows that make a step full; scales: how
-        much of each adapter is used now.
-        """
-        self._scales = scales
+        """weights: those of the graph's heads; step_rows: rows that make a step full."""
+        self._engine = engine
         self._graph = graph
         self._weights = weights
         self._metadata = metadata
@@ -184,7 +181,7 @@ class Embedder:
     def _run(
         self, texts: Items[Encoded], pooling: str, is_stopped: Callable[[], bool]
     ) -> list[Vectors]:
-        return self._hidden.run(texts, pooling, is_stopped, self._scales())
+        return self._hidden.run(texts, pooling, is_stopped, self._engine.scales)
 
     def _says_yes(self, logits: Vectors) -> float:
         """The probability of yes, where the answer is yes or no."""
