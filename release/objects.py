@@ -48,7 +48,8 @@ OTHERS = (
     *("elementwise.gelu_erf", "add_positions.F32"),
     *("lora_down", "lora_up"),
     *("glu.silu", "glu.gelu", "glu.oai", "elementwise.scale", "elementwise.softcap"),
-    *("route", "gather", "scatter"),
+    *("route", "gather", "scatter", "gate"),
+    *("delta", "conv.silu", "conv.plain", "glu.linear"),
     *(f"store_kv.{kv}.{kv}" for kv in ("f16", "q8_0")),
     *(f"attention.{kv}.{kv}.{heads}" for kv in ("f16", "q8_0") for heads in (1, 2, 4)),
 )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -56,9 +54,9 @@ def in_runs(states: NDArray[np.floating], op: Delta) -> NDArray[np.floating]:
 
 
 def delta(
-    lab: Lab, op: Delta, made: dict[str, Floats], segments: Segments
+    lab: Lab, op: Delta, made: dict[str, Floats], segments: Segments, before: Floats
 ) -> tuple[Floats, Floats]:
-    """The result and the states left, these in runs as those of `segments` are."""
+    """The result and the states left, these in runs as those before are."""
     out = Buffer((segments.n_rows, op.n_heads * op.v_dim), np.float32)
     parts = {"q": op.q, "k": op.k, "v": op.v}
     sizes = ("n_heads", "n_k_heads", "k_dim", "v_dim")
@@ -78,7 +76,7 @@ def delta(
             **places,
         )
 
-    return run_kernel(lab, "delta", segments, record, out)
+    return run_kernel(lab, "delta", segments, before, record, out)
 
 
 def check(lab: Lab, op: Delta, lengths: tuple[int, ...], channels: bool, seed: int) -> None:
@@ -87,7 +85,7 @@ def check(lab: Lab, op: Delta, lengths: tuple[int, ...], channels: bool, seed: i
     segments = random_segments(lengths, n_values, np.random.default_rng(seed))
     want = segments.meaning(op, made, made)
     before = in_runs(segments.before, op).astype(np.float32)
-    got, left = delta(lab, op, made, replace(segments, before=before))
+    got, left = delta(lab, op, made, segments, before)
     assert nmse(got, want) <= 1e-11
     states = np.array([segments.left[i].reshape(-1) for i in range(len(lengths))])
     assert nmse(left, in_runs(states, op)) <= 1e-11
@@ -129,15 +127,16 @@ def test_a_row_does_not_see_its_neighbours(lab: Lab, channels: bool, v_dim: int)
     op = op_of(2, 2, 48, v_dim)
     state = np.zeros((1, op.n_heads * op.k_dim * v_dim), np.float32)
     made = numbers(op, 70, channels, 5)
-    got, left = delta(lab, op, made, Segments((70,), (True,), state))
+    got, left = delta(lab, op, made, Segments((70,), (True,), state), state)
     first = 0
     for n in (33, 1, 36):
         beside = made | numbers(op, 2 + n, channels, 6)
         for name in op.reads:
             beside[name][2:] = made[name][first : first + n]
         beside |= {name: made[name] for name in ("bias", "rate")}
-        segments = Segments((2, n), (True, first == 0), np.repeat(state, 2, axis=0))
-        part, states = delta(lab, op, beside, segments)
+        before = np.repeat(state, 2, axis=0)
+        segments = Segments((2, n), (True, first == 0), before)
+        part, states = delta(lab, op, beside, segments, before)
         assert part[2:].tobytes() == got[first : first + n].tobytes()
         first, state = first + n, states[1:]
     assert state.tobytes() == left.tobytes()
@@ -145,10 +144,11 @@ def test_a_row_does_not_see_its_neighbours(lab: Lab, channels: bool, v_dim: int)
 
 def test_what_is_not_finite_shows(lab: Lab) -> None:
     op = op_of(1, 2, 32, 32)
-    segments = Segments((3,), (True,), np.zeros((1, op.n_heads * 32 * 32), np.float32))
+    state = np.zeros((1, op.n_heads * 32 * 32), np.float32)
+    segments = Segments((3,), (True,), state)
     for name in op.reads:
         for value in (np.nan, np.inf):
             made = numbers(op, 3, False, 2)
             made[name][1, 0] = value
-            finite = np.isfinite(delta(lab, op, made, segments)[0]).all(axis=1)
+            finite = np.isfinite(delta(lab, op, made, segments, state)[0]).all(axis=1)
             assert finite[:2].tolist() == [True, False], name

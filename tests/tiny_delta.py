@@ -72,7 +72,12 @@ DELTAS: dict[str, Tiny] = {
     ),
     "qwen3next": Tiny({**DELTA, **EXPERT, **SHARED}, OUTPUT, harmless=NO_DENSE),
     "qwen3next@old": Tiny(
-        {**DELTA, **EXPERT},
+        {
+            **DELTA,
+            **EXPERT,
+            "attention.recurrent_layers": np.array([True, False, True]),
+            "full_attention_interval": None,
+        },
         ("blk.0.ssm_in.weight", "blk.2.ssm_in.weight"),
     ),
     "lfm2": Tiny(SHORT_CONV),
