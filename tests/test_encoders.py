@@ -25,6 +25,8 @@ from qrt.graph.graph import Graph
 from qrt.graph.heads import Head, Ranking
 from qrt.progress import no_progress
 from qrt.tools.bench import BenchOptions, bench
+from qrt.tools.chunks import QualityOptions
+from qrt.tools.perplexity import perplexity
 from qrt.tools.profile import ProfileOptions, profile
 
 BERT_TYPES = np.array([0] * 20 + [1] * 20, np.int32)
@@ -219,6 +221,12 @@ def test_tools_run_whole_texts(tmp_path: Path) -> None:
     assert [step.phase for step in steps] == ["prefill"]
     with pytest.raises(InputError, match="bert models take whole texts; profile n_prompt"):
         profile(tmp_path / "bert.gguf", ProfileOptions(n_prompt=40, n_depth=8), no_progress)
+
+
+def test_a_model_without_logits_has_no_perplexity(tmp_path: Path) -> None:
+    write_tiny("bert", tmp_path / "bert.gguf")
+    with pytest.raises(InputError, match=r"bert.gguf: expected a language model, got one for emb"):
+        perplexity(tmp_path / "bert.gguf", "text", QualityOptions(n_ctx=64), no_progress)
 
 
 def test_layers_share_the_table_of_what_they_see() -> None:

@@ -133,9 +133,13 @@ class ChunkModel:
     """A loaded model that gives the logits of chunks."""
 
     def __init__(self, loaded: Loaded) -> None:
+        """Raises InputError for a model that makes vectors of texts; it is closed then."""
         self.where = str(loaded.file.path)
         self._loaded = loaded
         self._engine = Engine(loaded.executor, loaded.graph.states, loaded.n_ctx)
+        if loaded.graph.pooling is not None:
+            self.close()
+            raise InputError(f"{self.where}: expected a language model, got one for embeddings")
         self.vocabulary = vocabulary(loaded)
 
     @property
