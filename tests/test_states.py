@@ -79,6 +79,15 @@ def test_a_prompt_can_be_answered_anew_however_long_the_answer(n_answer):
     assert told(run, TEXT[:299], seq=with_session, cache_salt="own")[1] == 4 * PAGE_LEN
 
 
+def test_what_a_session_has_kept_is_there_for_others():
+    run, _ = made(n_pages=200, groups=HYBRID, max_rows=512)
+    seq = run.open(idle=True)
+    answer, _ = told(run, TEXT[:100], seq=seq, max_tokens=200)
+    other = [*TEXT[:100], *answer[:-10], 3, 4]
+    assert told(run, other) == (given_alone(other, HYBRID), 4 * PAGE_LEN)
+    run.check_integrity()
+
+
 def test_a_long_conversation_takes_few_slots():
     run, _ = made(n_pages=400, groups=HYBRID, max_rows=512)
     seq = run.open(idle=True)

@@ -60,10 +60,10 @@ def load(
     seed: the seed of every generation that names none; None: a fresh one each.
     kv_type: the type of stored keys and values: "f16", "f32", "q8_0" or "q4_0"; two of them, as
     in "q8_0,q4_0", for keys and values apart.
-    kv_bytes: memory for keys and values beside those of one whole context: of generations that run
-    at the same time, and of earlier ones, for prompts that begin alike; None: 15 contexts, at most
-    a quarter of the memory that is free.
-    prefix_dir: a directory of your own where keys and values of prompts are kept for other
+    kv_bytes: memory for keys, values and states beside those of one whole context: of generations
+    that run at the same time, and of earlier ones, for prompts that begin alike; None: 15 contexts,
+    at most a quarter of the memory that is free.
+    prefix_dir: a directory of your own where keys, values and states of prompts are kept for other
     processes and later starts, at most `prefix_dir_bytes` of them; None: they end with the model.
     backend: "auto", "cpu" or "reference" (NumPy, slow, for comparison).
     layers: the backend of some layers, as {"0-3": "reference"}; the others run on `backend`.

@@ -120,7 +120,9 @@ class Store:
         self.cut(seq, 0)
 
     def write(self, seq: Sequence) -> None:
-        """Has the full pages of a sequence written to files, if there are any."""
+        """Stores the snapshots of a sequence that is idle now, and has its full pages written to
+        files, if there are any."""
+        self.prefixes.fill_snapshots(seq)
         if self._disk is not None and seq.node is not None:
             self._disk.writer.submit(seq.node)
 
