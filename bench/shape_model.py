@@ -157,7 +157,8 @@ def feed_forward(shape: Shape, layer: int) -> list[tuple[str, tuple[int, ...]]]:
         up = ("ffn_up", (2 * shape.ffn_dim, shape.dim))
         return [up, ("ffn_down", (shape.dim, shape.ffn_dim))]
     if layer < shape.n_dense or not shape.n_experts:
-        return gated("", (), shape.dense_dim or shape.ffn_dim)
+        dim = shape.dense_dim or shape.ffn_dim
+        return gated("", (), dim) if dim else []
     shared = gated("_shexp", (), shape.n_shared * shape.ffn_dim) if shape.n_shared else []
     return gated("_exps", (shape.n_experts,), shape.ffn_dim) + shared
 
@@ -179,7 +180,8 @@ def vectors(shape: Shape, rng: np.random.Generator) -> Iterator[tuple[str, np.nd
             yield f"rope_factors_{name}.weight", np.linspace(1.0, low, 48, dtype=np.float32)
     for layer in range(shape.n_layers):
         at = f"blk.{layer}."
-        for name in () if shape.n_types else ("attn_norm", shape.ffn_norm):
+        norms = ("attn_norm", shape.ffn_norm) if shape.ffn_dim else ("attn_norm",)
+        for name in () if shape.n_types else norms:
             yield f"{at}{name}.weight", np.ones(shape.dim, np.float32)
         if shape.hybrid is None or layer in shape.hybrid.attention:
             for name, length in shape.norms:

@@ -70,6 +70,29 @@ class Shape:
     keys: tuple[tuple[str, object], ...] = ()
 
 
+def mamba2(dim: int, n_heads: int, attention: tuple[int, ...] = ()) -> Hybrid:
+    """Layers of Mamba-2 with heads of 64 channels, a state of 128 and one group."""
+    inner = 64 * n_heads
+    width = inner + 2 * 128
+    return Hybrid(
+        attention=attention,
+        matrices=(("ssm_in", (inner + width + n_heads, dim)), ("ssm_out", (dim, inner))),
+        others=(
+            *(("ssm_conv1d.weight", (width, 4), None), ("ssm_conv1d.bias", (width,), 0.0)),
+            *(("ssm_norm.weight", (1, inner), 1.0), ("ssm_a", (n_heads, 1), -0.5)),
+            *(("ssm_d", (n_heads, 1), 1.0), ("ssm_dt.bias", (n_heads,), 0.0)),
+        ),
+    )
+
+
+def ssm_keys(n_heads: int) -> tuple[tuple[str, object], ...]:
+    """Metadata of such layers."""
+    return (
+        *(("ssm.conv_kernel", 4), ("ssm.group_count", 1), ("ssm.inner_size", 64 * n_heads)),
+        *(("ssm.state_size", 128), ("ssm.time_step_rank", n_heads)),
+    )
+
+
 LLAMA_1B = Shape(
     arch="llama",
     dim=2048,
@@ -307,6 +330,48 @@ SHAPES = {
         keys=(
             ("attention.head_count_kv", [8 * (i in (2, 5, 8, 10, 12, 14)) for i in range(16)]),
             ("shortconv.l_cache", 3),
+        ),
+    ),
+    "mamba2-1.3b": Shape(
+        arch="mamba2",
+        dim=2048,
+        n_layers=48,
+        n_heads=0,
+        n_kv_heads=0,
+        head_dim=64,
+        ffn_dim=0,
+        n_vocab=50_288,
+        n_ctx=1 << 20,
+        rope_theta=10_000.0,
+        norm_eps=1e-5,
+        tied=True,
+        hybrid=mamba2(dim=2048, n_heads=64),
+        keys=ssm_keys(n_heads=64),
+    ),
+    "granite-4-h-tiny": Shape(
+        arch="granitehybrid",
+        dim=1536,
+        n_layers=40,
+        n_heads=12,
+        n_kv_heads=4,
+        head_dim=128,
+        ffn_dim=512,
+        n_vocab=100_352,
+        n_ctx=131_072,
+        rope_theta=10_000.0,
+        norm_eps=1e-5,
+        tied=True,
+        n_experts=64,
+        n_used=6,
+        n_shared=2,
+        hybrid=mamba2(dim=1536, n_heads=48, attention=(5, 15, 25, 35)),
+        keys=(
+            *ssm_keys(n_heads=48),
+            ("attention.head_count_kv", [4 * (i in (5, 15, 25, 35)) for i in range(40)]),
+            ("rope.scaling.finetuned", False),
+            ("expert_shared_feed_forward_length", 1024),
+            *(("embedding_scale", 12.0), ("residual_scale", 0.22)),
+            *(("attention.scale", 0.0078125), ("logit_scale", 6.0)),
         ),
     ),
     "phi-4-mini": Shape(

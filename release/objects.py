@@ -49,7 +49,7 @@ OTHERS = (
     *("lora_down", "lora_up"),
     *("glu.silu", "glu.gelu", "glu.oai", "elementwise.scale", "elementwise.softcap"),
     *("route", "gather", "scatter", "gate"),
-    *("delta", "conv.silu", "conv.plain", "glu.linear"),
+    *("delta", "ssd", "conv.silu", "conv.plain", "glu.linear"),
     *(f"store_kv.{kv}.{kv}" for kv in ("f16", "q8_0")),
     *(f"attention.{kv}.{kv}.{heads}" for kv in ("f16", "q8_0") for heads in (1, 2, 4)),
 )
