@@ -13,6 +13,11 @@ SAYS = {
     "batch": ("import ast: [", "together"),
     "chat": ("Join two or more pathname components", "(53 tokens, 43 kept)"),
     "processor": ("'100000", "length", "stop"),
+    "search": (
+        "found shutil.rmtree",
+        "Recursively delete a directory tree.",
+        "found statistics.median",
+    ),
     "stream": ("`json.dumps(obj, *, skipkeys=False", "These were close: [[", "tokens a second"),
     "tasks": ("`math.gcd(*integers)`: Greatest Common Divisor.", "cancelled"),
 }

@@ -209,7 +209,7 @@ def test_names_aliases_and_settings():
         }
         bench = Bench(default="fast", models={"coder": coder})
         names = [entry.name for entry in bench.many.entries()]
-        assert names == ["coder", "local:a.gguf", "local:b.gguf", "local:c.gguf", "pydoc"]
+        assert names == ["coder", "local:a.gguf", "local:b.gguf", "local:c.gguf", "pydoc", "embed"]
         for name in (None, "coder", "GPT-4o", "fast"):
             served = await bench.use(name)
             assert served.name == "coder"

@@ -46,7 +46,7 @@ def stages(client):
 
 
 def test_models_are_loaded_and_unloaded_and_told(site):
-    assert stages(site) == dict.fromkeys(("own", "local:a.gguf", "pydoc"), "unloaded")
+    assert stages(site) == dict.fromkeys(("own", "local:a.gguf", "pydoc", "embed"), "unloaded")
     with site.stream("POST", "/models/load", json={"model": "own", "stream": True}) as response:
         lines = [line for line in response.iter_lines() if line.startswith("data: ")]
     told = [json.loads(line.removeprefix("data: ")) for line in lines]

@@ -84,7 +84,7 @@ def test_a_server_is_listed_asked_and_ended():
 @pytest.mark.usefixtures("machine")
 def test_a_chat_answer_comes_from_a_server_that_runs():
     asked = ("run", "What does str.split do?", "-n", 12, "--temp", 0, "--plain")
-    with serving():
+    with serving("pydoc"):
         answer = qrt(*asked, "--server")
         assert answer.exit_code == 0, answer.stderr
         assert answer.stdout == qrt(*asked).stdout

@@ -1,4 +1,4 @@
-"""Environment variables, default threads, the cache directory and the file inside the package."""
+"""Environment variables, default threads, the cache directory and the files inside the package."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from qrt.cgroups import groups
 from qrt.errors import BackendError, InputError
 
 MAX_THREADS = 1024
+EMBEDDED = ("pydoc", "embed")
+"""The names of the models inside this package: one that answers, and one that embeds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,9 +175,9 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             os.close(directory)
 
 
-def embedded_model() -> Traversable:
-    """The GGUF file inside this package, which stands in where none is named."""
-    return resources.files("qrt") / "data" / "pydoc.gguf"
+def embedded_model(name: str = EMBEDDED[0]) -> Traversable:
+    """The GGUF file of a model inside this package; the first stands in where none is named."""
+    return resources.files("qrt") / "data" / f"{name}.gguf"
 
 
 def _user_cache() -> list[Path]:

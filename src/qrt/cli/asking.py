@@ -90,7 +90,7 @@ def _named(remote: Remote, model: str | None) -> dict[str, Any]:
     listed = remote.get("/models")["data"]
     names = {name.lower(): m["id"] for m in listed for name in (m["id"], *m.get("aliases", ()))}
     if model is None:
-        name = listed[0]["id"] if len(listed) == 1 else None
+        name = listed[0]["id"] if listed else None  # the first is the default
     elif len(listed) == 1 and model.lower() not in names:
         raise InputError(f"{model}: the server at {remote.url} has only {listed[0]['id']}")
     else:

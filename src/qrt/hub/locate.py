@@ -7,6 +7,7 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 
+from qrt.config import EMBEDDED, embedded_model
 from qrt.errors import InputError, MissingModelError, ModelError
 from qrt.hub.catalogue import Entry, find
 from qrt.hub.names import SUFFIX, HubName, is_hub_link
@@ -20,6 +21,8 @@ def is_known(text: str) -> bool:
     or nearly one, NAME:SIZE.
     """
     source, colon, _ = text.partition(":")
+    if text.lower() in EMBEDDED:
+        return True
     if colon and (source in PLACES or _elsewhere(text) is not None):
         return True
     return find(text) is not None or (bool(colon) and (is_sized(text) or bool(near_names(text))))
@@ -29,11 +32,14 @@ def locate(text: str) -> Path | None:
     """The file of a model by its name; None if this is no name of a model.
 
     Names are hf:REPO/FILE, hf:REPO and hf:REPO:QUANT, the same after hf.co/ or nothing, links to
-    huggingface.co, short names with or without :QUANT, and those of files that other tools keep, as
-    `qrt list` shows them. Raises MissingModelError for a model that the hub may have, ModelError
-    for one that another tool does not keep, InputError for a name that can be none.
+    huggingface.co, short names with or without :QUANT, those of files that other tools keep, as
+    `qrt list` shows them, and those of the models inside this package. Raises MissingModelError for
+    a model that the hub may have, ModelError for one that another tool does not keep, InputError
+    for a name that can be none.
     """
     source, colon, name = text.partition(":")
+    if text.lower() in EMBEDDED:
+        return Path(str(embedded_model(text.lower())))
     if colon and source != HUB and source in PLACES:
         for found in PLACES[source].models():
             if found.name.lower() == name.lower():

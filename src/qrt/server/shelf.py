@@ -7,15 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qrt.config import embedded_model
+from qrt.config import EMBEDDED, embedded_model
 from qrt.errors import QrtError
 from qrt.hub.locate import locate
 from qrt.hub.shown import shown_names
 from qrt.server.errors import RefusedError
 from qrt.server.settings import ModelSettings, Settings
-
-EMBEDDED = "pydoc"
-"""What the model inside the package is called."""
 
 _FRESH_S = 3.0
 """How long a look at the disk holds."""
@@ -27,11 +24,11 @@ _LONGEST_SHOWN = 80
 class Offer:
     """A model that can be asked for.
 
-    source: its file, or a name that stands for one; None: the model inside the package.
+    source: its file, or a name that stands for one.
     """
 
     name: str
-    source: str | None
+    source: str
     n_bytes: int
     created: int
     """When its file was written, in seconds since 1970; 0 where that is not known."""
@@ -39,15 +36,13 @@ class Offer:
 
     def path(self) -> Path:
         """Its file. Raises MissingModelError and ModelError where it is not on this machine."""
-        if self.source is None:
-            return Path(str(embedded_model()))
         if Path(self.source).is_file():
             return Path(self.source)
         return locate(self.source) or Path(self.source)
 
 
 class Shelf:
-    """The models of the settings, those of this machine, and the one inside the package."""
+    """The models of the settings, those of this machine, and the ones inside the package."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -70,17 +65,10 @@ class Shelf:
         for model, name in shown_names().items():
             offers.append(self._found(name, model.path, model.n_bytes))
             others[str(model).lower()] = name
-        inside = Path(str(embedded_model()))
-        if inside.is_file():
-            offers.append(
-                Offer(
-                    EMBEDDED,
-                    None,
-                    inside.stat().st_size,
-                    _written(inside),
-                    self._settings.of(EMBEDDED),
-                )
-            )
+        for name in EMBEDDED:
+            inside = Path(str(embedded_model(name)))
+            if inside.is_file():
+                offers.append(self._found(name, inside, inside.stat().st_size))
         self._offers = {}
         for offer in offers:
             self._offers.setdefault(offer.name, offer)
@@ -134,11 +122,10 @@ class Shelf:
         """A model of the settings, which need not be here."""
         settings = self._settings.of(name)
         called = settings.model or name
-        offer = Offer(name, None if called == EMBEDDED else called, 0, 0, settings)
+        offer = Offer(name, called, 0, 0, settings)
         try:
             path = offer.path()
-            source = None if offer.source is None else str(path)
-            return Offer(name, source, path.stat().st_size, _written(path), settings)
+            return Offer(name, str(path), path.stat().st_size, _written(path), settings)
         except (QrtError, OSError):
             return offer
 
