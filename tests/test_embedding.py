@@ -131,18 +131,25 @@ def test_a_step_that_fails_ends_the_guilty_call_alone(model, alone, monkeypatch)
         return real(rows)
 
     monkeypatch.setattr(engine, "step", step)
-    failed = []
+    hidden, results = model.embedder._hidden, {}
 
-    def work():
-        with pytest.raises(NonFiniteError):
-            model.embed([[7, 8], [511]])
-        failed.append(True)
+    def work(name, texts):
+        try:
+            results[name] = model.embed(texts)
+        except NonFiniteError as error:
+            results[name] = error
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    assert (model.embed(IDS) == alone).all()
-    thread.join()
-    assert failed
+    calls = {"good": IDS, "bad": [[7, 8], [511]]}
+    threads = [threading.Thread(target=work, args=call) for call in calls.items()]
+    with Alone(hidden._turns):  # both are there before the first step
+        for thread in threads:
+            thread.start()
+        while len(hidden._calls) < 2:
+            pass
+    for thread in threads:
+        thread.join()
+    assert (results["good"] == alone).all()
+    assert isinstance(results["bad"], NonFiniteError)
     assert engine.n_free_pages == engine.n_pages
 
 
