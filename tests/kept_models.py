@@ -9,6 +9,7 @@ MODELS = {
     "parts": ("qwen3-dense.gguf", {"layers": {"0": "reference"}}),
     "gated delta": ("qwen35-dense.gguf", {}),
     "short convolutions": ("lfm2-dense.gguf", {"kv_type": "q8_0"}),
+    "states alone": ("mamba2-dense.gguf", {}),
     "states in parts": ("qwen35-dense.gguf", {"layers": {"0": "reference"}}),
 }
-WITH_STATES = ("gated delta", "short convolutions", "states in parts")
+WITH_STATES = ("gated delta", "short convolutions", "states alone", "states in parts")
