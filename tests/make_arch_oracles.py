@@ -30,6 +30,7 @@ from hf_mixtures import HF_MIXTURES, joined, mixture_name, parts_of
 from hf_older import OLDER
 from hf_parts import ROPE, Row
 from hf_recent import RECENT
+from in_numpy import IN_NUMPY
 from numpy.typing import NDArray
 from oracles import TESTS
 from tiny_encoders import ENCODERS
@@ -235,7 +236,11 @@ def main() -> None:
     options = parser.parse_args()
     for name in options.names or MODELS:
         peer = peer_logits(options.peer_python, name)
-        logits = hf_logits(name, HF[name]) if name in HF else peer
+        if name in IN_NUMPY:
+            tensors = {key: t.dequantize() for key, t in tensors_of(name).items()}
+            logits = IN_NUMPY[name](metadata_of(name), tensors, TOKENS)
+        else:
+            logits = hf_logits(name, HF[name]) if name in HF else peer
         if logits is None:
             continue
         np.savez_compressed(TESTS / "data/tiny" / f"{name}.npz", logits=logits)

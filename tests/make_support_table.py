@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from in_numpy import IN_NUMPY
 from kernels import EXPERT_TYPES, nmse
 from make_arch_oracles import HF
 from oracles import TESTS, data_folder
@@ -46,9 +47,9 @@ A file runs if its `general.architecture` stands here.
 
 Tiny models have random float32 weights under which every tensor and key matters
 (`tests/tiny_models.py`); their logits were computed by Hugging Face transformers, or else by
-llama.cpp. Files are such as llama.cpp makes, with its logits and a float16 cache. Each error is the
-largest of all oracles of the architecture on the CPU and on the reference backend, that of a file
-the median over positions. Models are listed by their architecture: no file with trained weights is
+llama.cpp, or by a few lines of NumPy. Files are such as llama.cpp makes, with its logits and a
+float16 cache. Each error is the largest of all oracles of the architecture on the CPU and on the
+reference backend, that of a file the median over positions. Models are listed by their architecture: no file with trained weights is
 among the oracles.
 
 The last column names the keys that an architecture heeds and no oracle of it has. Those that more
@@ -145,7 +146,8 @@ def models_of(arch: str) -> str:
 def makers(names: Sequence[str]) -> str:
     """By whom the logits of tiny models are, and how many."""
     n_hf = sum(name in HF for name in names)
-    counts = {"transformers": n_hf, "llama.cpp": len(names) - n_hf}
+    n_own = sum(name in IN_NUMPY for name in names)
+    counts = {"transformers": n_hf, "NumPy": n_own, "llama.cpp": len(names) - n_hf - n_own}
     return ", ".join(f"{n} {by}" for by, n in counts.items() if n) or NONE
 
 

@@ -140,4 +140,20 @@ MAMBAS: dict[str, Tiny] = {
         harmless=(*PASSED_OVER, "blk.3.nextn.enorm.weight"),
         columns=HEADS,
     ),
+    "plamo2": Tiny(
+        {
+            **SSM,
+            **BETWEEN,
+            "attention.head_count": [0, 4, 0],
+            "attention.key_length": 32,
+            "attention.value_length": 32,
+            "ssm.group_count": 0,
+        },
+        (
+            *("blk.1.attn_qkv.weight", "blk.*.post_attention_norm", "blk.*.post_ffw_norm"),
+            *(f"blk.{i}.ssm_{name}_norm" for i in (0, 2) for name in ("dt", "b", "c")),
+            *OUTPUT,
+        ),
+        harmless=("ssm.group_count",),
+    ),
 }
