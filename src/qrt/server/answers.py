@@ -60,8 +60,7 @@ class Asked:
     is_logged: bool = False
     """Whether prompt and answer stand in the log."""
     slot: Slot | None = None
-    """The slot that it goes on in; None: one of its own."""
-    id_slot: int = -1
+    """The slot that it goes on in; None: in none."""
 
     @property
     def model(self) -> str:
@@ -157,11 +156,8 @@ async def _asked(
     n_ctx = served.model.info.n_ctx
     if len(tokens) >= n_ctx:
         raise _too_long(len(tokens), n_ctx, "messages" if reader else "prompt")
-    slot, slots = None, request.state.slots
-    id_slot = getattr(request.body, "id_slot", None)
-    if slots is None or id_slot is None or id_slot < 0:
-        id_slot = -1
-    else:
+    slot, slots, id_slot = None, request.state.slots, getattr(request.body, "id_slot", None)
+    if slots is not None and id_slot is not None and id_slot >= 0:
         lent = slots.lent(served.model, request.key_salt, id_slot, request)
         slot = await request.held.enter_async_context(lent)
     salt = request.key_salt if slot is None else slot.salt
@@ -172,7 +168,7 @@ async def _asked(
     if is_logged:
         LOG.info("prompt: %r", served.model.detokenize(tokens, special=True))
     metrics = request.state.metrics
-    return Asked(served, tokens, given, reader, metrics, request.started, is_logged, slot, id_slot)
+    return Asked(served, tokens, given, reader, metrics, request.started, is_logged, slot)
 
 
 class Piece(NamedTuple):

@@ -26,7 +26,8 @@ _CURE: Final = "name another --slot-save-path, a directory of your own"
 class Slot:
     """A session, and the salt under which what it computes is stored: no other finds it."""
 
-    def __init__(self, model: Model, key_salt: str) -> None:
+    def __init__(self, model: Model, key_salt: str, number: int) -> None:
+        self.number = number
         self._model = model
         self._key_salt = key_salt
         self.session: Session
@@ -67,7 +68,7 @@ class Slots:
         slots = self._of_model.setdefault(model, {})
         slot = slots.get((key_salt, number))
         if slot is None:
-            slot = slots[key_salt, number] = Slot(model, key_salt)
+            slot = slots[key_salt, number] = Slot(model, key_salt, number)
         if slot.holder is holder:
             message = "id_slot: a slot gives one answer at a time; ask for one"
             raise RefusedError(400, message, param="id_slot")

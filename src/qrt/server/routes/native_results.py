@@ -20,6 +20,7 @@ from qrt.text import Tokenizer
 
 _RANDOM_SEED = 0xFFFFFFFF
 _NO_LIMIT = -1
+_NO_SLOT = -1
 _OPTIONS = {field.name for kind in (GenerateOptions, SamplingParams) for field in fields(kind)}
 """Keywords that the runtime knows; others are made into those above it."""
 _STOPS = {"stop": "eos", "length": "limit"}
@@ -64,7 +65,7 @@ class Result:
             "content": text,
             "tokens": [record.token for record in new],
             "stop": False,
-            "id_slot": self.answer.asked.id_slot,
+            "id_slot": _number(self.answer),
             "tokens_predicted": len(self._records),
             "tokens_evaluated": len(self.answer.asked.tokens),
         }
@@ -82,7 +83,7 @@ class Result:
             "index": self._index,
             "content": "" if is_stream else self._text,
             "tokens": [record.token for record in self._records] if has_tokens else [],
-            "id_slot": self.answer.asked.id_slot,
+            "id_slot": _number(self.answer),
             "stop": True,
             "model": asked.model,
             "tokens_predicted": len(self._records),
@@ -143,6 +144,10 @@ def settings(served: Served, keywords: Mapping[str, Any], body: Sampled) -> dict
             for token, bias in biases.items()
         ],
     }
+
+
+def _number(answer: Answer) -> int:
+    return _NO_SLOT if answer.asked.slot is None else answer.asked.slot.number
 
 
 def chosen(whole: dict[str, Any], names: list[str] | None) -> dict[str, Any]:
