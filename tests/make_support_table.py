@@ -49,8 +49,8 @@ Tiny models have random float32 weights under which every tensor and key matters
 (`tests/tiny_models.py`); their logits were computed by Hugging Face transformers, or else by
 llama.cpp, or by a few lines of NumPy. Files are such as llama.cpp makes, with its logits and a
 float16 cache. Each error is the largest of all oracles of the architecture on the CPU and on the
-reference backend, that of a file the median over positions. Models are listed by their architecture: no file with trained weights is
-among the oracles.
+reference backend, that of a file the median over positions. Models are listed by their
+architecture: no file with trained weights is among the oracles.
 
 The last column names the keys that an architecture heeds and no oracle of it has. Those that more
 than half of the architectures heed are read by code that they share, and left out there{unseen}.
