@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from qrt.arch.hparams import Layer
@@ -32,6 +33,14 @@ class Latent:
     @property
     def k_dim(self) -> int:
         return self.nope + self.rope
+
+
+def first_attending(source: Source, layers: Iterable[Layer]) -> Layer:
+    """The first layer that has attention. Raises ArchError where there is none."""
+    for layer in layers:
+        if layer.kind == "attention":
+            return layer
+    raise source.wrong(source.key("attention.head_count_kv"), "a layer with heads of keys", 0)
 
 
 def read_latent(source: Source, layer: Layer, spec: RopeSpec) -> Latent:

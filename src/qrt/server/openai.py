@@ -12,9 +12,10 @@ import msgspec
 from qrt import __version__
 from qrt.replies import CallArguments, CallBegun, Event, Text, Thought
 from qrt.runtime.records import TokenRecord
-from qrt.server.answers import Answer, Whole
+from qrt.server.answers import Answer
 from qrt.server.errors import RefusedError
 from qrt.server.timings import timings_of
+from qrt.server.wholes import Whole
 from qrt.text import Tokenizer
 
 FINGERPRINT = f"qrt-{__version__}"

@@ -7,10 +7,11 @@ from contextlib import aclosing
 from typing import Any
 
 from qrt.replies import CallArguments, CallBegun, CallEnded, Event, Text, Thought
-from qrt.server.answers import Answer, Whole
+from qrt.server.answers import Answer
 from qrt.server.openai import new_id, now
 from qrt.server.stream import sse
 from qrt.server.timings import progress_of, timings_of
+from qrt.server.wholes import Whole
 
 _PREFIX = {"reasoning": "rs_", "message": "msg_", "function_call": "fc_"}
 _EMPTY: dict[str, dict[str, Any]] = {

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from qrt.arch.experts import EXPERT_DIM, FIRST, GATING, GROUPS, NORM, SCALE, ExpertRules
 from qrt.arch.hparams import Layer
-from qrt.arch.latent import read_latent, read_mscale
+from qrt.arch.latent import first_attending, read_latent, read_mscale
 from qrt.arch.mixture import Mixture
 from qrt.arch.source import Source
 from qrt.graph.ops.head_linear import HeadLinear
@@ -48,11 +48,7 @@ class Architecture(Mixture):
 
     def latent_layer(self) -> Layer:
         """A layer that has latent attention; the others are as wide."""
-        for layer in self.hp.layers:
-            if layer.kind == "attention":
-                return layer
-        key = self.source.key("attention.head_count_kv")
-        raise self.source.wrong(key, "a layer with heads of keys", 0)
+        return first_attending(self.source, self.hp.layers)
 
     def rope_spec(self, layer: Layer) -> RopeSpec | None:
         spec = super().rope_spec(layer)

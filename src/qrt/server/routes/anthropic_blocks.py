@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from qrt.replies import CallArguments, CallBegun, CallEnded, Event, Text, Thought
-from qrt.server.answers import arguments_of
+from qrt.server.wholes import arguments_of
 
 _DELTAS = {
     "text": ("text_delta", "text"),

@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from qrt.server.answers import Answer, Whole, all_whole, asked_text, side_by_side
+from qrt.server.answers import Answer, asked_text
 from qrt.server.errors import NATIVE, RefusedError
 from qrt.server.models import Served
 from qrt.server.openai import n_choices
@@ -25,6 +25,7 @@ from qrt.server.routes.native_infill import infill_tokens
 from qrt.server.routes.native_results import Result, chosen
 from qrt.server.routing import Request, Route
 from qrt.server.stream import EventStream, json_response, sse
+from qrt.server.wholes import Whole, all_whole, side_by_side
 
 _MAX_PROMPTS = 64
 _INFILL_SHARE = 4

@@ -10,10 +10,11 @@ from typing import Any
 
 from qrt.replies import CallArguments, CallBegun, CallEnded, Event, Text, Thought
 from qrt.runtime.records import TokenRecord
-from qrt.server.answers import Answer, arguments_of
+from qrt.server.answers import Answer
 from qrt.server.openai import spelled_token
 from qrt.server.routes.ollama_bodies import Asked
 from qrt.server.timings import timings_of
+from qrt.server.wholes import arguments_of
 
 _REASONS = {"stop": "stop", "tool_calls": "stop", "length": "length"}
 _NS = 1e9

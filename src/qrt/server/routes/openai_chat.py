@@ -12,7 +12,7 @@ from starlette.responses import Response
 from qrt.api.asking import AnswerKeywords
 from qrt.replies import Text, template_vars
 from qrt.runtime.records import TokenRecord
-from qrt.server.answers import Answer, Asked, Chat, Whole, all_whole, asked_chat, side_by_side
+from qrt.server.answers import Answer, Asked, Chat, asked_chat
 from qrt.server.errors import RefusedError
 from qrt.server.fields import Count, SamplingFields, formatted, keywords_of, limited
 from qrt.server.models import Served
@@ -33,6 +33,7 @@ from qrt.server.routes.native_results import Result
 from qrt.server.routing import Request, Route
 from qrt.server.stream import EventStream, encode, json_response, sse
 from qrt.server.timings import progress_of, timings_of
+from qrt.server.wholes import Whole, all_whole, side_by_side
 
 
 class ChatBody(SamplingFields, kw_only=True):

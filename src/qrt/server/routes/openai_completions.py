@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from qrt.api.scores import prompt_logprobs
 from qrt.runtime.records import TokenRecord
-from qrt.server.answers import Answer, Asked, all_whole, asked_text, side_by_side
+from qrt.server.answers import Answer, Asked, asked_text
 from qrt.server.errors import RefusedError
 from qrt.server.fields import Count, SamplingFields, formatted, keywords_of, limited
 from qrt.server.models import Served
@@ -31,6 +31,7 @@ from qrt.server.routing import Request, Route
 from qrt.server.stream import EventStream, json_response, sse
 from qrt.server.text_logprobs import TextLogprobs, joined
 from qrt.server.timings import timings_of
+from qrt.server.wholes import all_whole, side_by_side
 
 _MAX_PROMPTS = 64
 _DEFAULT_TOKENS = 16

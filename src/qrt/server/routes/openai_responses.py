@@ -7,13 +7,14 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
-from qrt.server.answers import Answer, Chat, asked_chat, whole
+from qrt.server.answers import Answer, Chat, asked_chat
 from qrt.server.errors import RefusedError
 from qrt.server.fields import Count, SamplingFields, formatted, keywords_of, limited
 from qrt.server.models import Served
 from qrt.server.responses import Script
 from qrt.server.routing import Request, Route
 from qrt.server.stream import EventStream, json_response
+from qrt.server.wholes import whole
 
 
 class Reasoning(msgspec.Struct, kw_only=True):
