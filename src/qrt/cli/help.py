@@ -30,7 +30,7 @@ qrt embed model.gguf "A text" "Another"
 qrt embed model.gguf -f texts.txt -o vectors.npy
 cat texts.jsonl | qrt embed model.gguf --jsonl --task document --dim 256""",
     "rerank": """\
-qrt rerank model.gguf "How do I join paths?" "os.path.join joins" "json.dumps writes"
+qrt rerank model.gguf "How do I join paths?" "os.path.join" "json.dumps"
 qrt rerank model.gguf "How do I join paths?" -f texts.txt --top 3""",
     "pull": """\
 qrt pull qwen3:4b

@@ -165,7 +165,8 @@ class Slots:
         assert self._at[0] == n_tokens
         assert (self._at[1] == NO_PAGE) == (n_tokens == 0)
         assert self._next is None
-        assert len(self._kept) <= 2 * n_tokens.bit_length() + _N_LASTING
+        most = 2 * n_tokens.bit_length() + _N_LASTING
+        assert len(self._kept) <= most
         assert all(0 < position <= n_tokens for position in self._kept)
 
     def _snapshot(self, n_tokens: int) -> None:
