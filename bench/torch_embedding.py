@@ -12,8 +12,10 @@ import sys
 import time
 from typing import Any
 
-import torch
-import transformers
+sys.path.pop(0)  # transformers asks for a package named as a file that stands here
+
+import torch  # noqa: E402
+import transformers  # noqa: E402
 
 SETTINGS = ("16", "32", "64")
 
