@@ -14,8 +14,8 @@ from typing import Any
 
 sys.path.pop(0)  # transformers asks for a package named as a file that stands here
 
-import torch  # noqa: E402
-import transformers  # noqa: E402
+import torch
+import transformers
 
 SETTINGS = ("16", "32", "64")
 
