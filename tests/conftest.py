@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asked import keyed_server, reply  # noqa: F401
 from hub_server import hub, hub_cache  # noqa: F401
 from hypothesis import settings
 from kernels import BEST, RUNNABLE, TIER_KERNELS, TILED, Lab

@@ -11,6 +11,7 @@ import anthropic
 import ollama
 import openai
 import pytest
+from asked import ASKED, KEY
 from caller import calling
 from served import served
 
@@ -18,31 +19,16 @@ import qrt
 from qrt.server import errors
 from qrt.server.models import OneModel
 
-KEY = "sk-of-these-tests"
-ASKED = [{"role": "user", "content": "What does os.path.join do?"}]
-
 
 @pytest.fixture(scope="module")
-def server():
-    with served(api_keys=(KEY,)) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def answer(server):
-    """What the model says in this process."""
-    return server.model.chat(ASKED)
-
-
-@pytest.fixture(scope="module")
-def by_openai(server):
-    with openai.OpenAI(base_url=f"{server.base_url}/v1", api_key=KEY) as client:
+def by_openai(keyed_server):
+    with openai.OpenAI(base_url=f"{keyed_server.base_url}/v1", api_key=KEY) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
-def by_anthropic(server):
-    with anthropic.Anthropic(base_url=server.base_url, api_key=KEY) as client:
+def by_anthropic(keyed_server):
+    with anthropic.Anthropic(base_url=keyed_server.base_url, api_key=KEY) as client:
         yield client
 
 
@@ -56,33 +42,33 @@ def ollama_client(base_url, key=KEY):
 
 
 @pytest.fixture(scope="module")
-def by_ollama(server):
-    with ollama_client(server.base_url) as client:
+def by_ollama(keyed_server):
+    with ollama_client(keyed_server.base_url) as client:
         yield client
 
 
-def test_openai_chat(by_openai, answer):
+def test_openai_chat(by_openai, reply):
     done = by_openai.chat.completions.create(model="pydoc", messages=ASKED)
     [choice] = done.choices
-    assert (choice.message.content, choice.finish_reason) == (answer.text, "stop")
-    assert done.usage.completion_tokens == len(answer.tokens)
+    assert (choice.message.content, choice.finish_reason) == (reply.text, "stop")
+    assert done.usage.completion_tokens == len(reply.tokens)
     usage = {"stream_options": {"include_usage": True}}
     with by_openai.chat.completions.create(
         model="pydoc", messages=ASKED, stream=True, **usage
     ) as chunks:
         *parts, last = list(chunks)
-    assert "".join(part.choices[0].delta.content or "" for part in parts) == answer.text
+    assert "".join(part.choices[0].delta.content or "" for part in parts) == reply.text
     assert parts[-1].choices[0].finish_reason == "stop"
     assert last.usage.total_tokens == done.usage.total_tokens
 
 
-def test_openai_others(by_openai, server):
+def test_openai_others(by_openai, keyed_server):
     assert [model.id for model in by_openai.models.list()] == ["pydoc"]
     done = by_openai.completions.create(model="pydoc", prompt="import", max_tokens=4)
-    assert done.choices[0].text == server.model.generate("import", max_tokens=4).text
+    assert done.choices[0].text == keyed_server.model.generate("import", max_tokens=4).text
 
 
-def test_openai_errors(by_openai, server):
+def test_openai_errors(by_openai, keyed_server):
     with pytest.raises(openai.BadRequestError, match="temperature") as raised:
         by_openai.chat.completions.create(model="m", messages=ASKED, temperature=1e9)
     assert raised.value.param == "temperature"
@@ -90,56 +76,62 @@ def test_openai_errors(by_openai, server):
         by_openai.chat.completions.create(model="m", messages=ASKED * 100, stream=True)
     assert raised.value.code == "context_length_exceeded"
     with (
-        openai.OpenAI(base_url=f"{server.base_url}/v1", api_key="sk-other") as stranger,
+        openai.OpenAI(base_url=f"{keyed_server.base_url}/v1", api_key="sk-other") as stranger,
         pytest.raises(openai.AuthenticationError),
     ):
         stranger.models.list()
 
 
-def test_anthropic_messages(by_anthropic, answer):
+def test_anthropic_messages(by_anthropic, reply):
     said = {"model": "pydoc", "messages": ASKED, "max_tokens": 200}
     done = by_anthropic.messages.create(**said)
-    assert [block.text for block in done.content] == [answer.text]
-    assert (done.stop_reason, done.usage.output_tokens) == ("end_turn", len(answer.tokens))
+    assert [block.text for block in done.content] == [reply.text]
+    assert (done.stop_reason, done.usage.output_tokens) == ("end_turn", len(reply.tokens))
     counted = by_anthropic.messages.count_tokens(model="pydoc", messages=ASKED)
-    assert counted.input_tokens == answer.n_prompt_tokens
+    assert counted.input_tokens == reply.n_prompt_tokens
     with by_anthropic.messages.stream(**said) as stream:
-        assert "".join(stream.text_stream) == answer.text
+        assert "".join(stream.text_stream) == reply.text
         message = stream.get_final_message()
-    assert (message.stop_reason, message.usage.output_tokens) == ("end_turn", len(answer.tokens))
+    assert (message.stop_reason, message.usage.output_tokens) == (
+        "end_turn",
+        len(reply.tokens),
+    )
     done = by_anthropic.messages.create(**said, stop_sequences=["path"])
     assert (done.stop_reason, done.stop_sequence) == ("stop_sequence", "path")
 
 
-def test_anthropic_errors(by_anthropic, server):
+def test_anthropic_errors(by_anthropic, keyed_server):
     asked = {"model": "pydoc", "messages": ASKED, "max_tokens": 5}
     with pytest.raises(anthropic.BadRequestError, match="temperature"):
         by_anthropic.messages.create(**asked, extra_body={"temperature": "hot"})
     with pytest.raises(anthropic.BadRequestError, match="context"):
         by_anthropic.messages.create(**asked | {"messages": ASKED * 100}, stream=True)
     with (
-        anthropic.Anthropic(base_url=server.base_url, api_key="other") as stranger,
+        anthropic.Anthropic(base_url=keyed_server.base_url, api_key="other") as stranger,
         pytest.raises(anthropic.AuthenticationError),
     ):
         stranger.messages.create(**asked)
 
 
-def test_ollama_chat(by_ollama, answer):
+def test_ollama_chat(by_ollama, reply):
     done = by_ollama.chat("pydoc", ASKED)
-    assert (done.message.content, done.done_reason) == (answer.text, "stop")
-    assert (done.prompt_eval_count, done.eval_count) == (answer.n_prompt_tokens, len(answer.tokens))
+    assert (done.message.content, done.done_reason) == (reply.text, "stop")
+    assert (done.prompt_eval_count, done.eval_count) == (
+        reply.n_prompt_tokens,
+        len(reply.tokens),
+    )
     assert min(done.total_duration, done.prompt_eval_duration, done.eval_duration) > 1000
     parts = list(by_ollama.chat("pydoc", ASKED, stream=True))
-    assert "".join(part.message.content for part in parts) == answer.text
+    assert "".join(part.message.content for part in parts) == reply.text
     assert [part.done for part in parts] == [False] * (len(parts) - 1) + [True]
 
 
-def test_ollama_generate(by_ollama, server, answer):
+def test_ollama_generate(by_ollama, keyed_server, reply):
     asked = ASKED[0]["content"]
     done = by_ollama.generate("pydoc", asked, options={"num_predict": 3})
-    assert (answer.text.startswith(done.response), done.done_reason) == (True, "length")
+    assert (reply.text.startswith(done.response), done.done_reason) == (True, "length")
     raw = by_ollama.generate("pydoc", "import", raw=True, options={"num_predict": 3})
-    assert raw.response == server.model.generate("import", max_tokens=3).text
+    assert raw.response == keyed_server.model.generate("import", max_tokens=3).text
     assert by_ollama.generate("pydoc").done_reason == "load"
     assert by_ollama.generate("pydoc", keep_alive=0).done_reason == "unload"
     with pytest.raises(ollama.ResponseError, match="messages"):
@@ -154,12 +146,12 @@ def test_ollama_models(by_ollama):
     assert "completion" in shown.capabilities
 
 
-def test_ollama_errors(by_ollama, server):
+def test_ollama_errors(by_ollama, keyed_server):
     with pytest.raises(ollama.ResponseError, match="temperature") as raised:
         by_ollama.chat("pydoc", ASKED, options={"temperature": "hot"})
     assert raised.value.status_code == 400
     with (
-        ollama_client(server.base_url, "other") as stranger,
+        ollama_client(keyed_server.base_url, "other") as stranger,
         pytest.raises(ollama.ResponseError) as raised,
     ):
         stranger.list()

@@ -8,33 +8,18 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from served import served
-
-KEY = "sk-of-these-tests"
-ASKED = [{"role": "user", "content": "What does os.path.join do?"}]
+from asked import ASKED, KEY
 
 
 @pytest.fixture(scope="module")
-def server():
-    with served(api_keys=(KEY,)) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def answer(server):
-    """What the model says in this process."""
-    return server.model.chat(ASKED)
-
-
-@pytest.fixture(scope="module")
-def others(server):
+def others(keyed_server):
     """What clients that want other versions than qrt were told, in an environment of their own."""
     python = os.environ.get("QRT_CLIENTS_PYTHON")
     if not python:
         pytest.skip("QRT_CLIENTS_PYTHON names no Python with tests/clients/requirements.txt")
     script = Path(__file__).parent / "clients" / "others.py"
     done = subprocess.run(
-        [python, script, server.base_url, KEY, ASKED[0]["content"]],
+        [python, script, keyed_server.base_url, KEY, ASKED[0]["content"]],
         capture_output=True,
         text=True,
         check=True,
@@ -42,20 +27,20 @@ def others(server):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_langchain(others, answer):
+def test_langchain(others, reply):
     told = others["langchain"]
-    assert [told.get("whole"), told.get("stream")] == [answer.text] * 2, told
-    assert told["n_tokens"] == len(answer.tokens)
+    assert [told.get("whole"), told.get("stream")] == [reply.text] * 2, told
+    assert told["n_tokens"] == len(reply.tokens)
     assert is_verdict(told["structured"])
     assert [name for name, _ in told["calls"]] == ["look_up"]
     assert told["error"] == "OpenAIInvalidRequestError"
 
 
-def test_litellm(others, answer):
+def test_litellm(others, reply):
     told = others["by_litellm"]
-    assert [told.get("whole"), told.get("stream")] == [answer.text] * 2, told
-    assert told["by_others"] == [answer.text] * 2
-    assert told["n_tokens"] == len(answer.tokens)
+    assert [told.get("whole"), told.get("stream")] == [reply.text] * 2, told
+    assert told["by_others"] == [reply.text] * 2
+    assert told["n_tokens"] == len(reply.tokens)
     assert is_verdict(told["structured"])
     assert told["error"] == "AuthenticationError"
 
