@@ -19,7 +19,8 @@ from qrt.formats.writer import write_gguf
 from qrt.graph.heads import Head
 from qrt.runtime.heads import through
 from qrt.runtime.hidden import HiddenStates
-from qrt.runtime.inputs import PROMPTS_KEY, RANK_KEY
+from qrt.runtime.inputs import RANK_KEY
+from qrt.runtime.tasks import PROMPTS_KEY, tasks_of
 from qrt.runtime.turns import Alone
 
 TEXTS = ["os.path.join joins paths", "json.dumps writes JSON", "a", "import os\n" * 20]
@@ -225,6 +226,24 @@ def test_a_file_names_pooling_and_tasks(tmp_path, model):
         assert (asked == stated.embed("find: paths")).all()
         with pytest.raises(qrt.InputError, match="none of this model's: query"):
             stated.embed("a", task="document")
+
+
+@pytest.mark.parametrize(
+    ("name", "query", "document"),
+    [
+        ("Multilingual E5 Large", "query: ", "passage: "),
+        ("Multilingual E5 Large Instruct", None, None),
+        ("bge-small-en-v1.5", "Represent this sentence for searching relevant passages: ", ""),
+        ("Bge M3", None, None),
+        ("Snowflake Arctic Embed L v2.0", "query: ", ""),
+        ("LFM2.5-Embedding-350M", "query: ", "document: "),
+        (5, None, None),
+    ],
+)
+def test_models_are_told_apart_by_their_names(name, query, document):
+    found = tasks_of({"general.name": name}, "bert")
+    assert [found[task].prompt for task in found] == [p for p in (query, document) if p is not None]
+    assert set(found) <= {"query", "document"}
 
 
 def test_cosines_rank(model):

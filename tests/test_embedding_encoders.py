@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from adapters import merged, pairs_of, write_adapter
+from kernels import nmse
 from tiny_models import metadata_of, tensor, tensors_of
 
 import qrt
+from qrt.errors import InputError
 from qrt.formats.writer import write_gguf
 from qrt.runtime.heads import through
 from qrt.runtime.hidden import HiddenStates
@@ -116,9 +119,43 @@ def test_dense_layers_come_behind_pooling(tmp_path):
         np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-4)
         alone = [model.embed(ids, dim=8) for ids in IDS[1:]]
         assert (model.embed(IDS[1:], dim=8) == np.stack(alone)).all()
-        assert model.embedder.tasks == ("query", "document", "classification", "clustering")
+        assert {"query", "document", "classification", "clustering"} <= {*model.embedder.tasks}
         asked = model.embedder.encoded(["a"], task="document")
         assert asked[0].tokens == model.tokenize("title: none | text: a")
+
+
+def test_tasks_have_adapters_of_their_own(tmp_path):
+    """As files of jina-embeddings-v3 are: also what tokens of its one type are embedded as."""
+    arch, tasks = "jina-bert-v3", ("retrieval.query", "retrieval.passage")
+    plain = write(tmp_path / "plain.gguf", arch, {}, {})
+    with qrt.load(plain) as model:
+        graph, bare = model._core.loaded.graph, model.embed(IDS[1:], normalize=False)
+    paths, wanted, texts = [], {}, ["a b", "abc d"]
+    for number, task in enumerate(tasks):
+        pairs = pairs_of(graph, 4, number)
+        assert {"token_types.weight", "token_embd.weight"} <= pairs.keys()
+        more = {"adapter.lora.task_name": task, "adapter.lora.prompt_prefix": "c" * number}
+        path = tmp_path / f"lora-{task}.gguf"
+        paths.append((write_adapter(path, arch, pairs, 8.0, more=more), 0.0))
+        changed = merged(tensors_of(arch), [(pairs, 2.0)])
+        found = [(t.name, t.qtype, tuple(t.shape), t.source) for t in changed.values()]
+        write_gguf(tmp_path / "merged.gguf", {**metadata_of(arch), **VOCABULARY}, found)
+        with qrt.load(tmp_path / "merged.gguf") as model:
+            wanted[task] = model.embed(IDS[1:], normalize=False)
+            [wanted[task, "text"]] = model.embed([("c" * number) + texts[number]])
+    with qrt.load(plain, lora=paths) as model:
+        assert model.embedder.tasks == tasks
+        assert (model.embed(IDS[1:], normalize=False) == bare).all()
+        for number, task in enumerate(tasks):
+            got = model.embed(IDS[1:], task=task, normalize=False)
+            assert nmse(got, wanted[task]) < 1e-6 < nmse(bare, wanted[task])
+            text = model.embed(texts[number], task=task)
+            np.testing.assert_allclose(text, wanted[task, "text"], atol=1e-3)
+        [(_, score)] = model.rerank(texts[0], texts[1:])
+        query, passage = (wanted[task, "text"].astype(np.float64) for task in tasks)
+        np.testing.assert_allclose(score, query @ passage, atol=1e-4)
+        with pytest.raises(InputError, match=r"none of this model's: retrieval\.query, retr"):
+            model.embed("a", task="separation")
 
 
 def test_an_encoder_does_not_answer(model):

@@ -24,7 +24,6 @@ T5 = {
     "pooling_type": 1,
 }
 TYPES = ("token_types.weight",)
-CLASSIFIER = ("cls.weight", "cls.bias", "cls.output.weight", "cls.output.bias")
 HARMLESS = ("attention.causal", "pooling_type")
 """The latter says what is made of hidden states, not how they come about."""
 

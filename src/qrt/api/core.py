@@ -116,6 +116,7 @@ class Core:
                     self.engine,
                     tokenizer,
                     settings.full_rows or settings.max_rows,
+                    loaded.adapters,
                 )
             return self._embedder
 

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from qrt.errors import ArchError
 from qrt.formats.qtensor import QTensor
 from qrt.formats.quants import WEIGHT_TYPES
+from qrt.formats.quants.f32 import F32
 from qrt.graph.graph import Graph
+from qrt.graph.ops.add_types import AddTypes
 
 EMBEDDING = "token_embd.weight"
 """A table, whose columns the second matrix makes of rows of the first."""
@@ -84,7 +86,31 @@ def read_adapter(
         found[name] = _low_rank(name, a, b, alpha, where, graph.weights[name])
     if not found:
         raise ArchError(f"{where}: the adapter has no tensors that it could add")
+    return _with_types(found, graph)
+
+
+def _with_types(found: dict[str, LowRank], graph: Graph) -> dict[str, LowRank]:
+    """What is added to a table of one type, which every token has, as one more rank of the
+    embedding: its column is ones.
+    """
+    tables = [op.table for op in graph.ops if isinstance(op, AddTypes) and op.n_rows == 1]
+    for types in (found.pop(table) for table in tables if table in found):
+        row = types.up().astype(np.float64) @ types.down() * types.factor  # (1, dim)
+        n_vocab, dim = graph.weights[EMBEDDING]
+        own = found.get(EMBEDDING)
+        up = np.zeros((n_vocab, 0)) if own is None else own.up()
+        down = np.zeros((0, dim)) if own is None else own.down()
+        factor = 1.0 if own is None else own.factor
+        a = np.concatenate([up, np.ones((n_vocab, 1))], axis=1)
+        b = np.concatenate([down, row / factor]).T
+        pair = (_tensor(types.a.name, a), _tensor(types.b.name, b))
+        found[EMBEDDING] = LowRank(*pair, a.shape[1], factor, True, types.where)
     return found
+
+
+def _tensor(name: str, values: NDArray[np.floating]) -> QTensor:
+    raw = np.ascontiguousarray(values, "<f4").view(np.uint8).ravel()
+    return QTensor(name, F32, values.shape, raw)
 
 
 def _check_kind(metadata: Mapping[str, object], where: str, arch: str) -> None:

@@ -15,7 +15,9 @@ from qrt.runtime.checks import check_bool, check_int, shown
 from qrt.runtime.heads import Weights, ranks_by, through, vector_width
 from qrt.runtime.hidden import HiddenStates, check_going
 from qrt.runtime.inputs import QWEN3_RANK, RANK_KEY, Encoded, Inputs
+from qrt.runtime.lora import Adapter
 from qrt.runtime.pooling import check_pooling, shortened
+from qrt.runtime.tasks import Task, scales_for, search_tasks, tasks_of
 from qrt.runtime.turns import never
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ class Embedder:
         engine: Engine,
         tokenizer: Tokenizer,
         step_rows: int,
+        adapters: Iterable[Adapter] = (),
     ) -> None:
         """weights: those of the graph's heads; step_rows: rows that make a step full."""
         self._engine = engine
@@ -51,12 +54,13 @@ class Embedder:
         self._tokenizer = tokenizer
         chunks = not graph.whole_texts
         self._hidden = HiddenStates(engine, graph.states, step_rows, chunks=chunks)
-        self._inputs = Inputs(tokenizer, metadata, graph.arch, engine.n_ctx, graph.n_types)
+        self._inputs = Inputs(tokenizer, engine.n_ctx, graph.n_types)
+        self._tasks = tasks_of(metadata, graph.arch, adapters)
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """The names of tasks for which something stands before the texts."""
-        return tuple(self._inputs.prompts)
+        """The names of what texts may be embedded for."""
+        return tuple(self._tasks)
 
     @property
     def width(self) -> int:
@@ -92,13 +96,25 @@ class Embedder:
         check_bool("truncate", truncate)
         if isinstance(texts, bytes) or not isinstance(texts, Iterable):
             raise InputError(f"texts must be a list of texts, got {shown(texts)}")
-        prompt = self._inputs.prompt(task)
+        kind = self._task(task)
+        prompt, scales = kind.prompt, scales_for(kind, self._tasks, self._engine.scales)
         found = []
         for number, text in enumerate(texts):
             check_going(is_stopped)
             name = f"texts[{number}]"
-            found.append(self._inputs.of_text(text, name, truncate=truncate, prompt=prompt))
+            found.append(
+                self._inputs.of_text(text, name, truncate=truncate, prompt=prompt, scales=scales)
+            )
         return found
+
+    def _task(self, name: str | None) -> Task:
+        """The task of this name, None for none. Raises InputError for one that is not known."""
+        if name is None:
+            return Task("")
+        if not isinstance(name, str) or name not in self._tasks:
+            known = ", ".join(self._tasks) or "none; put what it wants before the texts"
+            raise InputError(f"task: {shown(name)} is none of this model's: {known}")
+        return self._tasks[name]
 
     def embed(
         self,
@@ -140,11 +156,10 @@ class Embedder:
                 raise InputError(f"{name} must be a string, got {shown(text)}")
         how = ranks_by(self._graph, self._metadata)
         if how == "cosine":
-            has_tasks = {"query", "document"} <= set(self.tasks)
-            tasks = ("query", "document") if has_tasks else (None, None)
+            of_query, of_text = search_tasks(self._tasks)
             return [
-                *self.encoded([query], truncate=truncate, task=tasks[0]),
-                *self.encoded(texts, truncate=truncate, task=tasks[1], is_stopped=is_stopped),
+                *self.encoded([query], truncate=truncate, task=of_query),
+                *self.encoded(texts, truncate=truncate, task=of_text, is_stopped=is_stopped),
             ]
         stored = self._metadata.get(RANK_KEY)
         template = QWEN3_RANK if how == "yes or no" else None

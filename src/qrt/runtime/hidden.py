@@ -42,7 +42,7 @@ class _Text:
         self, index: int, encoded: Encoded, pooling: str, scales: tuple[float, ...]
     ) -> None:
         self.index = index
-        self.scales = scales
+        self.scales = scales if encoded.scales is None else encoded.scales
         self.tokens, self.types = encoded.tokens, encoded.types
         self.pooling = pooling
         self.begin()
@@ -120,8 +120,8 @@ class HiddenStates:
         """The pooled hidden states of texts, each (dim,), or (n_tokens, dim) for "none".
 
         A text is at least one token, and fits the context. scales: how much of each adapter is
-        used. Raises CancelledError once `is_stopped`, FullError if too many calls wait, and what a
-        step raises.
+        used where a text does not say. Raises CancelledError once `is_stopped`, FullError if too
+        many calls wait, and what a step raises.
         """
         call = _Call(texts, pooling, scales, is_stopped)
         self._submit(call)

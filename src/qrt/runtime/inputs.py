@@ -5,7 +5,7 @@ before them.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -14,31 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qrt.errors import ContextFullError, InputError
-from qrt.runtime.checks import check_tokens, shown
+from qrt.runtime.checks import check_tokens
 
 if TYPE_CHECKING:
     from qrt.text import Tokenizer
-
-PROMPTS_KEY: Final = "sentence_transformers.prompts."
-"""Keys of the metadata that begin so name a task, their values are what stands before its texts."""
-
-_NOMIC: Final[Mapping[str, str]] = {
-    "query": "search_query: ",
-    "document": "search_document: ",
-    "classification": "classification: ",
-    "clustering": "clustering: ",
-}
-PROMPTS: Final[Mapping[str, Mapping[str, str]]] = {
-    "gemma-embedding": {
-        "query": "task: search result | query: ",
-        "document": "title: none | text: ",
-        "classification": "task: classification | query: ",
-        "clustering": "task: clustering | query: ",
-    },
-    "nomic-bert": _NOMIC,
-    "nomic-bert-moe": _NOMIC,
-}
-"""What models were trained with before texts, by architecture and task, where files do not say."""
 
 RANK_KEY: Final = "tokenizer.chat_template.rerank"
 QWEN3_RANK: Final = """\
@@ -65,6 +44,8 @@ class Encoded:
     tokens: list[int]
     types: NDArray[np.int32] | None = None
     """(n_tokens,), of the tokens; None: all are of type 0."""
+    scales: tuple[float, ...] | None = None
+    """How much of each adapter is used; None: as the model says."""
 
 
 _FIELD = re.compile(r"\{(query|document)\}")
@@ -76,8 +57,6 @@ class Inputs:
     def __init__(
         self,
         tokenizer: Tokenizer,
-        metadata: Mapping[str, object],
-        arch: str,
         n_ctx: int,
         n_types: int = 1,
     ) -> None:
@@ -85,29 +64,20 @@ class Inputs:
         self._tokenizer = tokenizer
         self._n_ctx = n_ctx
         self._second_type = min(tokenizer.second_type, n_types - 1)
-        own = {
-            key.removeprefix(PROMPTS_KEY): value
-            for key, value in metadata.items()
-            if key.startswith(PROMPTS_KEY) and isinstance(value, str)
-        }
-        self.prompts: Mapping[str, str] = own or PROMPTS.get(arch, {})
-        """What stands before the texts of a task, by its name."""
-
-    def prompt(self, task: str | None) -> str:
-        """What stands before the texts of a task. Raises InputError for one that is not known."""
-        if task is None:
-            return ""
-        if not isinstance(task, str) or task not in self.prompts:
-            known = ", ".join(self.prompts) or "none; put what it wants before the texts"
-            raise InputError(f"task: {shown(task)} is none of this model's: {known}")
-        return self.prompts[task]
 
     def of_text(
-        self, text: str | Iterable[Any], name: str, *, truncate: bool, prompt: str = ""
+        self,
+        text: str | Iterable[Any],
+        name: str,
+        *,
+        truncate: bool,
+        prompt: str = "",
+        scales: tuple[float, ...] | None = None,
     ) -> Encoded:
         """The tokens of a text, or ids as they are, cut to the context where `truncate`.
 
-        `name` is what messages call it. Raises InputError and ContextFullError.
+        `name` is what messages call it, `prompt` stands before a string. Raises InputError and
+        ContextFullError.
         """
         tokenizer, n_ctx = self._tokenizer, self._n_ctx
         if isinstance(text, str):
@@ -122,7 +92,7 @@ class Inputs:
             is_ended = tokenizer.end_id is not None and ids[-1] == tokenizer.end_id
             ids = [*ids[: n_ctx - is_ended], *ids[len(ids) - is_ended :]]
         self._check(len(ids), name)
-        return Encoded(ids)
+        return Encoded(ids, scales=scales)
 
     def of_pair(self, query: str, text: str, name: str, *, truncate: bool) -> Encoded:
         """The tokens of a query and a text that a head judges together; else as `of_text`."""

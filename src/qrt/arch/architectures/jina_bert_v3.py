@@ -1,4 +1,4 @@
-"""jina-bert-v3: jina-embeddings-v3, without the adapters of its tasks."""
+"""jina-bert-v3: jina-embeddings-v3, whose tasks have adapters in files of their own."""
 
 from __future__ import annotations
 
