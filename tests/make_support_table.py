@@ -23,6 +23,7 @@ from make_arch_oracles import HF
 from oracles import TESTS, data_folder
 from oracles import TOKENS as QUANT_TOKENS
 from steps import Model, logits_of, open_model
+from tiny_heads import HEADED, headed_metadata, headed_tensors
 from tiny_models import MODELS, arch_of, metadata_of, tensors_of
 from tiny_parts import N_CTX, TOKENS
 
@@ -50,7 +51,8 @@ Tiny models have random float32 weights under which every tensor and key matters
 llama.cpp, or by a few lines of NumPy. Files are such as llama.cpp makes, with its logits and a
 float16 cache. Each error is the largest of all oracles of the architecture on the CPU and on the
 reference backend, that of a file the median over positions. Models are listed by their
-architecture: no file with trained weights is among the oracles.
+architecture: no file with trained weights is among the oracles. Classifiers and dense layers behind
+the pooling have oracles of their own (`tests/tiny_heads.py`).
 
 The last column names the keys that an architecture heeds and no oracle of it has. Those that more
 than half of the architectures heed are read by code that they share, and left out there{unseen}.
@@ -117,6 +119,8 @@ def keys_of(arch: str) -> tuple[frozenset[str], frozenset[str]]:
     present: set[str] = set()
     found = oracles_of(arch)
     sources = [(metadata_of(name), tensors_of(name)) for name in found.tiny]
+    headed = [name for name in HEADED if arch_of(HEADED[name].model) == arch]
+    sources += [(headed_metadata(name), headed_tensors(name)) for name in headed]
     for name in found.files:
         file = open_gguf(arch_file(name))
         sources.append((dict(file.metadata), dict(file.tensors)))

@@ -14,14 +14,18 @@ from served import NAME, served
 from test_cli import rewritten
 
 import qrt
+from qrt.runtime.tasks import PROMPTS_KEY
 
 TEXTS = ["os.path.join joins paths", "json.dumps writes JSON", "a"]
 V1, RERANK = "/v1/embeddings", "/v1/rerank"
 
 
 @pytest.fixture(scope="module")
-def server():
-    with qrt.load(embedding=True) as model, served(model) as running:
+def server(tmp_path_factory):
+    """A server of a model whose file names a task."""
+    path = tmp_path_factory.mktemp("task") / "task.gguf"
+    rewritten(path, metadata={f"{PROMPTS_KEY}query": "find: "})
+    with qrt.load(path, embedding=True) as model, served(model) as running:
         yield running
 
 
@@ -60,6 +64,9 @@ def test_openai_embeddings(server):
     [one] = reply.json["data"]
     found = np.frombuffer(base64.b64decode(one["embedding"]), "<f4")
     assert (found == server.model.embed(TEXTS[0], dim=32)).all()
+    found = vectors(server.ask(V1, {"input": TEXTS, "task": "query"}))
+    assert (found == server.model.embed(TEXTS, task="query")).all()
+    assert (found != wanted).any()
 
 
 MIXED = [
@@ -81,6 +88,7 @@ def test_inputs_in_every_form_of_llama_server(server, given):
 
 WRONG = {
     "input is missing": {},
+    "none of this model's: query": {"input": "a", "task": "document"},
     "from 1 to 2048 texts, got 0": {"input": []},
     "got 2049": {"input": ["a"] * 2049},
     "input: expected a text": {"input": 5},

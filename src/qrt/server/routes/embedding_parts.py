@@ -34,6 +34,7 @@ class Wanted:
     normalize: bool = True
     dim: int | None = None
     truncate: bool = False
+    task: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,9 @@ async def embedded(
     def work(is_stopped: Callable[[], bool]) -> Embedded:
         tokenizer, embedder = model.tokenizer, model.embedder
         texts = [_text_or_ids(parts_of(one), tokenizer) for one in inputs]
-        encoded = embedder.encoded(texts, truncate=wanted.truncate, is_stopped=is_stopped)
+        encoded = embedder.encoded(
+            texts, truncate=wanted.truncate, task=wanted.task, is_stopped=is_stopped
+        )
         vectors = embedder.embed(
             encoded,
             pooling=wanted.pooling,

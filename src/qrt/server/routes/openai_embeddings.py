@@ -19,13 +19,15 @@ from qrt.server.stream import json_response
 
 class EmbeddingsBody(msgspec.Struct, kw_only=True):
     """A request for embeddings. input: a text, token ids, or a list of them; content: the same, for
-    an answer in llama-server's form. dimensions: only so many values of each vector."""
+    an answer in llama-server's form. dimensions: only so many values of each vector. task: what
+    the texts are for, of a model that knows tasks."""
 
     input: Any = None
     content: Any = None
     model: str | None = None
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: int | None = None
+    task: str | None = None
 
 
 async def embeddings(request: Request[EmbeddingsBody]) -> Response:
@@ -42,7 +44,7 @@ async def embeddings(request: Request[EmbeddingsBody]) -> Response:
             400, f"{served.name} makes a vector for each token; POST /embeddings gives them"
         )
     inputs = [given] if is_one(given) else given
-    done = await embedded(request, served, inputs, Wanted(dim=body.dimensions))
+    done = await embedded(request, served, inputs, Wanted(dim=body.dimensions, task=body.task))
     if is_native:
         return native_response(done.vectors)
     return json_response(_listed(done, served.name, is_bytes=body.encoding_format == "base64"))
