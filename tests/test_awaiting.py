@@ -10,7 +10,7 @@ import pytest
 from letters import Watched
 
 import qrt
-from qrt.runtime.policy import AHEAD, Limits
+from qrt.runtime.policy import AHEAD_OF_LOOP, Limits
 
 OPTIONS = {"max_tokens": 9, "seed": 4, "ignore_eos": True}
 MESSAGES = [{"role": "user", "content": "abc"}]
@@ -154,10 +154,27 @@ def test_a_slow_reader_is_waited_for(make, loaded):
         stream = model.astream("abc", **{**OPTIONS, "max_tokens": 60})
         await anext(stream)
         await asyncio.sleep(0.3)
-        assert 0 < gated.n_steps <= AHEAD + 2
+        assert 0 < gated.n_steps <= AHEAD_OF_LOOP + 2
         assert len([record async for record in stream]) == 59
 
     asyncio.run(main())
+
+
+def test_a_loop_that_had_news_is_not_woken_for_each_token(model):
+    options = {**OPTIONS, "max_tokens": 60}
+    calls = []
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        wake = loop.call_soon_threadsafe
+        loop.call_soon_threadsafe = lambda *call: (calls.append(call), wake(*call))[1]
+        return [batch async for batch in model.astream_batches("abc", **options)]
+
+    batches = asyncio.run(main())
+    assert len(batches) < 30
+    assert len(calls) < 30
+    told = tuple(record.token for batch in batches for record in batch)
+    assert told == model.generate("abc", **options).tokens
 
 
 def test_what_a_generation_raises_is_raised_to_the_task(model):

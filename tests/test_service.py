@@ -19,7 +19,7 @@ from qrt.api.awaiting import records
 from qrt.errors import DeadlineError, FullError, InputError
 from qrt.runtime.engine import Engine
 from qrt.runtime.many import run_many
-from qrt.runtime.policy import AHEAD, SHARED_CHUNKS, Limits
+from qrt.runtime.policy import AHEAD_OF_LOOP, SHARED_CHUNKS, Limits
 
 
 def fed(run, prompt=PROMPT, **options):
@@ -98,7 +98,7 @@ def test_a_reader_that_does_not_come_back_loses_its_place_when_its_time_is_up():
             await asyncio.sleep(0.01)
         return await read(feed)
 
-    assert len(asyncio.run(main())) == AHEAD
+    assert len(asyncio.run(main())) == AHEAD_OF_LOOP
 
 
 def test_who_is_refused_is_told_when_to_ask_again():

@@ -137,6 +137,8 @@ async def tasks(model: qrt.Model) -> None:
     async for record in model.astream("x", max_tokens=2):
         assert_type(record, qrt.TokenRecord)
     assert_type(await model.achat(MESSAGES, tools=[double], max_tokens=2), qrt.Completion)
+    async for records in model.astream_batches("x", max_tokens=2):
+        assert_type(records, list[qrt.TokenRecord])
     async for event in model.astream_events(MESSAGES, tools=[double], max_tokens=2):
         assert_type(event, Event)
     async with contextlib.aclosing(model.astream_chat(MESSAGES, max_tokens=2)) as stream:

@@ -17,6 +17,7 @@ from qrt.api.completion import Completion, collect
 from qrt.replies import Event
 from qrt.runtime.driver import Feed
 from qrt.runtime.generate import Stream, follow
+from qrt.runtime.policy import AHEAD_OF_LOOP
 from qrt.runtime.records import TokenRecord
 
 Start = Callable[[Callable[[], bool]], Stream]
@@ -69,8 +70,15 @@ async def finished(start: Start, rooms: Rooms) -> Completion:
 async def records(start: Start) -> AsyncGenerator[TokenRecord, None]:
     """The records of a stream, of which a few are computed ahead of the reader."""
     async with _Fed(start, each=True) as feed:
-        while (record := await feed.next()) is not None:
-            yield record
+        while came := await feed.next(1):
+            yield came[0]
+
+
+async def batches(start: Start) -> AsyncGenerator[list[TokenRecord], None]:
+    """Those records in lists, each of all that came since the last was asked for."""
+    async with _Fed(start, each=True) as feed:
+        while came := await feed.next(AHEAD_OF_LOOP):
+            yield came
 
 
 async def events(start: Callable[[Callable[[], bool]], ChatStream]) -> AsyncGenerator[Event, None]:
@@ -79,8 +87,8 @@ async def events(start: Callable[[Callable[[], bool]], ChatStream]) -> AsyncGene
         stream = feed.stream
         assert isinstance(stream, ChatStream)
         reader = stream.reader()
-        while (record := await feed.next()) is not None:
-            for event in reader.push(record):
+        while came := await feed.next(1):
+            for event in reader.push(came[0]):
                 yield event
         for event in reader.flush():
             yield event

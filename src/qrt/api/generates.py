@@ -119,6 +119,16 @@ class Generates:
         return records(self._later(partial(self._core.prompt_tokens, prompt), options))
 
     @with_options
+    def astream_batches(
+        self, prompt: str | Iterable[int], **options: Unpack[AnswerKeywords]
+    ) -> AsyncGenerator[list[TokenRecord], None]:
+        """`astream` in lists, each of all records that came since the last was asked for: small
+        models make a token sooner than an event loop can pass it on."""
+        from qrt.api.awaiting import batches
+
+        return batches(self._later(partial(self._core.prompt_tokens, prompt), options))
+
+    @with_options
     async def agenerate(
         self, prompt: str | Iterable[int], **options: Unpack[AnswerKeywords]
     ) -> Completion:

@@ -10,7 +10,7 @@ from qrt.runtime.constraint import ConstraintFactory
 from qrt.runtime.driver import Feed
 from qrt.runtime.engine import Engine
 from qrt.runtime.generation import Generation
-from qrt.runtime.policy import AHEAD
+from qrt.runtime.policy import AHEAD_OF_LOOP
 from qrt.runtime.records import Timings, TokenRecord
 from qrt.runtime.request import UNTIL_IT_ENDS, Request
 from qrt.runtime.sequence import Sequence
@@ -147,7 +147,7 @@ def follow(stream: Stream, loop: asyncio.AbstractEventLoop, *, each: bool) -> Fe
     engine, request = stream._engine, stream._request
     if not request.reading.acquire(False):
         raise BusyError(_ONE_READER)
-    request.wanted = AHEAD if each else UNTIL_IT_ENDS
+    request.wanted = AHEAD_OF_LOOP if each else UNTIL_IT_ENDS
     engine.submit(request)
     feed = Feed(engine.driver, stream, request, loop, each=each)
     try:

@@ -19,6 +19,9 @@ AHEAD = 4
 """Tokens that a stream is computed ahead of its reader while others run too: threads that read
 one token at a time would otherwise miss every other step."""
 
+AHEAD_OF_LOOP = 16
+"""Tokens that are computed ahead of a task of an event loop, which comes for several at a time."""
+
 
 SHARED_CHUNKS: Final[Mapping[str, int]] = {"low": 64, "balanced": 256, "throughput": 1 << 30}
 """The knob for latency against throughput: `Limits.shared_chunk` by its names."""

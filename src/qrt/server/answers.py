@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 _NO_TIMINGS = Timings(0, 0, 0, 0.0, 0.0, 0.0, 0.0)
 _NO_EVENTS: Sequence[Event] = ()
+_Batches = AsyncGenerator[list[TokenRecord], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,9 +192,11 @@ class Answer:
             self._progress = asyncio.Queue()
             options = {**options, "on_prompt": _sender(self._progress)}
         runner = asked.served.model if asked.slot is None else asked.slot.session
-        self._records = runner.astream(asked.tokens, **options)
+        self._records = runner.astream_batches(asked.tokens, **options)
         self.timings = _NO_TIMINGS
         self._times = 0.0, 0.0  # of the first token and of the last
+        self._said = list[str]()
+        self._has_called = False
         self.n_tokens = 0
         self.n_thought_tokens = 0
         self.finish_reason = "length"
@@ -226,46 +229,54 @@ class Answer:
             await records.aclose()
             raise
 
-    async def pieces(self) -> AsyncGenerator[Piece, None]:
-        """Runs it. Raises what `Model.stream` raises."""
+    async def pieces(self) -> AsyncGenerator[list[Piece], None]:
+        """Runs it, and gives in lists what came at once. Raises what `Model.stream` raises."""
         asked = self.asked
-        reader = self._reader
         metrics = asked.metrics
         metrics.n_running += 1
-        last, called = asked.started, False
-        said: list[str] = []
-        times = metrics.first_token
+        last, is_first = asked.started, True
         try:
-            async with aclosing(self._records) as records:
-                async for record in records:
+            async with aclosing(self._records) as batches:
+                async for records in batches:
                     now = time.perf_counter()
-                    times.add(now - last)
-                    last, times = now, metrics.between_tokens
-                    self.n_tokens += 1
-                    self._times = self._times[0] or now, now
-                    if asked.is_logged:
-                        said.append(record.text)
-                    if reader is None:
-                        events: Sequence[Event] = [Text(record.text)] if record.text else _NO_EVENTS
+                    since, last = now - last, now
+                    if is_first:
+                        metrics.first_token.add(since)
+                        metrics.between_tokens.add(0.0, len(records) - 1)
+                        self._times = now, now
+                        is_first = False
                     else:
-                        events = reader.push(record)
-                        if events and isinstance(events[0], Thought):
-                            self.n_thought_tokens += 1
-                    if record.finish_reason is not None:
-                        if reader is not None:
-                            events = [*events, *reader.flush()]
-                        self.finish_reason = record.finish_reason
-                        self.timings = record.timings or _NO_TIMINGS
-                    called = called or any(isinstance(event, CallBegun) for event in events)
-                    if called and record.finish_reason == "stop":
-                        self.finish_reason = "tool_calls"
-                    yield Piece(record, events)
+                        metrics.between_tokens.add(since / len(records), len(records))
+                        self._times = self._times[0], now
+                    self.n_tokens += len(records)
+                    yield [Piece(record, self._events(record)) for record in records]
         finally:
             metrics.n_running -= 1
             if asked.is_logged:
-                LOG.info("answer: %r", "".join(said))
+                LOG.info("answer: %r", "".join(self._said))
             if self.timings is not _NO_TIMINGS:
                 metrics.count(self.timings)
+
+    def _events(self, record: TokenRecord) -> Sequence[Event]:
+        """What a token brings; the last one ends the answer."""
+        if self.asked.is_logged:
+            self._said.append(record.text)
+        if self._reader is None:
+            events: Sequence[Event] = (Text(record.text),) if record.text else _NO_EVENTS
+        else:
+            events = self._reader.push(record)
+            if events and isinstance(events[0], Thought):
+                self.n_thought_tokens += 1
+            if record.finish_reason is not None:
+                events = [*events, *self._reader.flush()]
+            self._has_called |= any(isinstance(event, CallBegun) for event in events)
+        if record.finish_reason is not None:
+            is_stop = record.finish_reason == "stop"
+            self.finish_reason = (
+                "tool_calls" if is_stop and self._has_called else record.finish_reason
+            )
+            self.timings = record.timings or _NO_TIMINGS
+        return events
 
 
 def _sender(told: asyncio.Queue[PromptProgress | None]) -> Callable[[PromptProgress], None]:
@@ -278,12 +289,10 @@ def _sender(told: asyncio.Queue[PromptProgress | None]) -> Callable[[PromptProgr
     return send
 
 
-async def _resumed(
-    first: asyncio.Future[TokenRecord | None], records: AsyncGenerator[TokenRecord, None]
-) -> AsyncGenerator[TokenRecord, None]:
-    """Records, the first of which was awaited."""
-    async with aclosing(records):
-        if (record := await first) is not None:
-            yield record
-        async for record in records:
-            yield record
+async def _resumed(first: asyncio.Future[list[TokenRecord] | None], batches: _Batches) -> _Batches:
+    """Records, the first of which were awaited."""
+    async with aclosing(batches):
+        if (records := await first) is not None:
+            yield records
+        async for records in batches:
+            yield records

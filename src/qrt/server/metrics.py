@@ -29,10 +29,10 @@ class Histogram:
         self._counts = [0] * (len(ends) + 1)
         self.total = 0.0
 
-    def add(self, seconds: float) -> None:
-        """Counts one."""
-        self._counts[bisect_left(self._ends, seconds)] += 1
-        self.total += seconds
+    def add(self, seconds: float, times: int = 1) -> None:
+        """Counts so many seconds so many times."""
+        self._counts[bisect_left(self._ends, seconds)] += times
+        self.total += seconds * times
 
     def buckets(self) -> list[tuple[str, float]]:
         """(upper end, how many were not above it)."""

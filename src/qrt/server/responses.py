@@ -74,15 +74,12 @@ class Script:
                     response=self._response,
                     prompt_progress=progress_of(progress),
                 )
-        async with aclosing(self._answer.pieces()) as pieces:
-            async for _, events in pieces:
-                while opening:
-                    yield opening.pop(0)
-                for event in events:
-                    for chunk in self._told(event):
-                        yield chunk
-        for chunk in self._closed():
-            yield chunk
+        async with aclosing(self._answer.pieces()) as batches:
+            async for pieces in batches:
+                said = [event for piece in pieces for event in piece.events]
+                yield b"".join(opening + [chunk for event in said for chunk in self._told(event)])
+                opening = []
+        yield b"".join(self._closed())
         response = self._ended()
         timings = timings_of(self._answer.timings)
         yield self._event(f"response.{response['status']}", response=response, timings=timings)

@@ -101,8 +101,9 @@ class Streamed(Response):
     async def _pass_on(self, first: asyncio.Future[bytes], send: Send, pings: _Pings) -> None:
         await send(_part(await first))
         async for chunk in self._chunks:
-            pings.is_quiet = False
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            if chunk:
+                pings.is_quiet = False
+                await send(_part(chunk))
 
 
 def _part(chunk: bytes) -> dict[str, Any]:

@@ -51,10 +51,10 @@ async def whole(answer: Answer) -> Whole:
     texts: list[str] = []
     thoughts: list[str] = []
     done = Whole(answer)
-    async with aclosing(answer.pieces()) as pieces:
-        async for record, events in pieces:
-            done.records.append(record)
-            for event in events:
+    async with aclosing(answer.pieces()) as batches:
+        async for pieces in batches:
+            done.records += [piece.record for piece in pieces]
+            for event in (event for piece in pieces for event in piece.events):
                 if isinstance(event, Text):
                     texts.append(event.text)
                 elif isinstance(event, Thought):

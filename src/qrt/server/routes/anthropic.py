@@ -108,24 +108,22 @@ class _Said:
     def _asked(self) -> Asked:
         return self._answer.asked
 
-    async def events(self) -> AsyncGenerator[dict[str, Any], None]:
-        """The events of all blocks."""
-        async with aclosing(self._answer.pieces()) as pieces:
-            async for record, events in pieces:
-                self._stop_string = record.stop_string
-                for event in events:
-                    for told in self._blocks.push(event):
-                        yield told
-        for told in self._blocks.close():
-            yield told
+    async def events(self) -> AsyncGenerator[list[dict[str, Any]], None]:
+        """The events of all blocks, in lists of those that come at once."""
+        async with aclosing(self._answer.pieces()) as batches:
+            async for pieces in batches:
+                self._stop_string = pieces[-1].record.stop_string
+                pushed = (self._blocks.push(event) for _, events in pieces for event in events)
+                yield [told for one in pushed for told in one]
+        yield list(self._blocks.close())
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
         """All events of a stream. It begins with the answer: until then it may fail like any other
         request."""
         start = _sse({"type": "message_start", "message": self._begun()})
-        async with aclosing(self.events()) as events:
-            async for event in events:
-                yield start + _sse(event)
+        async with aclosing(self.events()) as batches:
+            async for events in batches:
+                yield start + b"".join(map(_sse, events))
                 start = b""
         if start:
             yield start

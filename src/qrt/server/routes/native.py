@@ -93,14 +93,17 @@ async def _events(results: list[Result]) -> AsyncGenerator[bytes, None]:
 
 
 async def _of_one(result: Result) -> AsyncGenerator[bytes, None]:
-    async with aclosing(result.answer.progress()) as told:
-        async for progress in told:
-            yield sse(result.so_far(progress))
-    async with aclosing(result.answer.pieces()) as pieces:
-        async for record, _ in pieces:
-            result.take(record)
-            if (part := result.part()) is not None:
-                yield sse(part)
+    async with aclosing(result.answer.progress()) as progress:
+        async for so_far in progress:
+            yield sse(result.so_far(so_far))
+    async with aclosing(result.answer.pieces()) as batches:
+        async for pieces in batches:
+            told = []
+            for record, _ in pieces:
+                result.take(record)
+                if (part := result.part()) is not None:
+                    told.append(sse(part))
+            yield b"".join(told)
     yield sse(chosen(result.whole(), result.body.response_fields))
 
 

@@ -115,18 +115,19 @@ def _loaded(body: Asked, said: dict[str, Any]) -> Response:
 async def _answered(request: Request[Any], answer: Answer, parts: Parts) -> Response:
     body: Asked = request.body
     if body.stream is False:
-        async with aclosing(answer.pieces()) as pieces:
-            async for record, events in pieces:
-                parts.push(answer, record, events)
+        async with aclosing(answer.pieces()) as batches:
+            async for pieces in batches:
+                for piece in pieces:
+                    parts.push(answer, piece)
         return json_response(parts.whole(answer, request.started))
     return Lines(request, _lines(request.started, answer, parts))
 
 
 async def _lines(started: float, answer: Answer, parts: Parts) -> AsyncGenerator[bytes, None]:
-    async with aclosing(answer.pieces()) as pieces:
-        async for record, events in pieces:
-            for part in parts.push(answer, record, events):
-                yield encode(part) + b"\n"
+    async with aclosing(answer.pieces()) as batches:
+        async for pieces in batches:
+            told = (part for piece in pieces for part in parts.push(answer, piece))
+            yield b"".join(encode(part) + b"\n" for part in told)
     yield encode(parts.end(answer, started)) + b"\n"
 
 

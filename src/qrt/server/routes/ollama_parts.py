@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from qrt.replies import CallArguments, CallBegun, CallEnded, Event, Text, Thought
+from qrt.replies import CallArguments, CallBegun, CallEnded, Text, Thought
 from qrt.runtime.records import TokenRecord
-from qrt.server.answers import Answer
+from qrt.server.answers import Answer, Piece
 from qrt.server.openai import spelled_token
 from qrt.server.routes.ollama_bodies import Asked
 from qrt.server.timings import timings_of
@@ -42,10 +42,9 @@ class Parts(ABC):
     def said(self, text: str, thoughts: str, calls: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """What was said, by the names of the request's kind."""
 
-    def push(
-        self, answer: Answer, record: TokenRecord, events: Sequence[Event]
-    ) -> list[dict[str, Any]]:
+    def push(self, answer: Answer, piece: Piece) -> list[dict[str, Any]]:
         """What a token brings to the stream."""
+        record, events = piece
         logprobs = {}
         if self._asked.logprobs:
             logprobs = {"logprobs": [_logprob(answer, record)]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from typing import Annotated, Any
 
@@ -10,7 +10,7 @@ import msgspec
 from starlette.responses import Response
 
 from qrt.api.asking import AnswerKeywords
-from qrt.replies import Text, template_vars
+from qrt.replies import Event, Text, template_vars
 from qrt.runtime.records import TokenRecord
 from qrt.server.answers import Answer, Asked, Chat, asked_chat
 from qrt.server.errors import RefusedError
@@ -196,25 +196,27 @@ async def _of_one(
         async for progress in told_progress:
             empty = {"index": index, "delta": {}, "logprobs": None, "finish_reason": None}
             yield sse({**head, "choices": [empty], "prompt_progress": progress_of(progress)})
-    async with aclosing(answer.pieces()) as pieces:
-        async for record, events in pieces:
+
+    def told(record: TokenRecord, events: Sequence[Event]) -> Iterator[bytes]:
+        if body.logprobs:
+            deltas = [delta for event in events if (delta := delta_of(event)) is not None]
+            first, *rest = deltas or [{"content": ""}]
+            yield chunk(first, token_logprobs(tokenizer, [record]))
+            yield from map(chunk, rest)
+            return
+        for event in events:
+            if isinstance(event, Text):
+                yield before + encode(event.text) + behind
+            elif (delta := delta_of(event)) is not None:
+                yield chunk(delta)
+
+    async with aclosing(answer.pieces()) as batches:
+        async for pieces in batches:
             if body.verbose:
-                records.append(record)
-            if opening:  # not before: what an answer cannot begin for is no part of a stream
-                yield opening
-                opening = b""
-            if body.logprobs:
-                told = [delta for event in events if (delta := delta_of(event)) is not None]
-                first, *rest = told or [{"content": ""}]
-                yield chunk(first, token_logprobs(tokenizer, [record]))
-                for delta in rest:
-                    yield chunk(delta)
-                continue
-            for event in events:
-                if isinstance(event, Text):
-                    yield before + encode(event.text) + behind
-                elif (delta := delta_of(event)) is not None:
-                    yield chunk(delta)
+                records += [piece.record for piece in pieces]
+            # The opening not before: what an answer cannot begin for is no part of a stream.
+            yield opening + b"".join(part for piece in pieces for part in told(*piece))
+            opening = b""
     yield chunk({}, None, answer.finish_reason)
 
 

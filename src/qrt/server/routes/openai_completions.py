@@ -28,7 +28,7 @@ from qrt.server.openai import (
     usage_of,
 )
 from qrt.server.routing import Request, Route
-from qrt.server.stream import EventStream, json_response, sse
+from qrt.server.stream import EventStream, encode, json_response, sse
 from qrt.server.text_logprobs import TextLogprobs, joined
 from qrt.server.timings import timings_of
 from qrt.server.wholes import all_whole, side_by_side
@@ -177,16 +177,26 @@ async def _chunks(
 async def _of_one(
     choice: _Choice, head: dict[str, Any], is_begun: bool
 ) -> AsyncGenerator[bytes, None]:
-    """The chunks of one choice."""
+    """The chunks of one choice; those of text alone are cut from one pattern."""
     answer = choice.answer
+
+    def chunk(text: str, logprobs: Any) -> bytes:
+        return sse({**head, "choices": [choice.part(text, None, logprobs)]})
+
+    before, behind = chunk("\0", None).split(encode("\0"))
+
+    def told(record: TokenRecord) -> bytes:
+        scored = choice.scored([record])
+        if scored is None:
+            return before + encode(record.text) + behind if record.text else b""
+        return chunk(record.text, scored) if record.text or scored["tokens"] else b""
+
     if choice.echoed:
-        yield sse({**head, "choices": [choice.part(choice.echoed, None, choice.of_echoed)]})
+        yield chunk(choice.echoed, choice.of_echoed)
     if is_begun:
-        async with aclosing(answer.pieces()) as pieces:
-            async for record, _ in pieces:
-                scored = choice.scored([record])
-                if record.text or (scored is not None and scored["tokens"]):
-                    yield sse({**head, "choices": [choice.part(record.text, None, scored)]})
+        async with aclosing(answer.pieces()) as batches:
+            async for pieces in batches:
+                yield b"".join(told(record) for record, _ in pieces)
     last = {"choices": [choice.part("", answer.finish_reason, None)]}
     yield sse({**head, **last, "timings": timings_of(answer.timings)})
 
