@@ -11,6 +11,26 @@ LAYERS = ["linear_attention", "full_attention", "linear_attention"]
 DT = {"dt_bias": "dt_proj.bias"}
 NO_WIDTH = ("intermediate_size",)
 
+NEMOTRON = {
+    "layers_block_type": ["linear_attention", "full_attention", "mlp"],
+    "ssm_state_size": 16,
+    "mamba_num_heads": 8,
+    "mamba_head_dim": 16,
+    "n_groups": 2,
+    "num_key_value_heads": 2,
+    "intermediate_size": 96,
+    "layer_norm_epsilon": 1e-5,
+}
+NEMOTRON_MOE = {
+    **NEMOTRON,
+    "layers_block_type": ["linear_attention", "full_attention", "moe"],
+    "n_routed_experts": 6,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 40,
+    "moe_shared_expert_intermediate_size": 80,
+    "routed_scaling_factor": 2.5,
+}
+
 MAMBA: dict[str, Row] = {
     "mamba": Row("mamba", {**SSM, "time_step_rank": 4}, without=NO_WIDTH),
     "mamba@norms": Row(
@@ -56,18 +76,11 @@ MAMBA: dict[str, Row] = {
             "num_experts_per_tok": 2,
         },
     ),
-    "nemotron_h": Row(
+    "nemotron_h": Row("nemotron_h", NEMOTRON, renamed={**DT, "model.": "backbone."}),
+    "nemotron_h_moe": Row("nemotron_h", NEMOTRON_MOE, renamed={**DT, "model.": "backbone."}),
+    "nemotron_h_moe@latent": Row(
         "nemotron_h",
-        {
-            "layers_block_type": ["linear_attention", "full_attention", "mlp"],
-            "ssm_state_size": 16,
-            "mamba_num_heads": 8,
-            "mamba_head_dim": 16,
-            "n_groups": 2,
-            "num_key_value_heads": 2,
-            "intermediate_size": 96,
-            "layer_norm_epsilon": 1e-5,
-        },
+        {**NEMOTRON_MOE, "moe_latent_size": 32},
         renamed={**DT, "model.": "backbone."},
     ),
 }

@@ -10,10 +10,12 @@ from hf_parts import GLOBAL, LLAMA3, LOCAL, ROPE, YARN, Row
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
-PLACES = r"(?:mlp|feed_forward|block_sparse_moe)\."
+PLACES = r"(?:mlp|feed_forward|block_sparse_moe|mixer)\."
 NAMES = {
     PLACES + r"experts\.gate_up_proj": "ffn_gate_up_exps.weight",
-    PLACES + r"experts\.down_proj": "ffn_down_exps.weight",
+    PLACES + r"experts\.(up|down)_proj": r"ffn_\1_exps.weight",
+    PLACES + r"fc1_latent_proj\.weight": "ffn_latent_down.weight",
+    PLACES + r"fc2_latent_proj\.weight": "ffn_latent_up.weight",
     PLACES + r"experts\.gate_up_proj_bias": "ffn_gate_up_exps.bias",
     PLACES + r"experts\.down_proj_bias": "ffn_down_exps.bias",
     PLACES + r"(?:gate|router|gate\.wg)\.weight": "ffn_gate_inp.weight",

@@ -1,4 +1,4 @@
-"""Models that neither transformers nor llama.cpp runs here, in NumPy and float64."""
+"""Models that transformers does not run here, in NumPy and float64."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
+from paper_encoders import PAPER_ENCODERS
+from paper_rwkv import PAPER_RWKV
 
 Array = NDArray[np.floating]
 EPS = 1e-5
@@ -78,4 +80,4 @@ def plamo2(metadata: Mapping[str, object], tensors: Mapping[str, Array], tokens:
     return logits.astype(np.float32)
 
 
-IN_NUMPY = {"plamo2": plamo2}
+IN_NUMPY = {"plamo2": plamo2, **PAPER_ENCODERS, **PAPER_RWKV}

@@ -4,8 +4,9 @@ by transformers and by llama.cpp.
     python tests/make_arch_oracles.py --peer-python PYTHON [NAME...]
 
 It needs the extra `oracle`, and PYTHON an interpreter with llama-cpp-python. Where `HF` has a row
-for a model, its logits are those of transformers in float32, and llama.cpp's NMSE to them is
-printed; elsewhere they are llama.cpp's, with one thread, an F32 cache and no flash attention.
+for a model, its logits are those of transformers in float32, where `IN_NUMPY` has one those of its
+paper in float64, and llama.cpp's NMSE to them is printed; elsewhere they are llama.cpp's, with one
+thread, an F32 cache and no flash attention.
 
 A row of `HF` names the class of the configuration, what it has beyond what `hf_config` reads from
 the metadata, and how the values of the file become those of transformers. Names of tensors are
@@ -244,7 +245,7 @@ def main() -> None:
         if logits is None:
             continue
         np.savez_compressed(TESTS / "data/tiny" / f"{name}.npz", logits=logits)
-        by = "transformers" if name in HF else "llama.cpp"
+        by = "transformers" if name in HF else "NumPy" if name in IN_NUMPY else "llama.cpp"
         beside = "" if peer is None else f", llama.cpp's NMSE {nmse(peer, logits):.2g}"
         print(f"{name}: {by}, spread {logits.std():.3g}{beside}", flush=True)
 

@@ -50,6 +50,8 @@ def ahead(block: int) -> dict[str, NDArray[np.float32]]:
     return {f"blk.{block}.{name}.weight": ones for name in ("nextn.enorm", "attn_norm")}
 
 
+CONVOLUTIONS = tuple(f"ssm_conv1d_{part}.weight" for part in "qkv")
+
 DELTAS: dict[str, Tiny] = {
     "qwen35": Tiny({**DELTA, **SECTIONS}, OUTPUT, harmless=EVERY_SECTION),
     "qwen35@layers": Tiny(
@@ -85,5 +87,5 @@ DELTAS: dict[str, Tiny] = {
     "lfm2moe": Tiny(
         {**SHORT_CONV, **EXPERT, "leading_dense_block_count": 1, "expert_gating_func": 2}
     ),
-    "kimi-linear": Tiny(KIMI, OUTPUT, harmless=KV_HEADS),
+    "kimi-linear": Tiny(KIMI, OUTPUT, harmless=KV_HEADS, columns=("ssm_a",), spread=CONVOLUTIONS),
 }

@@ -135,7 +135,7 @@ MAMBAS: dict[str, Tiny] = {
             "expert_feed_forward_length": [0, 0, 40, 40],
             "expert_used_count": [0, 0, 2, 2],
         },
-        CONV_BIASES[:1],
+        (CONV_BIASES[0], *OUTPUT),
         {"blk.3.nextn.enorm.weight": np.ones(DIM)},
         harmless=(*PASSED_OVER, "blk.3.nextn.enorm.weight"),
         columns=HEADS,

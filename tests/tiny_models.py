@@ -288,6 +288,8 @@ def tensors_of(name: str) -> dict[str, QTensor]:
     for key, made_one in made.items():
         if place(key)[1] in tiny.columns:
             made[key] = replace(made_one, shape=(*made_one.shape, 1))
+        elif place(key)[1] in tiny.spread:
+            made[key] = replace(made_one, shape=(1, made_one.shape[0], 1, made_one.shape[1]))
     return made | {key: present[key] for key in tiny.given}
 
 

@@ -44,6 +44,8 @@ class Tiny:
     """Keys and tensors that may be taken away without effect."""
     columns: tuple[str, ...] = ()
     """Stems of vectors that files have as (n, 1)."""
+    spread: tuple[str, ...] = ()
+    """Stems of matrices that files have as (1, n, 1, m)."""
 
 
 def factors(n: int, first: float, last: float) -> NDArray[np.float32]:
