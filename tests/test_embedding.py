@@ -17,6 +17,7 @@ from qrt.formats.gguf import open_gguf
 from qrt.formats.quants.f32 import F32
 from qrt.formats.writer import write_gguf
 from qrt.graph.heads import Head
+from qrt.runtime import hidden
 from qrt.runtime.heads import through
 from qrt.runtime.hidden import HiddenStates
 from qrt.runtime.inputs import RANK_KEY
@@ -281,6 +282,28 @@ def test_a_head_ranks(tmp_path, model):
         assert math.isfinite(cut)
         with pytest.raises(qrt.InputError, match="is a reranker"):
             ranking.embed("a")
+
+
+def test_what_pairs_begin_with_is_computed_once(tmp_path, model, monkeypatch):
+    weights = {"cls.output.weight": RNG.standard_normal((1, model.info.dim))}
+    metadata = {"llama.pooling_type": 4, RANK_KEY: "{query} said of {document}?"}
+    path = with_head(tmp_path / "rank.gguf", metadata, weights)
+    query, texts = "join paths of files " * 20, [*TEXTS, "join", "paths of"]
+    with qrt.load(path, n_ctx=512) as ranking:
+        alone = [ranking.rerank(query, [text])[0][1] for text in texts]
+        before = ranking.health.counts.n_rows
+        found = dict(ranking.rerank(query, texts))
+        n_rows = ranking.health.counts.n_rows - before
+        assert [found[i] for i in range(6)] == alone
+        pairs = ranking.embedder.pairs(query, texts)
+        n_alike = hidden.n_alike(pairs)
+        assert n_alike > 60
+        assert n_rows == n_alike + sum(len(pair.tokens) - n_alike for pair in pairs)
+        engine = ranking._core.engine
+        engine.check_integrity()
+        assert engine.n_free_pages == engine.n_pages
+        monkeypatch.setattr(HiddenStates, "_reserve", lambda *_: False)  # no pages to spare
+        assert dict(ranking.rerank(query, texts)) == found
 
 
 def test_a_language_model_called_a_reranker_says_yes_or_no(tmp_path, answering):

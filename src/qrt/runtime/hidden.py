@@ -10,8 +10,9 @@ import threading
 from bisect import bisect_right, insort
 from collections.abc import Callable
 from collections.abc import Sequence as Items
+from dataclasses import replace
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from qrt.errors import CancelledError, ClosedError, FullError
 from qrt.graph.state import StateGroup
@@ -23,8 +24,21 @@ from qrt.runtime.sequence import Sequence
 from qrt.runtime.steps import Rows
 from qrt.runtime.turns import Alone, Caller, Turns, never
 
+LEAST_SHARED: Final = 32
+"""Tokens that texts begin with alike are computed once from so many on."""
+
 _n_left = attrgetter("n_left")
 _STOPPED = "the call was stopped by whoever made it"
+
+
+def n_alike(texts: Items[Encoded]) -> int:
+    """How many tokens all texts begin with, each of which has others behind; 0 for one alone."""
+    if len(texts) < 2 or any(t.types is not None or t.scales != texts[0].scales for t in texts):
+        return 0
+    first, last = min(text.tokens for text in texts), max(text.tokens for text in texts)
+    limit = min(len(text.tokens) for text in texts) - 1
+    pairs = zip(first[:limit], last, strict=False)
+    return next((n for n, (a, b) in enumerate(pairs) if a != b), limit)
 
 
 def check_going(is_stopped: Callable[[], bool]) -> None:
@@ -36,21 +50,30 @@ def check_going(is_stopped: Callable[[], bool]) -> None:
 class _Text:
     """A text, how far it is computed, and the sequence that has its keys and values meanwhile."""
 
-    __slots__ = ("index", "n_done", "pooled", "pooling", "scales", "seq", "tokens", "types")
+    __slots__ = (
+        *("index", "n_done", "pooled", "pooling", "scales", "seq", "stem", "tokens", "types"),
+    )
 
     def __init__(
-        self, index: int, encoded: Encoded, pooling: str, scales: tuple[float, ...]
+        self,
+        index: int,
+        encoded: Encoded,
+        pooling: str,
+        scales: tuple[float, ...],
+        stem: Sequence | None,
     ) -> None:
+        """stem: a sequence of what the text begins with; None: it is computed whole."""
         self.index = index
+        self.stem = stem
         self.scales = scales if encoded.scales is None else encoded.scales
         self.tokens, self.types = encoded.tokens, encoded.types
         self.pooling = pooling
         self.begin()
 
     def begin(self) -> None:
-        """Nothing of it is computed."""
+        """Nothing of it is computed but its stem."""
         self.seq: Sequence | None = None
-        self.n_done = 0
+        self.n_done = 0 if self.stem is None else len(self.stem)
         self.pooled = Pooled(self.pooling, len(self.tokens))
 
     @property
@@ -68,9 +91,13 @@ class _Call:
         pooling: str,
         scales: tuple[float, ...],
         is_stopped: Callable[[], bool],
+        stem: Sequence | None,
+        keeps: bool,
     ) -> None:
-        found = (_Text(index, text, pooling, scales) for index, text in enumerate(texts))
+        """keeps: the sequences of its texts are in `kept` when it is done, not released."""
+        found = (_Text(index, text, pooling, scales, stem) for index, text in enumerate(texts))
         self.left = sorted(found, key=_n_left)
+        self.kept: list[Sequence] | None = [] if keeps else None
         self.results: dict[int, Vectors] = {}
         self.n_texts = len(self.left)
         self.error: BaseException | None = None
@@ -106,8 +133,9 @@ class HiddenStates:
         self._step_rows = min(step_rows, engine.max_rows)
         self._chunks = chunks
         self._turns = Turns()
-        self._lock = threading.Lock()  # of `_calls`
+        self._lock = threading.Lock()  # of `_calls` and `_reserved`
         self._calls: dict[_Call, None] = {}
+        self._reserved = [0] * len(groups)  # of each group, for what texts begin with alike
         self._begun: tuple[_Call, _Text] | None = None  # the one text that is partly computed
 
     def run(
@@ -120,10 +148,42 @@ class HiddenStates:
         """The pooled hidden states of texts, each (dim,), or (n_tokens, dim) for "none".
 
         A text is at least one token, and fits the context. scales: how much of each adapter is
-        used where a text does not say. Raises CancelledError once `is_stopped`, FullError if too
-        many calls wait, and what a step raises.
+        used where a text does not say. What the last rows of texts alone need is computed once
+        where they begin alike. Raises CancelledError once `is_stopped`, FullError if too many calls
+        wait, and what a step raises.
         """
-        call = _Call(texts, pooling, scales, is_stopped)
+        n_shared = n_alike(texts) if pooling == "last" and self._chunks else 0
+        reserved = needs(self._groups, n_shared, self._engine.max_rows)
+        if n_shared < LEAST_SHARED or not self._reserve(reserved):
+            return self._ended(_Call(texts, pooling, scales, is_stopped, None, keeps=False))
+        first = replace(texts[0], tokens=texts[0].tokens[:n_shared])
+        begun = _Call([first], pooling, scales, is_stopped, None, keeps=True)
+        assert begun.kept is not None
+        try:
+            self._ended(begun)
+            [stem] = begun.kept
+            return self._ended(_Call(texts, pooling, scales, is_stopped, stem, keeps=False))
+        finally:
+            for seq in begun.kept:
+                self._engine.release(seq)
+            self._give_back(reserved)
+
+    def _reserve(self, pages: Items[int]) -> bool:
+        """Whether there are pages to be held beside a text that fills the context; takes them."""
+        most = needs(self._groups, self._engine.n_ctx, self._engine.max_rows)
+        with self._lock:
+            found = zip(self._engine.n_pages, self._reserved, pages, most, strict=True)
+            if any(n - held - own - 1 < text for n, held, own, text in found):
+                return False
+            self._reserved = [n + own for n, own in zip(self._reserved, pages, strict=True)]
+            return True
+
+    def _give_back(self, pages: Items[int]) -> None:
+        with self._lock:
+            self._reserved = [n - own for n, own in zip(self._reserved, pages, strict=True)]
+
+    def _ended(self, call: _Call) -> list[Vectors]:
+        """The results of a call, which is begun here."""
         self._submit(call)
         caller = Caller(call.is_ready)
         try:
@@ -226,7 +286,8 @@ class HiddenStates:
     def _rows(self, text: _Text, n_rows: int) -> Rows:
         """The next rows of a text."""
         if text.seq is None:
-            text.seq = self._engine.open(scales=text.scales)
+            engine, stem = self._engine, text.stem
+            text.seq = engine.open(scales=text.scales) if stem is None else engine.fork(stem)
         start, end = text.n_done, text.n_done + n_rows
         types = None if text.types is None else text.types[start:end]
         return Rows(text.seq, text.tokens[start:end], text.pooled.wanted(start, n_rows), types)
@@ -236,6 +297,9 @@ class HiddenStates:
         was_begun = self._begun is not None and self._begun[1] is text
         if not text.n_left:
             call.results[text.index] = text.pooled.result()
+            if call.kept is not None and text.seq is not None:
+                call.kept.append(text.seq)
+                text.seq = None
             self._release(text)
         self._begun = (call, text) if text.n_left else None if was_begun else self._begun
         if not was_begun:
