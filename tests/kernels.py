@@ -96,7 +96,8 @@ ALL = (
     *(f"attention.{k}.{v}.{heads}" for k, v in KV_PAIRS for heads in (1, 2, 4)),
     *(f"attention.{kv}.{kv}.{n}.alibi" for kv in ("f16", "f32", "q8_0") for n in (1, 2, 4)),
 )
-TIER_KERNELS = dict.fromkeys(("generic", "avx2", "avx512vnni", "neon_dotprod"), SOME)
+TIERS_OF_THEIR_OWN = ("generic", "avx2", "avx512vnni", "avx512vbmi", "neon_dotprod")
+TIER_KERNELS = dict.fromkeys(TIERS_OF_THEIR_OWN, SOME)
 TIER_KERNELS |= {"avxvnni": DOTS, BEST: ALL}
 TIER_KERNELS[TILED] = (*TIER_KERNELS.get(TILED, SOME), *AMX)
 

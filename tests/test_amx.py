@@ -59,7 +59,7 @@ def test_what_fails_the_trial_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(amx, "refused", lambda: "")
     assert choose("amx").name == "amx"
-    assert choose(None).name == "avx512vnni"
+    assert choose(None).name == "avx512vbmi"
     monkeypatch.setattr(amx, "refused", lambda: "no")
     with pytest.raises(BackendError, match="QRT_ISA=amx: no"):
         choose("amx")

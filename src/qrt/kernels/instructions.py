@@ -137,6 +137,14 @@ INSTRUCTIONS: dict[str, dict[str, Emitter]] = {
         "avx512vnni": Intrinsic("llvm.x86.avx512.pshuf.b.512", 16, bytewise=True),
         "neon_dotprod": Intrinsic("llvm.aarch64.neon.tbl1.v16i8", 4, bytewise=True),
     },
+    # table[index] for bytes, of which six bits count; the table is 64 bytes
+    "lookup64": {
+        "avx512vbmi": Intrinsic("llvm.x86.avx512.permvar.qi.512", 16, bytewise=True),
+    },
+    # of each 64-bit word the bytes that begin at eight of its bits, which come first
+    "unaligned_bytes": {
+        "avx512vbmi": Intrinsic("llvm.x86.avx512.pmultishift.qb.512", 16, bytewise=True),
+    },
     # table[index] for words of a table in memory
     "gather": {
         "generic": _gather_plain,
@@ -170,7 +178,8 @@ FALLS_BACK: dict[str, tuple[str, ...]] = {
     "avx2": ("avx2", "generic"),
     "avxvnni": ("avxvnni", "avx2", "generic"),
     "avx512vnni": ("avx512vnni", "avx2", "generic"),
-    "amx": ("amx", "avx512vnni", "avx2", "generic"),
+    "avx512vbmi": ("avx512vbmi", "avx512vnni", "avx2", "generic"),
+    "amx": ("amx", "avx512vbmi", "avx512vnni", "avx2", "generic"),
     "neon_dotprod": ("neon_dotprod", "generic"),
     "neon_i8mm": ("neon_i8mm", "neon_dotprod", "generic"),
 }
@@ -180,8 +189,14 @@ _selected: dict[str, Emitter] = {}
 
 def select(tier: str) -> None:
     """Fixes the rows that this process compiles with."""
-    for name, rows in INSTRUCTIONS.items():
-        _selected[name] = next(rows[t] for t in FALLS_BACK[tier] if t in rows)
+    _selected.clear()
+    for column in reversed(FALLS_BACK[tier]):
+        _selected.update({name: row[column] for name, row in INSTRUCTIONS.items() if column in row})
+
+
+def offers(name: str) -> bool:
+    """Whether the selected tier has instruction `name`, which some lack."""
+    return name in _selected
 
 
 def emit(name: str, builder: ir.IRBuilder, *args: Any) -> Any:

@@ -37,7 +37,8 @@ class Tier:
 _AVX2 = frozenset({"avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe", "popcnt"})
 """What x86-64-v3 has and LLVM uses unasked."""
 _AVX512 = _AVX2 | {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"}
-_AMX = ("avx512vnni", "avx512bf16", "amx-tile", "amx-bf16")
+_VBMI = ("avx512vnni", "avx512vbmi")
+_AMX = (*_VBMI, "avx512bf16", "amx-tile", "amx-bf16")
 _DOTPROD = frozenset({"lse", "dotprod"})
 _I8MM = _DOTPROD | {"i8mm"}
 _MORE_ROWS = (1, 2, ROW_TILE, 8, 16)
@@ -64,6 +65,15 @@ TIERS: dict[str, Tier] = {
             _AVX512 | {"avx512vnni"},
             _AVX512_CPU,
             _AVX512_FEATURES,
+            rows=_MORE_ROWS,
+            prefill=(ROW_TILE, 2),
+        ),
+        Tier(
+            "avx512vbmi",
+            "x86_64",
+            _AVX512.union(_VBMI),
+            _AVX512_CPU,
+            ",".join([_AVX512_FEATURES, *(f"+{name}" for name in _VBMI)]),
             rows=_MORE_ROWS,
             prefill=(ROW_TILE, 2),
         ),

@@ -20,7 +20,7 @@ def build(update: Any, fetch: Any) -> Any:
 
     @inline
     def codes(points, tops):
-        a, b, c, d = four_bytes(points)
+        a, b, c, d = four_bytes(points, tops)
         mask = 0x700
         return four_of(
             eight(a | ((tops << 8) & mask)),

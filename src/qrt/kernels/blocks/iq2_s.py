@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from qrt.kernels.blocks.grids import four_bytes, signed_eights
+from qrt.kernels.blocks.grids import four_bytes
 from qrt.kernels.blocks.parts import odd_nibbles
+from qrt.kernels.blocks.points import signed_eights
 from qrt.kernels.intrinsics import load_f16x16, load_i32x16
 from qrt.kernels.jit import inline
 
@@ -13,7 +14,7 @@ from qrt.kernels.jit import inline
 @inline
 def ten_bits(points, tops):
     """The bytes of `points`, each under two bits of the lowest byte of `tops`."""
-    a, b, c, d = four_bytes(points)
+    a, b, c, d = four_bytes(points, tops)
     mask = 0x300
     return (
         a | ((tops << 8) & mask),
@@ -24,18 +25,18 @@ def ten_bits(points, tops):
 
 
 def build(update: Any, fetch: Any) -> Any:
-    codes = signed_eights("IQ2_S")
+    codes = signed_eights("IQ2_S", ten_bits, (0, 2, 4, 6))
 
     @inline
     def visit(state, p, x, step):
         d = load_f16x16(p) * 0.125
         for i in range(8):
             fetch(p + 164 * i, 164)
-            word, shift = p + 64 * (i >> 2), 8 * (i & 3)
+            word = p + 64 * (i >> 2) + (i & 3)
             points, signs = load_i32x16(p + 800 + 64 * i), load_i32x16(p + 288 + 64 * i)
-            tops, words = load_i32x16(word + 160) >> shift, load_i32x16(word + 32) >> shift
+            tops, words = load_i32x16(word + 160), load_i32x16(word + 32)
             scales = d * odd_nibbles(words), d * odd_nibbles(words >> 4)
-            state = update(state, codes(ten_bits(points, tops), signs), scales, (), x)
+            state = update(state, codes(points, tops, signs), scales, (), x)
             x += step
         return state
 

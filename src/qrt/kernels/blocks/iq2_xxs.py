@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from qrt.kernels.blocks.grids import even_signs, four_bytes, signed_eights
+from qrt.kernels.blocks.grids import even_signs, four_bytes
+from qrt.kernels.blocks.points import signed_eights
 from qrt.kernels.intrinsics import load_f16x16, load_i32x16, to_f32
 from qrt.kernels.jit import inline
 
 
 def build(update: Any, fetch: Any) -> Any:
-    codes = signed_eights("IQ2_XXS")
+    codes = signed_eights("IQ2_XXS", four_bytes, (0, 8, 16, 24))
 
     @inline
     def visit(state, p, x, step):
@@ -19,7 +20,7 @@ def build(update: Any, fetch: Any) -> Any:
             fetch(p + 132 * i, 132)
             points, signs = load_i32x16(p + 32 + 128 * i), load_i32x16(p + 96 + 128 * i)
             scale = d * to_f32((signs >> 27) | 1)
-            state = update(state, codes(four_bytes(points), even_signs(signs)), (scale,), (), x)
+            state = update(state, codes(points, points, even_signs(signs)), (scale,), (), x)
             x += step
         return state
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from qrt.kernels.blocks.grids import four_bytes, signed_fours
+from qrt.kernels.blocks.grids import four_bytes
 from qrt.kernels.blocks.parts import odd_nibbles
+from qrt.kernels.blocks.points import signed_fours
 from qrt.kernels.intrinsics import load_f16x16, load_i32x16
 from qrt.kernels.jit import inline
 
@@ -13,7 +14,7 @@ from qrt.kernels.jit import inline
 @inline
 def nine_bits(points, tops):
     """The bytes of `points`, each under one of the four lowest bits of `tops`."""
-    a, b, c, d = four_bytes(points)
+    a, b, c, d = four_bytes(points, tops)
     ninth = 0x100
     return (
         a | ((tops << 8) & ninth),
@@ -24,7 +25,7 @@ def nine_bits(points, tops):
 
 
 def build(update: Any, fetch: Any) -> Any:
-    codes = signed_fours("IQ3_S")
+    codes = signed_fours("IQ3_S", nine_bits)
 
     @inline
     def visit(state, p, x, step):
@@ -33,11 +34,11 @@ def build(update: Any, fetch: Any) -> Any:
         for i in range(8):
             fetch(p + 220 * i, 220)
             signs, points = load_i32x16(p + 224 + 64 * i), p + 736 + 128 * i
-            tops = load_i32x16(p + 96 + 64 * (i >> 2)) >> (8 * (i & 3))
-            low = nine_bits(load_i32x16(points), tops)
-            high = nine_bits(load_i32x16(points + 64), tops >> 4)
-            scale = d * odd_nibbles(words >> (4 * i))
-            state = update(state, codes(low, high, signs), (scale,), (), x)
+            tops = load_i32x16(p + 96 + 64 * (i >> 2) + (i & 3))
+            low, high = load_i32x16(points), load_i32x16(points + 64)
+            scale = d * odd_nibbles(words)
+            state = update(state, codes(low, high, tops, signs), (scale,), (), x)
+            words = words >> 4
             x += step
         return state
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from qrt.kernels.blocks.grids import even_signs, four_bytes, signed_fours
+from qrt.kernels.blocks.grids import even_signs, four_bytes
+from qrt.kernels.blocks.points import signed_fours
 from qrt.kernels.intrinsics import load_f16x16, load_i32x16, to_f32
 from qrt.kernels.jit import inline
 
 
 def build(update: Any, fetch: Any) -> Any:
-    codes = signed_fours("IQ3_XXS")
+    codes = signed_fours("IQ3_XXS", four_bytes)
 
     @inline
     def visit(state, p, x, step):
@@ -18,9 +19,9 @@ def build(update: Any, fetch: Any) -> Any:
         for i in range(8):
             fetch(p + 196 * i, 196)
             signs, points = load_i32x16(p + 32 + 64 * i), p + 544 + 128 * i
-            low, high = four_bytes(load_i32x16(points)), four_bytes(load_i32x16(points + 64))
+            low, high = load_i32x16(points), load_i32x16(points + 64)
             scale = d * to_f32((signs >> 27) | 1)
-            state = update(state, codes(low, high, even_signs(signs)), (scale,), (), x)
+            state = update(state, codes(low, high, low, even_signs(signs)), (scale,), (), x)
             x += step
         return state
 
