@@ -156,7 +156,9 @@ def attend(lab: Lab, shape: Shape, rows: Rows, first: int = 0) -> tuple[NDArray,
         chunked=shape.chunked,
         softcap=float_bits(shape.softcap),
         sinks=lab.put(rows.sinks) if shape.sinks else 0,
-        slopes=lab.put(shape.slopes.astype(np.float32)) if shape.max_bias else 0,
+        bias=lab.put(shape.slopes.astype(np.float32)) if shape.max_bias else 0,
+        bias_stride=4,
+        sees=0,
         partials=partials.address,
     )
     stored = {

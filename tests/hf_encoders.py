@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hf_parts import GLOBAL, LOCAL, ROPE, Row
+from tiny_encoders import N_ENCODED
 
 BERT = {"type_vocab_size": 2, "hidden_act": "gelu", "layer_norm_eps": 1e-5}
 DECODER_NAMES = {"layers.": "model.layers.", "embed_tokens.": "model.embed_tokens."}
@@ -29,6 +30,13 @@ T5 = Row(
     },
     hidden=True,
     auto="AutoModelForTextEncoding",
+)
+T5_ANSWERING = replace(
+    T5,
+    config={**T5.config, "tie_word_embeddings": False},
+    hidden=False,
+    auto="AutoModelForSeq2SeqLM",
+    n_encoded=N_ENCODED,
 )
 
 HF_ENCODERS: dict[str, Row] = {
@@ -75,7 +83,14 @@ HF_ENCODERS: dict[str, Row] = {
     ),
     "eurobert": Row("eurobert", {"mask_token_id": 0}, hidden=True),
     "t5encoder": T5,
-    "t5": T5,
+    "t5@embedding": T5,
+    "t5": replace(T5_ANSWERING, config={**T5_ANSWERING.config, "num_decoder_layers": 3}),
+    "t5@each": replace(
+        T5_ANSWERING, kind="umt5", config={**T5_ANSWERING.config, "num_decoder_layers": 2}
+    ),
+    "t5@plain": replace(
+        T5_ANSWERING, config={**T5.config, "num_decoder_layers": 1, "feed_forward_proj": "relu"}
+    ),
     "t5encoder@each": replace(T5, kind="umt5"),
     "t5encoder@plain": replace(T5, config={**T5.config, "feed_forward_proj": "relu"}),
     "qwen3@embedding": Row("qwen3", hidden=True),

@@ -39,7 +39,9 @@ class Row:
     hidden: bool = False
     """Whether its hidden states are wanted, not its logits."""
     auto: str = "AutoModel"
-    """What makes a model of hidden states of the configuration."""
+    """What makes a model of hidden states, or one with an encoder, of the configuration."""
+    n_encoded: int = 0
+    """How many tokens an encoder reads; the others are those of the decoder."""
     remade: Callable[[str, Mapping[str, Any], Any], tuple[Any, tuple[str, ...]] | None] = nothing
     """What a parameter is where its name and form are the model's own, and the tensors it is of:
     of its name, all tensors of the file and the configuration.

@@ -6,7 +6,8 @@ by transformers and by llama.cpp.
 It needs the extra `oracle`, and PYTHON an interpreter with llama-cpp-python. Where `HF` has a row
 for a model, its logits are those of transformers in float32, where `IN_NUMPY` has one those of its
 paper in float64, and llama.cpp's NMSE to them is printed; elsewhere they are llama.cpp's, with one
-thread, an F32 cache and no flash attention.
+thread, an F32 cache and no flash attention. It does not scale the logits of tied embeddings of T5,
+nor take more blocks of a decoder than of the encoder.
 
 A row of `HF` names the class of the configuration, what it has beyond what `hf_config` reads from
 the metadata, and how the values of the file become those of transformers. Names of tensors are
@@ -34,7 +35,7 @@ from hf_recent import RECENT
 from in_numpy import IN_NUMPY
 from numpy.typing import NDArray
 from oracles import TESTS
-from tiny_encoders import ENCODERS
+from tiny_encoders import ENCODERS, ENCODERS_WITH_DECODERS, N_ENCODED
 from tiny_models import MODELS, arch_of, metadata_of, tensors_of, write_tiny
 from tiny_parts import DIM, TOKENS
 
@@ -65,6 +66,21 @@ rows = [llama_cpp.llama_get_embeddings_ith(model._ctx.ctx, i) for i in range(len
 np.save(target, np.array([row[: model.n_embd()] for row in rows], np.float32))
 """
 
+PEER_ANSWERED = """
+import sys, numpy as np, llama_cpp
+path, target, tokens = sys.argv[1], sys.argv[2], [int(t) for t in sys.argv[3].split(",")]
+n, f32 = int(sys.argv[4]), llama_cpp.GGML_TYPE_F32
+options = {"n_ctx": 256, "n_threads": 1, "n_threads_batch": 1, "flash_attn": False}
+model = llama_cpp.Llama(path, **options, type_k=f32, type_v=f32, logits_all=True, verbose=False)
+batch = model._batch
+batch.set_batch(tokens[:n], 0, True)
+assert llama_cpp.llama_encode(model._ctx.ctx, batch.batch) == 0
+batch.set_batch(tokens[n:], 0, True)
+model._ctx.decode(batch)
+rows = [llama_cpp.llama_get_logits_ith(model._ctx.ctx, i) for i in range(len(tokens) - n)]
+np.save(target, np.array([row[: model.n_vocab()] for row in rows], np.float32))
+"""
+
 
 def peer_logits(python: str, name: str) -> Array | None:
     """llama.cpp's, (n_tokens, n_vocab or dim); None where it refuses the file."""
@@ -73,7 +89,8 @@ def peer_logits(python: str, name: str) -> Array | None:
         write_tiny(name, path)
         tokens = ",".join(map(str, TOKENS))
         program = PEER_HIDDEN if name in ENCODERS else PEER
-        command = [python, "-c", program, str(path), str(target), tokens]
+        program = PEER_ANSWERED if name in ENCODERS_WITH_DECODERS else program
+        command = [python, "-c", program, str(path), str(target), tokens, str(N_ENCODED)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             print(f"{name}: llama.cpp refuses it: {done.stderr[-2000:]}")
@@ -120,11 +137,14 @@ def hf_logits(name: str, row: Row) -> Array:
     torch.manual_seed(0)
     config = transformers.AutoConfig.for_model(row.kind, **hf_config(name, row))
     config._attn_implementation = "eager"
-    kind = row.auto if row.hidden else "AutoModelForCausalLM"
+    kind = row.auto if row.hidden or row.n_encoded else "AutoModelForCausalLM"
     model = getattr(transformers, kind).from_config(config, dtype=torch.float32).eval()
+    if row.n_encoded and "output.weight" in MODELS[name].optional:
+        model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.clone())
     archs = {text: arch for arch, text in gguf.MODEL_ARCH_NAMES.items()}
     arch = archs.get(arch_of(name), gguf.MODEL_ARCH.LLAMA)
-    names = gguf.get_tensor_name_map(arch, config.num_hidden_layers)
+    n_blocks = max(config.num_hidden_layers, getattr(config, "num_decoder_layers", None) or 0)
+    names = gguf.get_tensor_name_map(arch, n_blocks)
     metadata = metadata_of(name)
     tensors = {key: t.dequantize() for key, t in tensors_of(name).items()}
     left = {key for key in tensors if not key.endswith(".scale")}
@@ -159,7 +179,8 @@ def hf_logits(name: str, row: Row) -> Array:
             parameter.copy_(torch.from_numpy(value.reshape(parameter.shape).copy()))
         left -= set(MODELS[name].given)
         assert not left, f"transformers has nothing for {left}"
-        out = model(torch.from_numpy(TOKENS)[None])
+        text, rest = (torch.from_numpy(part)[None] for part in np.split(TOKENS, [row.n_encoded]))
+        out = model(text, decoder_input_ids=rest) if row.n_encoded else model(rest)
         return (out.last_hidden_state if row.hidden else out.logits)[0].numpy()
 
 

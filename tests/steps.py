@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from tiny_encoders import N_ENCODED
 
 from qrt.arch import build_graph
 from qrt.backends.base import Executor, Settings
@@ -59,14 +60,31 @@ def step(model: Executor, *segments: Segment) -> Logits:
 
 
 def logits_of(
-    backend: ModuleType, model: Model, tokens: ArrayLike, chunk: int = 1 << 20, **changes: Any
+    backend: ModuleType,
+    model: Model,
+    tokens: ArrayLike,
+    chunk: int = 1 << 20,
+    n_encoded: int = N_ENCODED,
+    **changes: Any,
 ) -> Logits:
-    """Logits after every token of a prompt in chunks, whatever groups of pages the model has."""
+    """Logits after every token of a prompt in chunks, whatever groups of pages the model has; one
+    that has an encoder reads the first `n_encoded` of them."""
     states = model[0].states
     executor = prepare(backend, model, capacities=(8,) * len(states), **changes)
-    result = in_chunks(executor, tokens, chunk, states=states)
+    if model[0].decoder_start is not None:
+        result = answered(executor, tokens, chunk, n_encoded)
+    else:
+        result = in_chunks(executor, tokens, chunk, states=states)
     executor.close()
     return result
+
+
+def answered(model: Executor, tokens: ArrayLike, chunk: int, n_encoded: int = N_ENCODED) -> Logits:
+    """Logits after every token behind the first, which the model's encoder reads."""
+    text, rest = np.split(np.array(tokens), [n_encoded])
+    assert not step(model, replace(segment(text, logit_rows=()), n_encoded=n_encoded)).size
+    parts = [segment(rest[at : at + chunk], n_encoded + at) for at in range(0, len(rest), chunk)]
+    return np.concatenate([step(model, replace(part, n_encoded=n_encoded)) for part in parts])
 
 
 def in_chunks(

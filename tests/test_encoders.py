@@ -19,8 +19,9 @@ from tiny_parts import DIM, N_CTX, N_VOCAB, TOKENS
 from qrt.arch import build_graph
 from qrt.backends import cpu, reference
 from qrt.backends.base import Executor
-from qrt.errors import ArchError, InputError
+from qrt.errors import ArchError, BackendError, InputError
 from qrt.graph.batch import Batch, Segment
+from qrt.graph.cut import cut
 from qrt.graph.graph import Graph
 from qrt.graph.heads import Head, Ranking
 from qrt.progress import no_progress
@@ -200,14 +201,22 @@ def test_wrong_heads_are_errors(heads: dict, keys: dict, message: str) -> None:
 
 
 def test_an_encoder_that_has_a_decoder_beside_it() -> None:
-    """Its embeddings are those of the encoder; nothing is generated yet."""
-    tensors = tensors_of("t5") | {"dec.output_norm.weight": tensor("dec", np.ones(DIM))}
-    metadata = {k: v for k, v in metadata_of("t5").items() if k != "t5.pooling_type"}
-    with pytest.raises(ArchError, match="decoder beside their encoder, which is not supported"):
-        build_graph(metadata, tensors, "m.gguf", N_CTX)
+    """Where embeddings are wanted they are those of the encoder; else a decoder answers it."""
+    tensors, metadata = tensors_of("t5"), metadata_of("t5")
     graph = build_graph(metadata, tensors, "m.gguf", N_CTX, embedding=True)
-    assert graph.pooling == "mean"
-    assert graph.ops == build_graph(metadata_of("t5"), tensors, "m.gguf", N_CTX).ops
+    assert (graph.pooling, graph.states, graph.decoder_start) == ("mean", (), None)
+    alone = {key: each for key, each in tensors.items() if not key.startswith("dec.")}
+    stated = metadata | {"t5.pooling_type": 1}
+    assert graph.ops == build_graph(stated, alone, "m.gguf", N_CTX).ops
+    more = tensors | {"dec.blk.0.cross_attn_rel_b.weight": tensor("unused", np.ones((8, 4)))}
+    whole = build_graph(metadata, more, "m.gguf", N_CTX)
+    assert (whole.pooling, whole.decoder_start, whole.n_ctx_train) == (None, 5, 2 * N_CTX)
+    with pytest.raises(ArchError, match=r"tensor 'dec\.blk\.0\.cross_attn_k\.weight' is missing"):
+        build_graph(metadata, alone, "m.gguf", N_CTX)
+    with pytest.raises(ArchError, match=r"expected a token of the 64 there are, got 64"):
+        build_graph(metadata | {"t5.decoder_start_token_id": 64}, tensors, "m.gguf", N_CTX)
+    with pytest.raises(BackendError, match="t5 cannot be cut: its encoder and its decoder"):
+        cut(whole, [1])
 
 
 def test_tools_run_whole_texts(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ MANY_BLOCKS = 6
 """More are alike."""
 ONE_OF_EACH_KIND = (
     *("gemma3n", "gemma4", "gemma4@experts", "gpt-oss", "deepseek2", "llama4", "mistral3"),
-    *("bloom", "gpt2", "olmo2@windows", "phi3@long", "apertus"),
+    *("bloom", "gpt2", "olmo2@windows", "phi3@long", "apertus", "t5"),
     *("qwen35", "qwen35@layers", "lfm2", "kimi-linear"),
     *("jamba", "granitehybrid@experts", "falcon-h1", "nemotron_h_moe@latent"),
 )

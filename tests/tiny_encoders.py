@@ -23,6 +23,11 @@ T5 = {
     "attention.relative_buckets_count": 8,
     "pooling_type": 1,
 }
+ANSWERING = {
+    **T5,
+    "pooling_type": None,
+    "decoder_start_token_id": 5,
+}
 TYPES = ("token_types.weight",)
 HARMLESS = ("attention.causal", "pooling_type")
 """The latter says what is made of hidden states, not how they come about."""
@@ -119,10 +124,29 @@ ENCODERS: dict[str, Tiny] = {
         harmless=("pooling_type",),
     ),
     "t5encoder@plain": Tiny(T5, harmless=("pooling_type",)),
-    "t5": Tiny(T5, ("enc.blk.0.ffn_gate.weight",)),
+    "t5@embedding": Tiny(T5, ("enc.blk.0.ffn_gate.weight",)),
     "llama-embed": Tiny({"attention.causal": False, "pooling_type": 1}, harmless=("pooling_type",)),
     "qwen3@embedding": Tiny({**WIDE, "pooling_type": 3}),
     "qwen2@two-sided": Tiny(
         {"attention.causal": False, "pooling_type": 1}, harmless=("pooling_type",)
     ),
 }
+
+ENCODERS_WITH_DECODERS: dict[str, Tiny] = {
+    "t5": Tiny(
+        {**ANSWERING, "decoder_block_count": 3},
+        ("enc.blk.0.ffn_gate.weight", "output.weight"),
+        harmless=("decoder_start_token_id",),
+    ),
+    "t5@each": Tiny(
+        ANSWERING,
+        (
+            "enc.blk.0.ffn_gate.weight",
+            *("enc.blk.*.attn_rel_b.weight", "dec.blk.*.attn_rel_b.weight"),
+        ),
+        harmless=("decoder_start_token_id",),
+    ),
+    "t5@plain": Tiny({**ANSWERING, "decoder_block_count": 1}, harmless=("decoder_start_token_id",)),
+}
+"""These answer the first N_ENCODED of TOKENS, and have logits of the others."""
+N_ENCODED = 17

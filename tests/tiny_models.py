@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from oracles import uniform
 from tiny_delta import DELTAS
-from tiny_encoders import ENCODERS
+from tiny_encoders import ENCODERS, ENCODERS_WITH_DECODERS
 from tiny_mamba import MAMBAS
 from tiny_mixtures import MIXTURES
 from tiny_older import OLDER
@@ -252,6 +252,7 @@ MODELS: dict[str, Tiny] = {
     **OLDER,
     **RWKV,
     **ENCODERS,
+    **ENCODERS_WITH_DECODERS,
     **DELTAS,
     **MAMBAS,
 }

@@ -158,7 +158,7 @@ class _Rewriting:
         name = self._put(t, np.concatenate(tables, axis=1))
         width = self.tensors[name].shape[1]
         self._append(replace(op, out=base))
-        self._append(Embed(t, name, op.n_vocab, width, op.scale))
+        self._append(Embed(t, name, op.n_vocab, width, op.scale, op.encodes))
         name = self._put(f"{op.out}.lora_b", np.concatenate(matrices, axis=1))
         self._append(LoraUp(op.out, base, t, name, tuple(_checked(parts, op.table)), 1))
 

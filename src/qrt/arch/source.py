@@ -45,6 +45,8 @@ COUNTS: dict[str, tuple[int, int]] = {
     "block_count": (1, 512),
     "classifier.pooling_type": (0, 4),
     "context_length": (1, 1 << 28),
+    "decoder_block_count": (1, 512),
+    "decoder_start_token_id": (0, 1 << 24),
     "dense_2_feat_in": (1, 1 << 18),
     "dense_2_feat_out": (1, 1 << 18),
     "dense_3_feat_in": (1, 1 << 18),

@@ -48,9 +48,16 @@ class T5Encoder(Decoder):
         return self.norm("enc.output_norm", x)
 
     def distance_bias(self, layer: Layer) -> str | None:
-        own = f"{layer.at}attn_rel_b.weight"
-        first = f"{self.hp.layers[0].at}attn_rel_b.weight"
-        return own if own in self.source.tensors else first
+        return self.learned_bias(layer, self.hp.layers[0])
+
+    def learned_bias(self, layer: Layer, first: Layer) -> str:
+        """The weight of a layer's own bias by distance, else that of the first layer."""
+        own, shared = (f"{each.at}attn_rel_b.weight" for each in (layer, first))
+        return own if own in self.source.tensors else shared
+
+    def placed(self, layer: Layer, q: str, k: str) -> tuple[str, str]:  # noqa: ARG002
+        """As they are."""
+        return q, k
 
     def output(self, layer: Layer, h: str) -> str:
         return self.linear(f"{layer.at}attn_o", h, self.hp.dim)

@@ -258,7 +258,8 @@ def check_batch(
     to one page or slot.
     """
     n_rows = batch.n_rows
-    if not 0 < n_rows <= settings.max_rows:
+    passes = (batch,) if graph.decoder_start is None else batch.passes
+    if n_rows == 0 or any(part.n_rows > settings.max_rows for part in passes):
         raise InputError(f"a step has 1 to {settings.max_rows} rows, got {n_rows}")
     for segment in batch.segments:
         _check_segment(segment, graph, settings)
@@ -281,7 +282,9 @@ def _check_segment(segment: Segment, graph: Graph, settings: Settings) -> None:
         raise InputError(f"token ids are 0 to {graph.n_vocab - 1}, got {shown(tokens.tolist())}")
     if not _within(wanted, n_rows) or (len(wanted) > 1 and (wanted[1:] <= wanted[:-1]).any()):
         raise InputError(f"logit rows rise from 0 to {n_rows - 1}, got {shown(wanted.tolist())}")
-    if graph.whole_texts and start != 0:
+    if graph.decoder_start is not None:
+        _check_encoded(segment)
+    elif graph.whole_texts and start != 0:
         raise InputError(f"rows that see what follows begin at position 0, got {start}")
     if segment.types is not None:
         types = segment.types
@@ -303,6 +306,20 @@ def _check_segment(segment: Segment, graph: Graph, settings: Settings) -> None:
         if not is_plain or not _within(table[first_unit(group, start) : n_units], capacity):
             what = f"positions up to {end} in {n_units} of {capacity} units, int32"
             raise InputError(f"the table of a {group.kind} group: expected {what}")
+
+
+def _check_encoded(segment: Segment) -> None:
+    """Raises InputError for rows that are neither all of a text that an encoder reads, which have
+    no logits, nor behind one."""
+    n_rows, n_encoded = len(segment.tokens), segment.n_encoded
+    if n_encoded <= 0:
+        raise InputError(
+            "the model's decoder answers a text that its encoder has read: ask for generations; "
+            "it gives nothing for rows of a text alone"
+        )
+    if segment.encodes and (segment.start, n_rows, len(segment.logit_rows)) != (0, n_encoded, 0):
+        expected = f"all {n_encoded} rows of a text that is encoded, without logits"
+        raise InputError(f"expected {expected}, got {n_rows} from {segment.start}")
 
 
 def _within(numbers: NDArray[np.int32], end: int) -> bool:

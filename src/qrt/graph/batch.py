@@ -38,6 +38,7 @@ class Segment:
     the slot to write. `logit_rows` are those of the segment's rows that give logits, rising.
     `types` are those of the tokens, from 0 up to the graph's `n_types`; None: all are 0.
     `scales` say how much of each of the graph's adapters the rows use; () for nothing of any.
+    `n_encoded` is where the text ends that an encoder reads, whose rows are a segment of their own.
     """
 
     tokens: NDArray[np.int32]  # (n_rows,)
@@ -46,6 +47,12 @@ class Segment:
     logit_rows: NDArray[np.int32]  # (n_logits,)
     types: NDArray[np.int32] | None = None  # (n_rows,)
     scales: tuple[float, ...] = ()
+    n_encoded: int = 0
+
+    @property
+    def encodes(self) -> bool:
+        """Whether it is the text that an encoder reads."""
+        return self.start < self.n_encoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +70,10 @@ class Batch:
     def n_logits(self) -> int:
         """Rows that give logits."""
         return sum(len(segment.logit_rows) for segment in self.segments)
+
+    @property
+    def passes(self) -> tuple[Batch, Batch]:
+        """The texts that an encoder reads, and the other segments."""
+        texts = tuple(segment for segment in self.segments if segment.encodes)
+        others = tuple(segment for segment in self.segments if not segment.encodes)
+        return Batch(texts), Batch(others)

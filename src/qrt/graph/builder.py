@@ -8,7 +8,7 @@ from dataclasses import replace
 from qrt.graph.graph import Graph
 from qrt.graph.heads import Head, Pooling, Ranking
 from qrt.graph.op import Op
-from qrt.graph.ops.attention import Attention
+from qrt.graph.ops.attention import Attention, Sees
 from qrt.graph.ops.store_kv import StoreKV
 from qrt.graph.state import KV, StateGroup
 
@@ -36,7 +36,7 @@ class GraphBuilder:
             assert shape == use.shape, use.name
         if op.remembers is not None:
             layers = self._layers_of.setdefault(replace(op.remembers, layers=()), [])
-            layers.extend(op.remembers.layers)
+            layers.extend(layer for layer in op.remembers.layers if layer not in layers)
         self._ops.append(op)
         if op.out is None:
             return ""
@@ -61,6 +61,9 @@ class GraphBuilder:
         chunked: bool = False,
         sinks: str | None = None,
         max_bias: float = 0.0,
+        rel_bias: str | None = None,
+        n_buckets: int = 0,
+        sees: Sees = "all",
     ) -> str:
         """Stores k and v in `layer`'s cache and attends to it.
 
@@ -90,6 +93,9 @@ class GraphBuilder:
                 sinks=sinks,
                 max_bias=max_bias,
                 v_in_k=kept.v_in_k,
+                rel_bias=rel_bias,
+                n_buckets=n_buckets,
+                sees=sees,
             )
         )
 
@@ -112,6 +118,7 @@ class GraphBuilder:
         pooling: Pooling | None = None,
         dense: tuple[Head, ...] = (),
         ranking: Ranking | None = None,
+        decoder_start: int | None = None,
     ) -> Graph:
         """The graph; its output is the last value made, as wide as the vocabulary unless said."""
         output = self._ops[-1].out
@@ -132,4 +139,5 @@ class GraphBuilder:
             pooling=pooling,
             dense=dense,
             ranking=ranking,
+            decoder_start=decoder_start,
         )

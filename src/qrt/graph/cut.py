@@ -17,8 +17,13 @@ def cut(graph: Graph, borders: Iterable[int]) -> list[Graph]:
     What precedes the layers stays with the first of them, what follows with the last. A part ends
     on its hidden states, which the next one receives. Every part has all state groups, so that
     tables fit, with the layers that are its own. Raises BackendError where more than one value
-    crosses a border, or what a layer remembers.
+    crosses a border, or what a layer remembers, and for a decoder with an encoder beside it.
     """
+    if graph.decoder_start is not None:
+        raise BackendError(
+            f"{graph.arch} cannot be cut: its encoder and its decoder run on different rows; run "
+            "all layers on one backend"
+        )
     firsts = [0, *(graph.starts[layer] for layer in borders), len(graph.ops)]
     crossing = [_crossing(graph, first) for first in firsts[1:-1]]
     parts = []

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from qrt.graph.heads import Head, Pooling, Ranking
-from qrt.graph.op import Op, WeightUse
+from qrt.graph.op import ENCODED, Op, WeightUse
 from qrt.graph.state import StateGroup
 
 
@@ -41,6 +41,21 @@ class Graph:
     """How the model scores a pair of texts, if it can; no op runs that."""
     n_adapters: int = 0
     """Low-rank adapters, of each of which a row of a step uses as much as its segment says."""
+    decoder_start: int | None = None
+    """The token with which a decoder begins to answer a text that an encoder has read; None: there
+    is no encoder beside it."""
+
+    @property
+    def n_encoding(self) -> int:
+        """How many ops, the first ones, run on the rows that an encoder reads."""
+        rows_of: dict[str, str] = {}
+        for number, op in enumerate(self.ops):
+            rows = op.rows(rows_of)
+            if rows != ENCODED:
+                return number
+            if op.out is not None:
+                rows_of[op.out] = rows
+        return len(self.ops)
 
     @property
     def n_layers(self) -> int:

@@ -12,9 +12,10 @@ from typing import ClassVar, Literal
 
 from qrt.graph.state import StateGroup
 
-ALL, LOGITS, ROUTED = "all", "logits", "routed"
-"""Row sets: all rows of a step, those whose logits were asked for, and all once for each expert
-that they were routed to, sorted by expert."""
+ALL, LOGITS, ROUTED, ENCODED = "all", "logits", "routed", "encoded"
+"""Row sets: all rows of a step, those whose logits were asked for, all once for each expert that
+they were routed to, sorted by expert, and those of texts that an encoder reads; a model that has
+those runs its ops on them first, and the others on all other rows."""
 
 Share = Literal["rows", "gather", "panels", "heads", "queue"]
 """How threads share an op: each its own run of rows, and reads those alone (rows) or any (gather);

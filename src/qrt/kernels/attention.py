@@ -37,6 +37,9 @@ from qrt.kernels.jit import inline
 from qrt.kernels.kv_caches import CACHES
 from qrt.kernels.layout import (
     ATTENTION,
+    DECODED,
+    ENCODED,
+    FAR,
     FAR_BELOW,
     PAGE,
     SCRATCH,
@@ -55,9 +58,11 @@ def build(k_type: str, v_type: str, heads_at_once: str, bias: str = "") -> Any:
     """The kernel for one type of K and one of V, "k" for V that is in K; `heads_at_once` query
     heads share each load.
 
-    With `bias` "alibi" scores lose a slope for each position of distance (Press et al. 2022).
+    With `bias` "alibi" scores lose a slope for each position of distance (Press et al. 2022); with
+    "learned", which is for one head at once, they gain what a table has (Raffel et al. 2020).
     """
-    alibi, v_in_k = bias == "alibi", v_type == "k"
+    alibi, learned, v_in_k = bias == "alibi", bias == "learned", v_type == "k"
+    assert heads_at_once == "1" or not learned
     heads, k_bytes, v_bytes = int(heads_at_once), CACHE_BYTES[k_type], CACHE_BYTES.get(v_type, 0)
     put_query, scores_of = CACHES[k_type].key_readers(k_type, heads, v_bytes or k_bytes)
     gain = in_keys(k_type, heads) if v_in_k else beside_keys(k_type, v_type, heads)
@@ -67,19 +72,21 @@ def build(k_type: str, v_type: str, heads_at_once: str, bias: str = "") -> Any:
     state_bytes, begin, weigh, merge, finish, factors, sums = softmax_of(heads)
 
     # of a thread's scratch
-    queries, slopes_at = 0, factors + 128
+    queries, bias_at = 0, factors + 128
     state_at, other_at, room_at = 20 * 1024, 40 * 1024, 60 * 1024
 
     @inline
-    def gather(scratch, q, slopes, n_heads, k_width, scale):
-        """Scaled queries, and their slopes; heads past n_heads repeat the last."""
+    def gather(scratch, q, bias, n_heads, k_width, scale):
+        """Scaled queries, and their slopes or table; heads past n_heads repeat the last."""
         for h in range(heads):
             head = min(h, n_heads - 1)
             put_query(
                 scratch + queries, h, q + 4 * k_width * head, k_width, scale, scratch + other_at
             )
             if alibi:
-                store_f32(scratch + slopes_at + 4 * h, load_f32(slopes + 4 * head))
+                store_f32(scratch + bias_at + 4 * h, load_f32(bias + 4 * head))
+        if learned:
+            store_i64(scratch + bias_at, bias)
 
     @inline
     def score(scratch, k, k_width, first, last, back, cap, ahead):
@@ -96,7 +103,10 @@ def build(k_type: str, v_type: str, heads_at_once: str, bias: str = "") -> Any:
                 value = softcap(value, cap)
             if alibi:
                 distance = (back - slot) - lane_numbers()
-                value = value - each_head(scratch + slopes_at) * distance
+                value = value - each_head(scratch + bias_at) * distance
+            if learned:
+                at_distance = load_i64(scratch + bias_at) + 4 * (FAR - min(back - slot, FAR))
+                value = value + load_vector(at_distance)
             value = within(slot, first, last, value, FAR_BELOW)
             store(at, value)
             top = vmax(top, value)
@@ -147,7 +157,9 @@ def build(k_type: str, v_type: str, heads_at_once: str, bias: str = "") -> Any:
         layer = load_i64(args + ATTENTION.layer)
         scale, cap = load_f32(args + ATTENTION.scale), load_f32(args + ATTENTION.softcap)
         window, chunked = load_i64(args + ATTENTION.window), load_i64(args + ATTENTION.chunked)
-        slopes, sinks = load_i64(args + ATTENTION.slopes), load_i64(args + ATTENTION.sinks)
+        bias, sinks = load_i64(args + ATTENTION.bias), load_i64(args + ATTENTION.sinks)
+        bias_stride, sees = load_i64(args + ATTENTION.bias_stride), load_i64(args + ATTENTION.sees)
+        encoded = load_i64(step + STEP.encoded)
         partials = load_i64(args + ATTENTION.partials)
         scratch = load_i64(step + STEP.scratch) + thread * SCRATCH
         state, other = scratch + state_at, scratch + other_at
@@ -163,6 +175,10 @@ def build(k_type: str, v_type: str, heads_at_once: str, bias: str = "") -> Any:
             first = max(0, last - window + 1) if window else 0
             if chunked:
                 first = last // window * window
+            if sees == ENCODED:
+                last = load_i32(encoded + 4 * row) - 1
+            elif sees == DECODED:
+                first = load_i32(encoded + 4 * row)
             low, high = first // SPLIT, last // SPLIT
             if n_splits > 1 and (split < low or split > high):
                 continue
@@ -174,7 +190,7 @@ def build(k_type: str, v_type: str, heads_at_once: str, bias: str = "") -> Any:
             q, sinks_here = load_i64(args + ATTENTION.q) + at * k_width, sinks + 4 * head
             if not sinks:
                 sinks_here = 0
-            gather(scratch, q, slopes + 4 * head, n_here, k_width, scale)
+            gather(scratch, q, bias + head * bias_stride, n_here, k_width, scale)
             if n_splits == 1 or low == high:
                 end = min(last, low * SPLIT + SPLIT - 1)
                 walk(scratch, state, step, row, args, pages, first, end, last, cap)

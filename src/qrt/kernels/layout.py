@@ -54,7 +54,7 @@ SHARED_ROWS = 16
 STEP = record(
     "Step",
     "cancel fault n_rows n_logits n_routed tokens positions types tables logit_rows hidden output "
-    "rope scratch scales logit_scales",
+    "rope scratch scales logit_scales encoded",
 )
 """What changes between steps; kernels get its address.
 
@@ -64,10 +64,17 @@ each state group the address of the addresses of each row's int32 table; hidden:
 another part of the model; output: where the graph's output goes; rope: float32 cos and sin,
 (n_specs, n_rows, 2, rope_dim / 2) at the offset in the op's record; scratch: per-thread working
 memory, `SCRATCH` bytes each; scales, logit_scales: float32, how much of each adapter the rows use,
-and the rows whose logits were asked for."""
+and the rows whose logits were asked for; encoded: int32, where the text of each row ends that an
+encoder has read."""
 
-ROWS_OF = {"all": STEP.n_rows, "logits": STEP.n_logits, "routed": STEP.n_routed}
-"""Where a step says how many rows each row set has: what stands in `rows_of` of a record."""
+ROWS_OF = {
+    "all": STEP.n_rows,
+    "logits": STEP.n_logits,
+    "routed": STEP.n_routed,
+    "encoded": STEP.n_rows,
+}
+"""Where a step says how many rows each row set has: what stands in `rows_of` of a record. A step
+has rows that an encoder reads, or others."""
 SCALES_OF = {"all": STEP.scales, "logits": STEP.logit_scales}
 """Where a step says the same of their scales: what stands in `scales` of a record."""
 
@@ -136,11 +143,16 @@ STORE_KV = record("StoreKv", "k v group pages n_kv_heads k_width v_width page_st
 ATTENTION = record(
     "Attention",
     "q out layer group pages n_heads n_kv_heads k_width v_width page_stride scale window chunked "
-    "softcap sinks slopes partials",
+    "softcap sinks bias bias_stride sees partials",
 )
-"""chunked: 1 for windows that begin anew at each multiple of their length. sinks, slopes: float32
-of each head, 0 for none. partials: zeroed counters, 8 bytes for each row of SHARED_ROWS and group
-of query heads, then the states of splits; see `partial_bytes`."""
+"""chunked: 1 for windows that begin anew at each multiple of their length. sinks: float32 of each
+head, 0 for none. bias: of each head, `bias_stride` bytes apart, its slope, or the learned biases of
+distances FAR down to -15. sees: 0 for all positions up to a row's own, ENCODED for those of the
+text that an encoder has read, DECODED for those behind it. partials: zeroed counters, 8 bytes for
+each row of SHARED_ROWS and group of query heads, then the states of splits; see `partial_bytes`."""
+ENCODED, DECODED = 1, 2
+FAR = 143
+"""All distances that are at most 15 below it, or beyond, have the same learned bias."""
 
 
 def partial_bytes(n_groups: int, n_splits: int, heads: int, v_width: int) -> int:

@@ -1,26 +1,123 @@
-"""t5: T5, Flan-T5, mT5 and UMT5: their encoder alone, for embeddings."""
+"""t5: T5, Flan-T5, mT5, UMT5 and MADLAD: an encoder, and a decoder that answers what it reads."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
+from qrt.arch.hparams import Layer
+from qrt.arch.source import Source
 from qrt.arch.t5 import T5Encoder
-from qrt.errors import ArchError
 from qrt.graph.graph import Graph
+from qrt.graph.ops.attention import Attention
+from qrt.graph.ops.embed import Embed
+from qrt.graph.ops.select import Select
+from qrt.graph.ops.store_kv import StoreKV
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderLayer(Layer):
+    """Sizes of one layer of the decoder; layers are numbered through from the encoder's first."""
+
+    block: int = 0
+
+    @property
+    def at(self) -> str:
+        return f"dec.blk.{self.block}."
 
 
 class Architecture(T5Encoder):
-    """Its decoder, which sees the encoder's rows, is not run."""
+    """Keys and values of the encoder's text and of the answer lie in one cache, one behind the
+    other: positions are numbered through, and each attention of a layer sees one part.
+    """
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(source)
+        first, n = len(self.hp.layers), source.count("decoder_block_count", len(self.hp.layers))
+        layer = self.hp.layers[0]
+        sizes = layer.n_heads, layer.n_kv_heads, layer.head_dim, layer.value_dim, layer.ffn_dim
+        self.answering = tuple(DecoderLayer(first + i, *sizes, block=i) for i in range(n))
 
     def build(self, embedding: bool = False) -> Graph:
-        if not (embedding or self.source.has("pooling_type")):
-            raise ArchError(
-                f"{self.source.where}: {self.source.arch} models answer by a decoder beside their "
-                "encoder, which is not supported; `qrt embed` or embedding=True gives embeddings "
-                "of the encoder; to generate, take a model without one"
-            )
-        return super().build(embedding)
+        """Where vectors of texts are wanted, the encoder alone."""
+        if embedding or self.source.has("pooling_type"):
+            graph = super().build(embedding)
+            decoder = (name for name in self.source.tensors if name.startswith("dec."))
+            return replace(graph, unused=graph.unused.union(decoder))
+        hp = self.hp
+        start = self.source.count("decoder_start_token_id", 0)
+        if start >= hp.n_vocab:
+            key = self.source.key("decoder_start_token_id")
+            raise self.source.wrong(key, f"a token of the {hp.n_vocab} there are", start)
+        table = "token_embd.weight"
+        x = self.graph.append(Embed("enc.token_embd", table, hp.n_vocab, hp.dim, encodes=True))
+        for layer in hp.layers:
+            self.graph.begin_layer()
+            x = self.block(layer, x)
+        text = self.final(x)
+        for layer in self.answering:
+            self.remember(layer, text)
+        x = self.embed()
+        for layer in self.answering:
+            self.graph.begin_layer()
+            x = self.block(layer, x)
+        self.head(self.norm("dec.output_norm", self.graph.append(Select("selected", x))))
+        return self.graph.build(
+            self.source.arch,
+            n_ctx_train=2 * hp.n_ctx_train,
+            dim=hp.dim,
+            n_vocab=hp.n_vocab,
+            unused=self.unused(),
+            decoder_start=start,
+        )
+
+    def remember(self, layer: DecoderLayer, text: str) -> None:
+        """Stores what a layer of the decoder sees of the text that the encoder has read."""
+        sizes = layer.n_kv_heads, layer.head_dim, layer.value_dim
+        k = self.linear(f"{layer.at}cross_attn_k", text, layer.n_kv_heads * layer.head_dim)
+        v = self.linear(f"{layer.at}cross_attn_v", text, layer.n_kv_heads * layer.value_dim)
+        self.graph.append(StoreKV(k, v, layer.number, *sizes))
+
+    def attended(self, layer: Layer, x: str, h: str) -> str:
+        x = super().attended(layer, x, h)
+        if not isinstance(layer, DecoderLayer):
+            return x
+        at, sizes = layer.at, (layer.n_heads, layer.n_kv_heads, layer.head_dim, layer.value_dim)
+        h = self.norm(f"{at}cross_attn_norm", x)
+        q = self.linear(f"{at}cross_attn_q", h, layer.n_heads * layer.head_dim)
+        op = Attention(f"{at}cross_attn", q, layer.number, *sizes, scale=1.0, sees="encoded")
+        h = self.linear(f"{at}cross_attn_o", self.graph.append(op), self.hp.dim)
+        return self.add(f"{at}cross_attn_add", x, h)
+
+    def attend(
+        self, layer: Layer, q: str, k: str | None, v: str | None, cache: int | None = None
+    ) -> str:
+        if not isinstance(layer, DecoderLayer):
+            return super().attend(layer, q, k, v, cache)
+        h = self.graph.attention(
+            f"{layer.at}attn",
+            *(q, k, v),
+            layer=layer.number,
+            n_heads=layer.n_heads,
+            n_kv_heads=layer.n_kv_heads,
+            scale=1.0,
+            v_width=layer.value_dim,
+            rel_bias=self.distance_bias(layer),
+            n_buckets=self.n_buckets,
+            sees="decoded",
+        )
+        return self.output(layer, h)
+
+    def distance_bias(self, layer: Layer) -> str | None:
+        if not isinstance(layer, DecoderLayer):
+            return super().distance_bias(layer)
+        return self.learned_bias(layer, replace(layer, block=0))
+
+    def head(self, x: str) -> str:
+        """Logits; those of tied embeddings are scaled."""
+        is_tied = "output.weight" not in self.source.tensors
+        return super().head(self.scaled(x, self.hp.dim**-0.5 if is_tied else 1.0))
 
     def unused(self) -> Iterator[str]:
         yield from super().unused()
-        yield from (name for name in self.source.tensors if name.startswith("dec."))
+        yield from (name for name in self.source.tensors if "cross_attn_rel_b" in name)

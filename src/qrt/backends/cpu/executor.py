@@ -19,6 +19,7 @@ from qrt.backends.cpu.rows import LogitRows
 from qrt.backends.cpu.step import StepMemory
 from qrt.backends.cpu.tiling import Tiling, few, tiling_for
 from qrt.graph.batch import FEW_ROWS, Batch, Phase, phase_of
+from qrt.graph.op import ENCODED
 from qrt.kernels.entries import source_digest
 from qrt.kernels.isa import Tier
 from qrt.kernels.team import Team
@@ -51,7 +52,8 @@ class CpuExecutor:
         """What walks the tapes of a phase; `qrt.backends.cpu.profile` puts a clock in its place."""
         self._teams = teams
         self._mapped = mapped
-        self._tapes: dict[Tiling, Tape] = {}
+        self._passes = _of_passes(recorder)
+        self._tapes: list[dict[Tiling, Tape]] = [{} for _ in self._passes]
         self._tilings = [tiling_for(tier, n_rows) for n_rows in range(1, FEW_ROWS + 2)]
         graph = recorder.graph
         n_threads = max(team.n_threads for team in teams.values())
@@ -77,9 +79,18 @@ class CpuExecutor:
         Raises ModelError where `Mapped.check` does.
         """
         check_batch(batch, self.recorder.graph, self.settings, hidden)
+        n_rows = batch.n_logits if self._gives_logits else batch.n_rows
+        output = self._memory.output(n_rows, self._width)
+        parts = (batch,) if len(self._passes) == 1 else batch.passes
+        for number, part in enumerate(parts):
+            if part.segments:
+                self._run(number, part, hidden)
+        return output
+
+    def _run(self, number: int, batch: Batch, hidden: NDArray[np.float32] | None) -> None:
+        """Runs the rows of a pass."""
         memory, n_rows = self._memory, batch.n_rows
         memory.fill(batch, hidden)
-        output = memory.output(batch.n_logits if self._gives_logits else n_rows, self._width)
         memory.clear()
         if self._cancelled:  # set before or after the record was cleared, it is seen
             raise Cancelled
@@ -87,21 +98,21 @@ class CpuExecutor:
             self.recorder.clear_shared()
             self._pid = os.getpid()
         phase = phase_of(n_rows)
-        self.walks[phase](self._tape(n_rows), memory.address, interruptible=phase == "prefill")
+        tape = self._tape(number, n_rows)
+        self.walks[phase](tape, memory.address, interruptible=phase == "prefill")
         if memory.is_cancelled:
             raise Cancelled
         if self._mapped is not None:
             self._mapped.check()
         if memory.fault:
             raise not_finite(memory.fault - 1)
-        return output
 
-    def _tape(self, n_rows: int) -> NDArray[np.int64]:
-        """The records of steps of so many rows, made when the first such step comes."""
+    def _tape(self, number: int, n_rows: int) -> NDArray[np.int64]:
+        """The records of a pass over so many rows, made when the first such step comes."""
         tiling = self._tilings[min(n_rows, FEW_ROWS + 1) - 1]
-        tape = self._tapes.get(tiling)
+        tape = self._tapes[number].get(tiling)
         if tape is None:
-            tape = self._tapes[tiling] = self.recorder.tape(tiling)
+            tape = self._tapes[number][tiling] = self._passes[number].tape(tiling)
         return tape.records
 
     def masked(
@@ -146,4 +157,14 @@ class CpuExecutor:
             team.close()
         if self._mapped is not None:
             self._mapped.close()
-        del self.recorder, self._tapes, self._mapped, self._rows
+        del self.recorder, self._passes, self._tapes, self._mapped, self._rows
+
+
+def _of_passes(recorder: Recorder) -> tuple[Recorder, ...]:
+    """What records the ops on rows that an encoder reads, if there are such, and the others."""
+    if recorder.graph.decoder_start is None:
+        return (recorder,)
+    tasks = recorder.plan.tasks
+    first = tuple(task for task in tasks if task.rows == ENCODED)
+    parts = (*first[:-1], replace(first[-1], barrier=True)), tasks[len(first) :]
+    return tuple(replace(recorder, plan=replace(recorder.plan, tasks=part)) for part in parts)

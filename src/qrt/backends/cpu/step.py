@@ -46,6 +46,7 @@ class StepMemory:
         self._tokens = np.zeros(max_rows, np.int32)
         self._positions = np.zeros(max_rows, np.int32)
         self._types = np.zeros(max_rows, np.int32)
+        self._encoded = np.zeros(max_rows, np.int32)
         self._logit_rows = np.zeros(max_rows, np.int32)
         self._scales = np.zeros((max_rows, n_adapters), np.float32)
         self._logit_scales = np.zeros((max_rows, n_adapters), np.float32)
@@ -61,6 +62,7 @@ class StepMemory:
             ("tokens", self._tokens),
             ("positions", self._positions),
             ("types", self._types),
+            ("encoded", self._encoded),
             ("logit_rows", self._logit_rows),
             ("tables", self._of_groups),
             ("scratch", self._scratch),
@@ -96,6 +98,7 @@ class StepMemory:
             self._positions[start:end] = self._count[: end - start]
             self._positions[start:end] += segment.start
             self._types[start:end] = 0 if segment.types is None else segment.types
+            self._encoded[start:end] = segment.n_encoded
             self._logit_rows[n_logits:last] = segment.logit_rows
             self._logit_rows[n_logits:last] += start
             if self._scales.size:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 import numpy as np
@@ -28,6 +28,7 @@ from qrt.formats.qtensor import QTensor
 from qrt.formats.qtype import QType
 from qrt.graph.batch import Batch
 from qrt.graph.graph import Graph
+from qrt.graph.op import Op
 from qrt.graph.state import KV, PAGE_LEN, StateGroup
 from qrt.progress import Progress
 
@@ -61,15 +62,29 @@ class ReferenceExecutor(PlainRows):
     def step(self, batch: Batch, hidden: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Runs one step; see `qrt.backends.base.Executor`."""
         check_batch(batch, self._graph, self.settings, hidden)
+        graph = self._graph
+        if graph.decoder_start is None:
+            return self._run(graph.ops, batch, hidden)[graph.output].astype(np.float32)
+        texts, others = batch.passes
+        if texts.segments:
+            self._run(graph.ops[: graph.n_encoding], texts)
+        if not others.segments:
+            return np.empty((0, graph.n_vocab), np.float32)
+        return self._run(graph.ops[graph.n_encoding :], others)[graph.output].astype(np.float32)
+
+    def _run(
+        self, ops: Iterable[Op], batch: Batch, hidden: NDArray[np.float32] | None = None
+    ) -> dict[str, Array]:
+        """The values that ops make of a batch."""
         step = Step(self._graph, batch, self._weights, self._pages, self._slots, hidden, {})
         with np.errstate(over="ignore", invalid="ignore"):
-            for op in self._graph.ops:
+            for op in ops:
                 if self._cancelled.is_set():
                     raise Cancelled
                 made = run(step, op)
                 if op.out is not None and made is not None:
                     step.values[op.out] = made
-            return step.values[self._graph.output].astype(np.float32)
+        return step.values
 
     def copy_page(self, group: int, source: int, target: int) -> None:
         """Copies a page of a KV group, of all its layers, over another."""

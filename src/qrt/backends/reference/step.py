@@ -65,6 +65,11 @@ class Step:
         return np.concatenate([s.start + np.arange(len(s.tokens)) for s in self.batch.segments])
 
     @property
+    def encoded(self) -> NDArray[np.int64]:
+        """Where the text of each row ends that an encoder has read, (n_rows,)."""
+        return np.concatenate([np.full(len(s.tokens), s.n_encoded) for s in self.batch.segments])
+
+    @property
     def scales(self) -> Array:
         """How much of each adapter the rows use, (n_rows, n_adapters)."""
         scales = np.zeros((self.batch.n_rows, self.graph.n_adapters))

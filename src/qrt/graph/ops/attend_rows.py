@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qrt.graph.op import Op, WeightUse, Work
-from qrt.graph.ops.attention import alibi_slopes
+from qrt.graph.ops.attention import alibi_slopes, buckets
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class AttendRows(Op):
 
     The bias goes by distance. With `max_bias` it is -slope * |distance| (ALiBi, Press et al. 2022),
     see `alibi_slopes`; `rel_bias` (n_buckets, n_heads) is a learned one (Raffel et al. 2020), half
-    of the buckets for rows that follow; they grow with the distance up to `max_distance`.
+    of the buckets for rows that follow, see `buckets`.
     """
 
     kind = "attend_rows"
@@ -45,7 +45,6 @@ class AttendRows(Op):
     max_bias: float = 0.0
     rel_bias: str | None = None
     n_buckets: int = 0
-    max_distance: int = 128
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -75,20 +74,11 @@ class AttendRows(Op):
         distance = np.arange(-span, span + 1)
         found = -alibi_slopes(self.n_heads, self.max_bias)[:, None] * np.abs(distance)
         if learned is not None:
-            found = found + learned[_buckets(distance, self.n_buckets, self.max_distance)].T
+            side = self.n_buckets // 2
+            bucket = buckets(np.abs(distance), side) + np.where(distance > 0, side, 0)
+            found = found + learned[bucket].T
         elif self.max_bias == 0.0:
             found = found[:1]
         if self.reach is not None:
             found = np.where(np.abs(distance) > self.reach, -np.inf, found)
         return found
-
-
-def _buckets(distance: NDArray[np.int64], n_buckets: int, most: int) -> NDArray[np.int64]:
-    """T5's bucket of each distance: half of those of a side are of one distance each, the others
-    grow by a constant factor up to `most`.
-    """
-    n = n_buckets // 2
-    exact, far = n // 2, np.abs(distance)
-    ratio = np.log(np.maximum(far, exact) / exact) / np.log(most / exact)
-    grown = np.minimum(exact + (ratio * (n - exact)).astype(np.int64), n - 1)
-    return np.where(distance > 0, n, 0) + np.where(far < exact, far, grown)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qrt.graph.op import Op, WeightUse, Work
 from qrt.graph.state import KV
+
+Sees = Literal["all", "encoded", "decoded"]
+"""Positions up to its own that a row sees: all, those of the text that an encoder has read, or
+those behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +27,8 @@ class Attention(Op):
 
     `chunked` windows begin anew at each multiple of w (Llama 4). `sinks` (n_heads,) are scores of a
     position without a value, one for each head (gpt-oss). With `max_bias` m a score loses slope *
-    distance (ALiBi, Press et al. 2022), see `alibi_slopes`.
+    distance (ALiBi, Press et al. 2022), see `alibi_slopes`. With `rel_bias` (n_buckets, n_heads) it
+    gains a learned bias by distance (Raffel et al. 2020), see `buckets`.
     """
 
     kind = "attention"
@@ -44,6 +50,9 @@ class Attention(Op):
     max_bias: float = 0.0
     v_in_k: bool = False
     """Whether V is the first `v_width` values of each row of K; the cache knows as much."""
+    rel_bias: str | None = None
+    n_buckets: int = 0
+    sees: Sees = "all"
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -55,7 +64,10 @@ class Attention(Op):
         return self.n_heads * self.v_width
 
     def weights(self, widths: Mapping[str, int]) -> tuple[WeightUse, ...]:
-        return () if self.sinks is None else (WeightUse(self.sinks, (self.n_heads,)),)
+        uses = [] if self.sinks is None else [WeightUse(self.sinks, (self.n_heads,))]
+        if self.rel_bias is not None:
+            uses.append(WeightUse(self.rel_bias, (self.n_buckets, self.n_heads)))
+        return tuple(uses)
 
     @property
     def state_reads(self) -> tuple[tuple[str, int], ...]:
@@ -66,6 +78,27 @@ class Attention(Op):
         n_pairs = sum(min(start + row + 1, window) for row in range(n_rows))
         flops = 2 * n_pairs * self.n_heads * (self.k_width + self.v_width)
         return Work(flops, positions=min(start + n_rows, window - 1 + n_rows))
+
+    def bias(
+        self, distance: NDArray[np.int64], learned: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """What scores gain at distances (n,) of 0 and more, (n_heads, n); `learned` are the values
+        of `rel_bias`."""
+        return np.ascontiguousarray(learned[buckets(distance, self.n_buckets)].T)
+
+
+MOST_DISTANCE = 128
+"""Distances from here on have one learned bias."""
+
+
+def buckets(distance: NDArray[np.int64], n_buckets: int) -> NDArray[np.int64]:
+    """T5's bucket of each distance to one side: half of them are of one distance each, the others
+    grow by a constant factor up to MOST_DISTANCE.
+    """
+    exact = n_buckets // 2
+    ratio = np.log(np.maximum(distance, exact) / exact) / np.log(MOST_DISTANCE / exact)
+    grown = np.minimum(exact + (ratio * (n_buckets - exact)).astype(np.int64), n_buckets - 1)
+    return np.where(distance < exact, distance, grown)
 
 
 def alibi_slopes(n_heads: int, max_bias: float) -> NDArray[np.float64]:

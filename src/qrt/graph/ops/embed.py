@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from qrt.graph.op import ALL, Op, WeightUse, Work
+from qrt.graph.op import ALL, ENCODED, Op, WeightUse, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,8 @@ class Embed(Op):
     n_vocab: int
     dim: int
     scale: float = 1.0
+    encodes: bool = False
+    """Whether it takes the rows that an encoder reads."""
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -31,7 +33,7 @@ class Embed(Op):
         return (WeightUse(self.table, (self.n_vocab, self.dim), "table"),)
 
     def rows(self, rows_of: Mapping[str, str]) -> str:
-        return ALL
+        return ENCODED if self.encodes else ALL
 
     def work(self, widths: Mapping[str, int], n_rows: int, start: int) -> Work:
         return Work(weights={self.table: n_rows / self.n_vocab})

@@ -18,14 +18,18 @@ def run(step: Step, op: Attention) -> Array:
     sinks = np.full(by_head, -np.inf)
     if op.sinks is not None:
         sinks = step.weights[op.sinks].reshape(by_head)
-    for row, (page, slot) in enumerate(step.places(op.layer)):
-        seen = slice(_first_seen(op, len(page) - 1), None)
+    places = zip(step.places(op.layer), step.encoded.tolist(), strict=True)
+    for row, ((page, slot), n_encoded) in enumerate(places):
+        seen = slice(*_seen(op, len(page) - 1, n_encoded))
         k = pages.k[page[seen], slot[seen]].astype(np.float64)  # (n_seen, n_kv_heads, k_width)
         v = pages.v[page[seen], slot[seen]].astype(np.float64)
         score = np.einsum("kgd,skd->kgs", q[row], k) * op.scale
         if op.softcap is not None:
             score = op.softcap * np.tanh(score / op.softcap)
-        score = score - slopes * np.arange(len(k) - 1, -1, -1)
+        distance = np.arange(len(k) - 1, -1, -1)
+        score = score - slopes * distance
+        if op.rel_bias is not None:
+            score += op.bias(distance, step.weights[op.rel_bias]).reshape(score.shape)
         most = score.max(axis=-1, keepdims=True)
         if op.sinks is not None:
             most = np.maximum(most, sinks)
@@ -37,10 +41,12 @@ def run(step: Step, op: Attention) -> Array:
     return out.reshape(len(out), op.n_heads * op.v_width)
 
 
-def _first_seen(op: Attention, position: int) -> int:
-    """The first position that a row at `position` sees."""
+def _seen(op: Attention, position: int, n_encoded: int) -> tuple[int, int]:
+    """The first position that a row at `position` sees, and the first that it does not."""
+    if op.sees == "encoded":
+        return 0, n_encoded
     if op.window is None:
-        return 0
+        return n_encoded if op.sees == "decoded" else 0, position + 1
     if op.chunked:
-        return position // op.window * op.window
-    return max(0, position - op.window + 1)
+        return position // op.window * op.window, position + 1
+    return max(0, position - op.window + 1), position + 1
