@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,12 +15,26 @@ from tiny_encoders import N_ENCODED
 from tiny_models import metadata_of, tensors_of
 from tiny_parts import N_CTX, N_VOCAB, TOKENS
 
+import qrt
 from qrt.arch import build_graph
 from qrt.backends import cpu, reference
-from qrt.errors import InputError
+from qrt.errors import BackendError, ContextFullError, InputError
+from qrt.formats.writer import write_gguf
 from qrt.graph.batch import Segment
 
 TEXT, REST = TOKENS[:N_ENCODED], TOKENS[N_ENCODED:]
+
+EOS = 1
+LETTERS = ["<pad>", "</s>", "<unk>", *map(chr, range(97, 123)), *(f"<{i}>" for i in range(35))]
+VOCABULARY: dict[str, object] = {
+    "tokenizer.ggml.model": "t5",
+    "tokenizer.ggml.tokens": LETTERS,
+    "tokenizer.ggml.scores": np.full(64, -1, np.float32),
+    "tokenizer.ggml.token_type": np.array([3, 3, 2] + [1] * 61, np.int32),
+    "tokenizer.ggml.add_space_prefix": False,
+    "tokenizer.ggml.add_eos_token": True,
+    "tokenizer.ggml.eos_token_id": EOS,
+}
 
 
 def tiny(name: str = "t5") -> Model:
@@ -98,3 +115,107 @@ def test_texts_and_answers_have_room_apart() -> None:
     with pytest.raises(InputError, match="a step has 1 to 40 rows, got 41"):
         step(model, *others[1:], text(TOKENS[:1], np.int32([2])))
     model.close()
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model whose words are letters."""
+    path = tmp_path_factory.mktemp("answering") / "t5.gguf"
+    found = [(t.name, t.qtype, tuple(t.shape), t.source) for t in tensors_of("t5").values()]
+    write_gguf(path, {**metadata_of("t5"), **VOCABULARY}, found)
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(file: Path) -> Iterator[qrt.Model]:
+    with qrt.load(file) as loaded:
+        yield loaded
+
+
+GREEDY = {"temperature": 0.0, "ignore_eos": True}
+SAMPLED = {"temperature": 1.0, "seed": 5, "ignore_eos": True}
+
+
+def by_hand(prompt: Sequence[int], n: int) -> list[int]:
+    """The likeliest answer by the reference, each token with all that precede it."""
+    found = [5]
+    for _ in range(n):
+        tokens = [*prompt, *found]
+        logits = logits_of(reference, tiny(), tokens, kv_type="f16", n_encoded=len(prompt))[-1]
+        logits[EOS] = -np.inf
+        found.append(int(logits.argmax()))
+    return found[1:]
+
+
+def test_an_answer_begins_behind_the_token_for_that(model: qrt.Model) -> None:
+    prompt = TOKENS[:30].tolist()
+    done = model.generate(prompt, max_tokens=9, **GREEDY)
+    assert [*done.tokens] == by_hand(prompt, 9)
+    assert (done.n_prompt_tokens, model.info.n_ctx) == (31, 512)
+    done = model.generate("abcab", max_tokens=3, **GREEDY)
+    assert [*done.tokens] == by_hand([3, 4, 5, 3, 4, EOS], 3)
+    chat = [{"role": "user", "content": "x"}, {"role": "user", "content": "abcab"}]
+    assert model.chat(chat, max_tokens=3, **GREEDY).tokens == done.tokens
+    with pytest.raises(ContextFullError, match="the prompt has 512 tokens, the context holds 512"):
+        model.generate([7] * 511)
+    assert len(model.generate([7] * 500, **GREEDY).tokens) == 512 - 501
+    shifted = model.generate([7] * 200, max_tokens=400, context_shift=True, **GREEDY)
+    assert len(shifted.tokens) == 400
+    model._core.engine.check_integrity()
+
+
+def test_who_asks_beside_others_has_the_same_answer(file: Path) -> None:
+    """Texts of all lengths, and so little room that some give way and are read again."""
+    prompts = [TOKENS[: 3 + 4 * i].tolist() * (1 + 3 * (i % 3)) for i in range(6)]
+
+    async def together(model: qrt.Model) -> list[list[int]]:
+        asked = [model.agenerate(each, max_tokens=70, **SAMPLED) for each in prompts]
+        return [done.tokens for done in await asyncio.gather(*asked)]
+
+    with qrt.load(file, kv_bytes=0, n_ctx=400) as narrow, qrt.load(file, n_ctx=400) as wide:
+        alone = [wide.generate(each, max_tokens=70, **SAMPLED).tokens for each in prompts]
+        assert asyncio.run(together(wide)) == alone
+        assert asyncio.run(together(narrow)) == alone
+        assert narrow.health.counts.n_preempted > 0
+        narrow._core.engine.check_integrity()
+
+
+def test_a_text_is_read_once_for_all_who_ask_about_it(model: qrt.Model) -> None:
+    text, other = TOKENS[:33].tolist() * 3, [*TOKENS[:33].tolist() * 3, 1]
+    first = model.generate(text, max_tokens=5, **SAMPLED)
+    assert first.timings.n_cached_tokens == 0
+    again = model.generate(text, max_tokens=5, **SAMPLED)
+    assert (again.tokens, again.timings.n_cached_tokens) == (first.tokens, 99)
+    for longer, n_cached in ((other, 0), (other, 100), (text[:64], 0), (text[:64], 64)):
+        done = model.generate(longer, max_tokens=5, **SAMPLED)
+        assert done.timings.n_cached_tokens == n_cached
+        apart = model.generate(longer, max_tokens=5, cache_prompt=False, **SAMPLED)
+        assert (done.tokens, apart.timings.n_cached_tokens) == (apart.tokens, 0)
+    model._core.engine.check_integrity()
+
+
+def test_sessions_and_their_branches_read_each_text_anew(model: qrt.Model) -> None:
+    one, two = TOKENS[:20].tolist() * 4, TOKENS[:20].tolist() * 3
+    wanted = [model.generate(each, max_tokens=40, **SAMPLED).tokens for each in (one, two)]
+    with model.session() as session:
+        assert session.generate(one, max_tokens=40, **SAMPLED).tokens == wanted[0]
+        with session.fork() as branch:
+            assert branch.generate(one, max_tokens=40, **SAMPLED).tokens == wanted[0]
+            assert branch.generate(two, max_tokens=40, **SAMPLED).tokens == wanted[1]
+        assert session.generate(one, max_tokens=40, **SAMPLED).tokens == wanted[0]
+        stream = session.stream(two, **SAMPLED)
+        assert [next(stream).token for _ in range(7)] == [*wanted[1][:7]]
+        stream.close()
+        assert session.generate(two, max_tokens=40, **SAMPLED).tokens == wanted[1]
+    model._core.engine.check_integrity()
+
+
+def test_what_needs_a_language_model_says_so(model: qrt.Model, file: Path) -> None:
+    with pytest.raises(InputError, match="answers a text that its encoder has read"):
+        model.logits("abc")
+    with pytest.raises(BackendError, match="t5 cannot be cut"):
+        qrt.load(file, layers={"0": "reference"})
+    with qrt.load(file, embedding=True) as vectors:
+        assert vectors.embed(["abc"]).shape == (1, 64)
+        with pytest.raises(InputError, match="makes vectors of texts"):
+            vectors.generate("abc")

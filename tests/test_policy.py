@@ -21,6 +21,7 @@ class Job:
     n_stored: int = 0
     is_wanted: bool = True
     branch: int = 0
+    n_whole: int = 0
 
 
 def chosen(jobs, limits=LIMITS, at_borders=False):
@@ -48,6 +49,19 @@ def test_a_part_of_a_prompt_ends_at_a_page_border_where_states_are_kept():
     assert chosen([Job(0, 500, n_stored=30)], at_borders=True) == [(0, 512 - 30)]
     assert chosen([Job(0, 52, n_stored=448)], at_borders=True) == [(0, 52)]
     assert chosen([Job(0, 1, n_stored=5)], at_borders=True) == [(0, 1)]
+
+
+def test_a_text_for_an_encoder_is_read_whole_beside_all_others():
+    texts = [Job(i, 301, n_whole=300) for i in range(3)]
+    assert chosen(texts[:2]) == [(0, 300)]
+    assert chosen([Job(7), *texts, Job(8, 500, n_stored=9)]) == [(7, 1), (0, 300), (8, 256)]
+    short = [Job(i, 101, n_whole=100) for i in range(5)]
+    assert chosen(short) == [(i, 100) for i in range(5)]
+    assert chosen([Job(7), *short]) == [(7, 1), (0, 100), (1, 100)]
+    assert chosen([*texts, *short]) == [(0, 300)]
+    full = [Job(i) for i in range(300)]
+    limits = Limits(512, max_running=301)
+    assert chosen([*full[:255], Job(300, 513, n_whole=512)], limits)[-1] == (300, 512)
 
 
 @given(

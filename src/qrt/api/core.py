@@ -192,6 +192,7 @@ class Core:
             self.loaded.weight_bytes,
             self._dry_breakers(options.sampling),
             self.scales(options.lora),
+            self.loaded.graph.decoder_start,
         )
 
     def scales(self, lora: Mapping[str, float] | None = None) -> tuple[float, ...]:

@@ -49,8 +49,12 @@ class Generation:
         weight_bytes: int,
         breakers: Breakers | None = None,
         scales: tuple[float, ...] = (),
+        decoder_start: int | None = None,
     ) -> None:
-        """Raises InputError for an empty prompt or a token outside the vocabulary,
+        """With `decoder_start` an encoder reads the prompt, and the answer begins behind that
+        token, which ends the prompt.
+
+        Raises InputError for an empty prompt or a token outside the vocabulary,
         ContextFullError if the prompt leaves no room for a token, and what making the constraint
         raises.
         """
@@ -58,6 +62,11 @@ class Generation:
         self.seed = fresh_seed() if options.seed is None else int(options.seed)
         if not self.prompt:
             raise InputError("the prompt is empty; give at least one token")
+        self.n_encoded = 0
+        """Its first tokens, those of a text that an encoder reads whole."""
+        if decoder_start is not None:
+            self.n_encoded = len(self.prompt)
+            self.prompt.append(decoder_start)
         if len(self.prompt) >= n_ctx:
             raise ContextFullError(
                 f"the prompt has {len(self.prompt)} tokens, the context holds {n_ctx} and "
@@ -66,7 +75,8 @@ class Generation:
         eog = frozenset(tokenizer.eog_ids)
         stop_tokens = check_tokens("stop_tokens", options.stop_tokens, n_vocab)
         self._end_tokens = frozenset(stop_tokens) | (frozenset() if options.ignore_eos else eog)
-        self._n_keep = max(options.n_keep, int(self.prompt[0] == tokenizer.bos_id))
+        n_kept = len(self.prompt) if self.n_encoded else int(self.prompt[0] == tokenizer.bos_id)
+        self._n_keep = max(options.n_keep, n_kept)
         if options.context_shift:
             check_int("n_keep", self._n_keep, 0, n_ctx // 2)
         self._n_ctx = n_ctx
@@ -83,7 +93,8 @@ class Generation:
         )
         self.scales = scales
         """How much of each adapter it uses."""
-        self.salt = salted(options.cache_salt if options.cache_prompt else None, scales)
+        salt = options.cache_salt if options.cache_prompt else None
+        self.salt = salted(salt, scales, self.prompt[: self.n_encoded])
         """With whom it shares what is stored of its context; None: with nobody."""
         self.n_logprobs = options.logprobs
         self._tells_sampled = options.sampled_logprobs

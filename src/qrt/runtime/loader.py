@@ -177,7 +177,7 @@ def load(path: str | os.PathLike[str], options: LoadOptions, progress: Progress)
         weight_bytes=weight_bytes,
         limits=limits,
         unit_bytes=plan.need.footprint.units,
-        files=files,
+        files=files if graph.decoder_start is None else None,
         adapters=adapters,
         head_weights=heads,
     )
@@ -277,9 +277,9 @@ def _planned(
 
 def _max_rows(graph: Graph, n_ctx: int, full_rows: int) -> int:
     """Rows of a step: of several texts where they are embedded, of a whole one if it must be."""
-    if graph.pooling is None:
-        return min(n_ctx, full_rows)
-    return max(n_ctx, full_rows) if graph.whole_texts else full_rows
+    if graph.whole_texts:
+        return max(n_ctx, full_rows)
+    return min(n_ctx, full_rows) if graph.pooling is None else full_rows
 
 
 def _prepare(

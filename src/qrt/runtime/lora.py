@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from collections.abc import Sequence as Items
@@ -85,8 +86,12 @@ def checked_lora(lora: Any) -> dict[str, float]:
     return {name: checked_scale(f"lora[{shown(name)}]", scale) for name, scale in lora.items()}
 
 
-def salted(salt: str | None, scales: tuple[float, ...]) -> str | None:
-    """With whom a generation of these scales shares what is stored: not with one of others."""
-    if salt is None or not scales:
-        return salt
-    return f"{','.join(map(float.hex, scales))};{salt}"
+def salted(salt: str | None, scales: tuple[float, ...], text: Items[int] = ()) -> str | None:
+    """With whom a generation of these scales, and of this text that an encoder reads, shares what
+    is stored: not with one of others."""
+    if salt is None:
+        return None
+    parts = [",".join(map(float.hex, scales))] if scales else []
+    if text:
+        parts.append(hashlib.sha256(f"{text}".encode()).hexdigest())
+    return ";".join((*parts, salt))

@@ -1,9 +1,9 @@
 """What an engine runs next. Pure: jobs and numbers in, a decision out.
 
-Every step has a row of each generation that decodes, and at most one chunk of prompts, so that
-nobody waits longer than one chunk between two tokens. Jobs are given by rank: by falling priority,
-the oldest first among equals. Prompts are computed in that order, and the first job is never made
-to give way: it ends, then the next is first.
+Every step has a row of each generation that decodes, and at most one chunk of prompts, or one text
+for an encoder, so that nobody waits longer than that between two tokens. Jobs are given by rank: by
+falling priority, the oldest first among equals. Prompts are computed in that order, and the first
+job is never made to give way: it ends, then the next is first.
 """
 
 from __future__ import annotations
@@ -37,6 +37,10 @@ class Job(Protocol):
     @property
     def n_left(self) -> int:
         """Rows to compute until it gives its next token."""
+
+    @property
+    def n_whole(self) -> int:
+        """Rows that one step computes together, beside the rows of all others; 0 for none."""
 
     @property
     def is_wanted(self) -> bool:
@@ -92,19 +96,23 @@ def plan(jobs: Items[AnyJob], limits: Limits, *, at_borders: bool) -> list[tuple
     rows = [(job, 1) for job in jobs if job.n_left == 1]
     if len(rows) == len(jobs):
         return rows
-    budget = limits.max_rows - len(rows)
+    budget, text_budget, n_text = limits.max_rows - len(rows), limits.max_rows, 0
     if rows:
-        budget = min(budget, limits.shared_chunk)
+        budget, text_budget = (min(rest, limits.shared_chunk) for rest in (budget, text_budget))
     for job in jobs:
-        if job.n_left == 1:
+        if job.n_whole and (n_text == 0 or n_text + job.n_whole <= text_budget):
+            rows.append((job, job.n_whole))
+            n_text += job.n_whole
+            continue
+        if job.n_whole:
+            text_budget = 0
+        if job.n_whole or job.n_left == 1 or budget <= 0:
             continue
         n_rows = min(job.n_left, budget)
         if at_borders:
             n_rows = _to_border(job.n_stored, n_rows, job.branch)
         rows.append((job, n_rows))
         budget -= n_rows
-        if budget <= 0:
-            break
     return rows
 
 

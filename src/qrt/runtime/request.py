@@ -71,6 +71,11 @@ class Request:
         return len(self.generation.context) - self.n_stored
 
     @property
+    def n_whole(self) -> int:
+        """Rows that one step computes together: those of a text that an encoder is to read."""
+        return 0 if self.n_stored else self.generation.n_encoded
+
+    @property
     def branch(self) -> int:
         """The page border up to which others have begun alike; 0: none."""
         return 0 if self.seq is None else self.seq.branch

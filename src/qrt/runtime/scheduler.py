@@ -233,9 +233,10 @@ class Scheduler:
         if request.seq is None:
             request.seq = self._store.open()
             request.seq.owner = request
-        if request.seq.scales != generation.scales:
-            self._store.set_aside(request.seq)
-            request.seq.scales = generation.scales
+        seq, wanted = request.seq, (generation.scales, generation.n_encoded)
+        if (seq.scales, seq.n_encoded) != wanted:
+            self._store.set_aside(seq)
+            seq.scales, seq.n_encoded = wanted
         n_stored = self._store.restore(request.seq, generation.context, generation.salt)
         if not generation.records:
             generation.n_cached = n_stored

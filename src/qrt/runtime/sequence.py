@@ -25,7 +25,8 @@ class Sequence:
     """
 
     __slots__ = (
-        "branch", "last_step", "may_read", "n_unread", "node", "owner", "scales", "states", "tokens"
+        "branch", "last_step", "may_read", "n_encoded", "n_unread", "node", "owner", "scales",
+        "states", "tokens",
     )  # fmt: skip
 
     def __init__(self, states: tuple[State, ...]) -> None:
@@ -33,6 +34,8 @@ class Sequence:
         self.states = states
         self.scales: tuple[float, ...] = ()
         """How much of each adapter all of it was computed with."""
+        self.n_encoded = 0
+        """Its first tokens, those of a text that an encoder reads whole."""
         self.owner: object | None = None
         self.last_step = 0
         self.may_read = False

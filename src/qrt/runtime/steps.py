@@ -52,7 +52,6 @@ def run_step(executor: Executor, store: Store, rows: Items[Rows]) -> Logits:
         store.check(seq)
         tables = store.begin(seq, len(tokens))
         ids = np.array(tokens, np.int32)
-        segments.append(
-            Segment(ids, len(seq.tokens), tables, part.logit_rows, part.types, scales=seq.scales)
-        )
+        more = part.logit_rows, part.types, seq.scales, seq.n_encoded
+        segments.append(Segment(ids, len(seq.tokens), tables, *more))
     return executor.step(Batch(tuple(segments)))

@@ -77,6 +77,7 @@ class Store:
         twin.tokens = seq.tokens.copy()
         twin.last_step = seq.last_step
         twin.node = seq.node
+        twin.n_encoded = seq.n_encoded
         self._sequences[twin] = None
         return twin
 
@@ -133,7 +134,7 @@ class Store:
 
     def restore(self, seq: Sequence, tokens: Items[int], salt: str | None) -> int:
         """Cuts `seq` to what it has of `tokens`, or gives it what is stored of them, if that is
-        more; how many are left or given, never all of them.
+        more; how many are left or given, never all of them, nor a part of a text to be encoded.
 
         `salt`: with whom it shares from here on; None: with nobody, and nothing is reused.
         """
@@ -147,7 +148,10 @@ class Store:
         seq.may_read = self._disk is not None
         n = self.restorable(seq, min(seq.common_prefix(tokens), len(tokens) - 1))
         found = self.prefixes.find(root, tokens[:-1])
-        if found.n_tokens <= n:
+        if max(n, found.n_tokens) < seq.n_encoded:  # a text is read whole
+            self.cut(seq, 0)
+            seq.node = root
+        elif found.n_tokens <= n:
             self.cut(seq, n)
             self.prefixes.publish(seq)
         else:
@@ -301,6 +305,8 @@ class Store:
                 state.keep(n)
         if self.has_states and len(tokens) > 1:
             self.prefixes.fill(seq, n)
+        if n == seq.n_encoded:
+            self.prefixes.publish_end(seq)
 
     def keep(self, seq: Sequence) -> None:
         """Makes a cut back to where `seq` stands possible, until the next such call."""

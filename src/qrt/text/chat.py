@@ -12,7 +12,7 @@ from qrt.errors import InputError, TemplateError
 from qrt.text.chat_limits import Limits
 from qrt.text.chat_process import TemplateProcess
 from qrt.text.messages import Message, checked_messages, plain, with_tool_responses
-from qrt.text.templates import BY_TOKENS, CHATML, named
+from qrt.text.templates import BY_TOKENS, CHATML, LAST_MESSAGE, named
 from qrt.text.tokenizer import Tokenizer
 
 _TEMPLATE_KEY = "tokenizer.chat_template"
@@ -31,12 +31,15 @@ Spans = list[tuple[str, bool]]
 def choose_template(
     metadata: Mapping[str, object], tokenizer: Tokenizer, given: str | None = None
 ) -> ChatTemplate:
-    """The template `given`, that in `metadata`, or what the vocabulary's special tokens suggest.
+    """The template `given`, that in `metadata`, or what the model and the vocabulary's special
+    tokens suggest.
 
     Raises TemplateError if the file's own template is not text.
     """
     source = metadata.get(_TEMPLATE_KEY) if given is None else given
     if source is None or source == "":
+        if f"{metadata.get('general.architecture')}.decoder_start_token_id" in metadata:
+            return ChatTemplate(LAST_MESSAGE, tokenizer)
         for tokens, fallback in BY_TOKENS.items():
             if all(tokenizer.find(token) is not None for token in tokens):
                 return ChatTemplate(fallback, tokenizer)

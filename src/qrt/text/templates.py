@@ -15,6 +15,9 @@ CHATML = """\
 {%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif -%}
 """
 
+LAST_MESSAGE = "{{ messages[-1].content + eos_token }}"
+"""For a text that an encoder reads: models that have one know no conversations."""
+
 LLAMA_2 = """\
 {%- if messages[0].role == 'system' -%}
 {%- set system = '<<SYS>>\\n' + messages[0].content + '\\n<</SYS>>\\n\\n' -%}
