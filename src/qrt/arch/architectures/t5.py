@@ -33,20 +33,18 @@ class Architecture(T5Encoder):
 
     def __init__(self, source: Source) -> None:
         super().__init__(source)
-        first, n = len(self.hp.layers), source.count("decoder_block_count", len(self.hp.layers))
-        layer = self.hp.layers[0]
+        layer, first = self.hp.layers[0], len(self.hp.layers)
+        n = source.count("decoder_block_count", first)
         sizes = layer.n_heads, layer.n_kv_heads, layer.head_dim, layer.value_dim, layer.ffn_dim
         self.answering = tuple(DecoderLayer(first + i, *sizes, block=i) for i in range(n))
 
     def build(self, embedding: bool = False) -> Graph:
         """Where vectors of texts are wanted, the encoder alone."""
         if embedding or self.source.has("pooling_type"):
-            graph = super().build(embedding)
-            decoder = (name for name in self.source.tensors if name.startswith("dec."))
-            return replace(graph, unused=graph.unused.union(decoder))
+            graph, tensors = super().build(embedding), self.source.tensors
+            return replace(graph, unused=graph.unused | {n for n in tensors if n[:4] == "dec."})
         hp = self.hp
-        start = self.source.count("decoder_start_token_id", 0)
-        if start >= hp.n_vocab:
+        if (start := self.source.count("decoder_start_token_id", 0)) >= hp.n_vocab:
             key = self.source.key("decoder_start_token_id")
             raise self.source.wrong(key, f"a token of the {hp.n_vocab} there are", start)
         table = "token_embd.weight"
@@ -66,7 +64,6 @@ class Architecture(T5Encoder):
             self.source.arch,
             n_ctx_train=2 * hp.n_ctx_train,
             dim=hp.dim,
-            n_vocab=hp.n_vocab,
             unused=self.unused(),
             decoder_start=start,
         )
@@ -83,9 +80,10 @@ class Architecture(T5Encoder):
         if not isinstance(layer, DecoderLayer):
             return x
         at, sizes = layer.at, (layer.n_heads, layer.n_kv_heads, layer.head_dim, layer.value_dim)
-        h = self.norm(f"{at}cross_attn_norm", x)
-        q = self.linear(f"{at}cross_attn_q", h, layer.n_heads * layer.head_dim)
-        op = Attention(f"{at}cross_attn", q, layer.number, *sizes, scale=1.0, sees="encoded")
+        q = self.norm(f"{at}cross_attn_norm", x)
+        q = self.linear(f"{at}cross_attn_q", q, layer.n_heads * layer.head_dim)
+        scale = self.number("attention.scale", 1.0)
+        op = Attention(f"{at}cross_attn", q, layer.number, *sizes, scale=scale, sees="encoded")
         h = self.linear(f"{at}cross_attn_o", self.graph.append(op), self.hp.dim)
         return self.add(f"{at}cross_attn_add", x, h)
 
@@ -100,7 +98,7 @@ class Architecture(T5Encoder):
             layer=layer.number,
             n_heads=layer.n_heads,
             n_kv_heads=layer.n_kv_heads,
-            scale=1.0,
+            scale=self.number("attention.scale", 1.0),
             v_width=layer.value_dim,
             rel_bias=self.distance_bias(layer),
             n_buckets=self.n_buckets,
@@ -109,14 +107,13 @@ class Architecture(T5Encoder):
         return self.output(layer, h)
 
     def distance_bias(self, layer: Layer) -> str | None:
-        if not isinstance(layer, DecoderLayer):
-            return super().distance_bias(layer)
-        return self.learned_bias(layer, replace(layer, block=0))
+        layers = self.answering if isinstance(layer, DecoderLayer) else self.hp.layers
+        return self.learned_bias(layer, layers[0])
 
     def head(self, x: str) -> str:
         """Logits; those of tied embeddings are scaled."""
-        is_tied = "output.weight" not in self.source.tensors
-        return super().head(self.scaled(x, self.hp.dim**-0.5 if is_tied else 1.0))
+        tied = "output.weight" not in self.source.tensors
+        return super().head(self.scaled(x, self.hp.dim**-0.5 if tied else 1.0))
 
     def unused(self) -> Iterator[str]:
         yield from super().unused()
