@@ -22,18 +22,22 @@ REPLY = (
 
 
 class Said:
-    """Lets a model say a text, then end."""
+    """Lets a model say a text, then end, or go on as it likes."""
 
-    def __init__(self, model: qrt.Model, said: str) -> None:
+    def __init__(self, model: qrt.Model, said: str, *, ends: bool = True) -> None:
         tokens = model.tokenize(said, add_special=False)
-        self._tokens = [*tokens, next(iter(model.tokenizer.eog_ids))]
+        self._tokens = [*tokens, *([next(iter(model.tokenizer.eog_ids))] if ends else [])]
         self._n_prompt = 0
+        self._before: list[int] = []
 
     def __call__(self, ids: list[int], logits: Any) -> Any:
-        self._n_prompt = self._n_prompt or len(ids)
-        wanted = self._tokens[len(ids) - self._n_prompt]
-        if wanted == self._tokens[-1]:
-            self._n_prompt = 0
+        if not self._before or ids[: len(self._before)] != self._before:
+            self._n_prompt = len(ids)
+        self._before = list(ids)
+        n_said = len(ids) - self._n_prompt
+        if n_said >= len(self._tokens):
+            return logits
+        wanted = self._tokens[n_said]
         logits[:] = -np.inf
         logits[wanted] = 0
         return logits

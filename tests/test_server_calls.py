@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from caller import REPLY, calling
-from served import Served, served
+from caller import REPLY, TEMPLATE, Said, calling
+from served import NAME, Served, served
+
+import qrt
+from qrt.server.models import OneModel
 
 ASKED = [{"role": "user", "content": "What does len do?"}]
 CHAT = "/v1/chat/completions"
@@ -80,6 +83,32 @@ def test_a_model_can_be_made_to_call(server: Served, choice: Any) -> None:
     assert server.ask(CHAT, asked).status == 400
 
 
+def test_calls_of_strict_tools_follow_their_schemas() -> None:
+    pytest.importorskip("llguidance")
+    opening = 'Hm <tool_call>\n{"name": "look", "arguments": {"at": '
+    at = {"type": "object", "properties": {"at": {"enum": [7]}}, "required": ["at"]}
+    look = {**LOOK, "parameters": at}
+    body = {"messages": ASKED, "max_tokens": 40}
+    paths = {
+        CHAT: {**body, "tools": [{"type": "function", "function": {**look, "strict": True}}]},
+        "/v1/responses": {"input": "x", "tools": [{"type": "function", **look}]},
+        "/v1/messages": {**body, "tools": [{**LOOK, "input_schema": at, "strict": True}]},
+    }
+    with qrt.load(chat_template=TEMPLATE) as model:
+        options = {"logits_processors": [Said(model, opening, ends=False)]}
+        with served(models=OneModel(NAME, model, options=options)) as one:
+            for path, asked in paths.items():
+                reply = one.ask(path, asked)
+                assert reply.status == 200, reply.body
+                said = reply.body.decode().replace("\\", "").replace(" ", "")
+                assert '{"at":7}' in said, said
+            lax = {**paths["/v1/responses"], "tools": [{**look, "type": "function"}]}
+            lax["tools"][0]["parameters"] = {"properties": {"at": {"pattern": "(?=a)"}}}
+            assert one.ask("/v1/responses", lax).status == 200
+            lax["tools"][0]["strict"] = True
+            assert one.ask("/v1/responses", lax).status == 400
+
+
 def test_without_tools_marks_of_calls_are_text(caller: Served) -> None:
     for fields in ({}, {"tools": TOOLS, "tool_choice": "none"}):
         (choice,) = chat(caller, **fields)["choices"]
@@ -91,7 +120,7 @@ def test_without_tools_marks_of_calls_are_text(caller: Served) -> None:
 
 
 def test_a_response_in_items(caller: Served) -> None:
-    tools = [{"type": "function", **TOOLS[0]["function"]}]
+    tools = [{"type": "function", **TOOLS[0]["function"], "strict": False}]
     body = {"input": "What does len do?", "instructions": "Be short.", "tools": tools}
     whole = caller.ask("/v1/responses", body).json
     assert whole["status"] == "completed"

@@ -13,7 +13,7 @@ from reply_cases import CASES, TEMPLATES
 from qrt.errors import InputError
 from qrt.replies import call_grammar
 from qrt.replies.forms import FORMS
-from qrt.replies.written import WRITTEN
+from qrt.replies.written import WRITTEN, written_of
 from qrt.runtime.records import TokenRecord
 
 pytest.importorskip("llguidance")
@@ -57,15 +57,16 @@ def marks_of(family):
     return sorted(control), sorted(shown)
 
 
-def walk(tokenizer, grammar, seed, ends=()):
-    """The tokens of an answer under a grammar, chosen at random; any text comes to one of `ends`
-    before long."""
+def walk(tokenizer, grammar, seed, ends=(), begin=""):
+    """The tokens of an answer under a grammar, chosen at random behind `begin`; any text comes to
+    one of `ends` before long."""
     from qrt.structure.grammars import Grammars
 
     constraint = Grammars(lambda: tokenizer).constraint(grammar)
     rng = random.Random(seed)
     likely = {*tokenizer.tokenize(LIKELY, add_special=False), *range(256, tokenizer.n_vocab)}
-    tokens, planned = [], []
+    tokens, planned = [], tokenizer.tokenize(begin, add_special=False, parse_special=True)
+    n_fixed = len(planned)
     while len(tokens) < 4000:
         bits = np.unpackbits(constraint.mask().view(np.uint8), bitorder="little")
         allowed = np.flatnonzero(bits[: tokenizer.n_vocab]).tolist()
@@ -74,6 +75,7 @@ def walk(tokenizer, grammar, seed, ends=()):
         weights = [30 if token in likely else 1 for token in allowed]
         token = planned.pop(0) if planned else rng.choices(allowed, weights)[0]
         if token not in allowed:
+            assert len(tokens) >= n_fixed, begin
             planned = []
             continue
         if token in tokenizer.eog_ids:
@@ -83,6 +85,21 @@ def walk(tokenizer, grammar, seed, ends=()):
     raise AssertionError("it does not end")
 
 
+def ends_of(family):
+    """What ends text of a family that may be anything."""
+    tags = FORMS[family].tags
+    closes = (WRITTEN[family].call_end, "<|end|>")
+    ends = [f"\n{tags.value_end}" if tags.trims else tags.value_end] if tags else closes
+    return [end for end in ends if end]
+
+
+def parts_of(tokenizer, template, tokens, tools):
+    """What an answer says, as summaries of events."""
+    decoder = tokenizer.stream()
+    records = [TokenRecord(decoder.push(token), token, 0.0) for token in tokens]
+    return summary(told(tokenizer, template, records, tools=tools))
+
+
 @pytest.mark.parametrize("family", TEMPLATES)
 @pytest.mark.parametrize("has_tokens", [True, False])
 def test_whatever_is_said_is_a_call(family, has_tokens):
@@ -90,15 +107,11 @@ def test_whatever_is_said_is_a_call(family, has_tokens):
     template = TEMPLATES[family]
     tools = [PICK, *TOOLS]
     grammar = call_grammar(tokenizer, template, [], tools, "pick")
-    tags, closes = FORMS[family].tags, (WRITTEN[family].call_end, "<|end|>")
-    ends = [f"\n{tags.value_end}" if tags.trims else tags.value_end] if tags else closes
     for seed in range(4):
-        tokens = walk(tokenizer, grammar, seed, [end for end in ends if end])
-        decoder = tokenizer.stream()
-        records = [TokenRecord(decoder.push(token), token, 0.0) for token in tokens]
-        parts = summary(told(tokenizer, template, records, tools=tools))
+        tokens = walk(tokenizer, grammar, seed, ends_of(family))
+        parts = parts_of(tokenizer, template, tokens, tools)
         calls = [part for part in parts if part[0] != "thought"]
-        reply = "".join(record.text for record in records)
+        reply = tokenizer.detokenize(tokens, special=False)
         if family in FREE:
             assert [part[1] for part in calls[:1]] in (["pick"], [reply])
             continue
@@ -106,6 +119,32 @@ def test_whatever_is_said_is_a_call(family, has_tokens):
         assert {part[:2] for part in calls} == {("call", "pick")}, reply
         for part in calls:
             jsonschema.validate(json.loads(part[2]), PICK["function"]["parameters"])
+
+
+@pytest.mark.parametrize("family", TEMPLATES)
+@pytest.mark.parametrize("has_tokens", [True, False])
+def test_calls_of_strict_tools_fit_their_schemas_wherever_they_come(family, has_tokens):
+    tokenizer = vocabulary(*marks_of(family)) if has_tokens else vocabulary()
+    template = TEMPLATES[family]
+    written = written_of(family, template, marks_of(family)[0] if has_tokens else {})
+    strict = {"type": "function", "function": {**PICK["function"], "strict": True}}
+    tools = [strict, *TOOLS]
+    grammar = call_grammar(tokenizer, template, [], tools)
+    say = "" if written.call.startswith("{") or family == "harmony" else "Let me {see} <: "
+    opening = written.begin + written.call
+    final = "<|channel|>final<|message|>" if family == "harmony" else ""
+    for seed in range(3):
+        begin = say + opening.replace("NAME", "pick")
+        ends = [*ends_of(family), written.call_end or "{}"]
+        tokens = walk(tokenizer, grammar, seed, ends, begin)
+        parts = parts_of(tokenizer, template, tokens, tools)
+        calls = [part for part in parts if part[1] == "pick"]
+        assert calls, parts
+        for part in calls if family not in FREE else ():
+            assert part[0] == "call", part
+            jsonschema.validate(json.loads(part[2]), PICK["function"]["parameters"])
+        tokens = walk(tokenizer, grammar, seed, ends, f"{final}No")
+        assert parts_of(tokenizer, template, tokens, tools)[0][0] == "text"
 
 
 @pytest.mark.parametrize("parallel", [True, False])

@@ -130,6 +130,11 @@ def tools(model: qrt.Model) -> None:
     assert_type(stream.told([]), list[Event])
 
 
+def grammars(model: qrt.Model) -> None:
+    """What holds answers to a form."""
+    model.check_grammar('root ::= "yes" | "no"')
+
+
 async def tasks(model: qrt.Model) -> None:
     """The twins for event loops."""
     assert_type(await model.agenerate("x", max_tokens=2), qrt.Completion)

@@ -248,13 +248,15 @@ class Core:
         source = self.template.source
         told, offering = with_tools(source, messages, tools)
         tokens = self.chat_tokens(told, template_vars, offering)
-        if tool_choice not in ("auto", "none"):
+        if tools or tool_choice not in ("auto", "none"):
             from qrt.replies import call_grammar
 
             grammar = call_grammar(self.tokenizer, source, tokens, tools, tool_choice)
-            others = (keywords.get(name) for name in ("grammar", "response_format"))
+            others = (keywords.get(name) for name in ("grammar", "response_format", "constraint"))
             if grammar is not None and any(other is not None for other in others):
-                raise InputError("tool_choice asks for a call beside a grammar; give one of them")
+                raise InputError(
+                    "tool_choice, or a strict tool, asks for a grammar beside another; give one"
+                )
             if grammar is not None:
                 keywords = {**keywords, "grammar": grammar}
         generation = self.generation(tokens, self.options(keywords))

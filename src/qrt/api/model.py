@@ -23,6 +23,7 @@ from qrt.runtime.checks import check_int, check_tokens, shown
 from qrt.runtime.lora import Adapter, checked_lora
 from qrt.runtime.many import run_many
 from qrt.runtime.sequence import Sequence
+from qrt.structure.forms import form_of
 
 if TYPE_CHECKING:
     from qrt.runtime.health import Health
@@ -80,6 +81,13 @@ class Model(Generates, Embeds):
         """The text of token ids; special tokens are left out unless `special`."""
         ids = check_tokens("tokens", tokens, self._core.n_vocab)
         return self._core.tokenizer.detokenize(ids, special=special)
+
+    def check_grammar(self, grammar: object) -> None:
+        """Compiles what the option `grammar` takes, and keeps it for answers to come. Raises
+        InputError and FullError."""
+        form = form_of(None, grammar)
+        if form is not None:
+            self._core.grammars.constraint(form.grammar)
 
     def logits(
         self,

@@ -13,6 +13,8 @@ HEAD = ("<|start|>", "<|channel|>", "<|constrain|>")
 BODY = "<|message|>"
 ENDS = ("<|end|>", "<|call|>", "<|return|>")
 MARKS = (*HEAD, BODY, *ENDS)
+FINAL = "<|channel|>final<|message|>"
+"""How the message that answers begins."""
 _THOUGHTS = ("analysis", "commentary")
 _TO = "to="
 _MAX_HEADER = 512

@@ -50,8 +50,8 @@ def with_tools(
 
 
 def _whole(tool: object, where: str) -> dict[str, Any]:
-    """A tool with all that templates ask of it."""
-    function = function_of(tool, where)
+    """A tool with all that templates ask of it; how strict it is, no model was taught to read."""
+    function = {k: v for k, v in function_of(tool, where).items() if k != "strict"}
     return {
         "type": "function",
         "function": {

@@ -28,6 +28,12 @@ def schemas(tools: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     return found
 
 
+def strict(tools: Sequence[Mapping[str, Any]]) -> frozenset[str]:
+    """The names of those whose calls must fit their schemas. Raises InputError."""
+    functions = [function_of(tool, f"tools[{i}]") for i, tool in enumerate(tools)]
+    return frozenset(one["name"] for one in functions if one.get("strict") is True)
+
+
 def function_of(tool: object, where: str) -> Mapping[str, Any]:
     """What a tool says of its function: name, description, parameters. Raises InputError."""
     inner = tool.get("function", tool) if isinstance(tool, Mapping) else None

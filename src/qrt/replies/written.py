@@ -104,3 +104,13 @@ OLDER: Mapping[str, tuple[str, Written]] = {
     ),
 }
 """The older way of a family, and the mark without which a template means it."""
+
+
+def written_of(family: str, template: str, tokens: Mapping[str, int]) -> Written:
+    """How a family writes calls, of which `tokens` are the marks that are special tokens."""
+    mark, older = OLDER.get(family, ("", None))
+    if family == "deepseek":
+        is_older = "```json" in template
+    else:
+        is_older = mark not in tokens and mark not in template
+    return older if older is not None and is_older else WRITTEN[family]

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qrt.api.asking import AnswerKeywords
+from qrt.errors import QrtError
 from qrt.replies import (
     CallBegun,
     Event,
@@ -24,6 +25,7 @@ from qrt.replies import (
     reader_of,
     with_tools,
 )
+from qrt.runtime.constraint import Grammar
 from qrt.runtime.records import PromptProgress, Timings, TokenRecord
 from qrt.runtime.rng import MAX_SEED
 from qrt.server.errors import LOG, RefusedError
@@ -33,6 +35,7 @@ from qrt.server.metrics import Metrics
 from qrt.server.models import Served
 from qrt.server.routing import Request
 from qrt.server.slots import Slot
+from qrt.structure.forms import form_of
 
 if TYPE_CHECKING:
     from qrt.api import Model
@@ -86,6 +89,8 @@ class Chat:
     """Whether thoughts are told from the answer."""
     continued: bool = False
     """Whether the last message is what the assistant's answer begins with."""
+    may_be_lax: bool = False
+    """Whether strict tools are as others where a grammar of them is not sure to be right."""
 
 
 async def asked_chat(request: Request[Any], served: Served, chat: Chat) -> Asked:
@@ -102,6 +107,8 @@ async def asked_chat(request: Request[Any], served: Served, chat: Chat) -> Asked
         return reader_of(model.tokenizer, model.chat_template.source, tokens, tools)
 
     keywords: Any = dict(chat.keywords)
+    form = form_of(keywords.get("response_format"), keywords.get("grammar"))
+    text = form.grammar if form is not None and form.grammar.kind == "json_schema" else None
     grammar = call_grammar(
         model.tokenizer,
         model.chat_template.source,
@@ -109,11 +116,24 @@ async def asked_chat(request: Request[Any], served: Served, chat: Chat) -> Asked
         tools,
         chat.tool_choice,
         chat.parallel_tool_calls and isinstance(chat.tool_choice, str),  # one by its name: once
+        text,
+        chat.may_be_lax,
     )
-    if grammar is not None:
-        keywords.pop("response_format", None)  # an answer that calls a tool has no other form
+    is_own = chat.tool_choice == "auto" and form is not None and text is None
+    if grammar is not None and not is_own and await _can_hold(model, grammar, chat):
+        keywords.pop("response_format", None)
         keywords["grammar"] = grammar
     return await _asked(request, served, tokens, keywords, reader if chat.splits else None)
+
+
+async def _can_hold(model: Model, grammar: Grammar, chat: Chat) -> bool:
+    if chat.tool_choice != "auto" or not chat.may_be_lax:
+        return True
+    try:
+        await asyncio.to_thread(model.check_grammar, grammar)
+    except QrtError:
+        return False
+    return True
 
 
 async def asked_text(

@@ -76,6 +76,7 @@ class Tool(Struct):
     name: Name
     description: str | None = None
     input_schema: dict[str, Any] | None = None
+    strict: bool | None = None
 
 
 class ToolChoice(Struct):
@@ -156,6 +157,7 @@ def functions(prompt: Prompt) -> list[dict[str, Any]]:
                 "name": tool.name,
                 "description": tool.description or "",
                 "parameters": tool.input_schema,
+                "strict": tool.strict is True,
             },
         }
         for tool in prompt.tools or ()

@@ -75,6 +75,7 @@ def _chat(body: ResponsesBody, served: Served) -> Chat:
         messages=_messages(body),
         keywords=limited(formatted(keywords, wanted), body.max_output_tokens),
         tools=[_tool(tool, i) for i, tool in enumerate(body.tools or ())],
+        may_be_lax=not any(tool.get("strict") for tool in body.tools or ()),
         tool_choice=_choice(body.tool_choice),
         parallel_tool_calls=body.parallel_tool_calls is not False,
         template_vars={} if effort is None else {"reasoning_effort": effort},
@@ -82,12 +83,14 @@ def _chat(body: ResponsesBody, served: Served) -> Chat:
 
 
 def _tool(tool: dict[str, Any], i: int) -> dict[str, Any]:
-    """A tool as chat completions have it. Raises RefusedError for one that is no function."""
+    """A tool as chat completions have it, strict unless it says otherwise. Raises RefusedError for
+    one that is no function."""
     if tool.get("type") != "function":
         raise RefusedError(
             400, f"tools[{i}].type: only tools of type function are understood", param="tools"
         )
-    return {"type": "function", "function": {k: v for k, v in tool.items() if k != "type"}}
+    function = {name: value for name, value in tool.items() if name != "type"}
+    return {"type": "function", "function": {**function, "strict": tool.get("strict") is not False}}
 
 
 def _choice(choice: str | dict[str, Any] | None) -> str | dict[str, Any]:
