@@ -270,6 +270,18 @@ def vocabulary(path: Path, n_vocab: int) -> dict[str, object]:
     return meta
 
 
+def cut(shape: Shape, n_layers: int) -> Shape:
+    """The first layers of a shape, with what is told of each layer."""
+    keys = tuple(
+        (
+            key,
+            value[:n_layers] if isinstance(value, list) and len(value) == shape.n_layers else value,
+        )
+        for key, value in shape.keys
+    )
+    return replace(shape, n_layers=n_layers, keys=keys)
+
+
 def write_model(
     name: str, qtype_name: str, out: Path, vocab: Path, seed: int, n_layers: int | None
 ) -> None:
@@ -278,7 +290,7 @@ def write_model(
     """
     shape, main = SHAPES[name], QTYPES[qtype_name]
     if n_layers is not None:
-        shape = replace(shape, n_layers=n_layers)
+        shape = cut(shape, n_layers)
     rng = np.random.default_rng(seed)
     pools = {main: random_pool(main, rng), QTYPES["BF16"]: random_pool(QTYPES["BF16"], rng)}
     tensors: list[TensorSource] = []

@@ -142,6 +142,18 @@ def test_states_on_disk_go_on_with_the_same_tokens(name, tmp_path):
     run.close()
 
 
+def test_states_just_behind_a_page_border_hide_none_before(tmp_path):
+    start = PARTS[: 3 * PAGE_LEN + 4 - 11]
+    run = on_disk(tmp_path)
+    answer, _ = told(run, start)
+    longer = [*start, *answer, *PARTS[:30]]
+    want, _ = told(run, longer, cache_prompt=False)
+    run.close()
+    run = on_disk(tmp_path)
+    assert told(run, longer) == (want, 3 * PAGE_LEN)
+    run.close()
+
+
 @pytest.mark.parametrize("harm", [0, 20, 90, 150, 400, -2, "short", "long", "gone"])
 def test_damaged_states_are_computed_again(harm, tmp_path):
     run = on_disk(tmp_path)

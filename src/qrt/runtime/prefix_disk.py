@@ -74,6 +74,8 @@ class PrefixDisk:
             if self._files.has(page.states):
                 n_wanted = len(path)
         for place in sorted(self._files.below(digest), key=lambda place: -place.n_tokens):
+            if place.n_tokens < MIN_SHARED:
+                break
             own = self._files.tokens(place)
             is_own = self._tree.digest_after(digest, packed(own)) == place.digest
             if own == rest[: place.n_tokens] and is_own and self._files.has(place.states):
