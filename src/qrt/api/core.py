@@ -36,6 +36,7 @@ from qrt.runtime.sequence import Sequence
 from qrt.structure.deferred import Deferral
 from qrt.structure.forms import form_of
 from qrt.structure.grammars import Grammars, Held
+from qrt.structure.pacing import Pace
 from qrt.text import ChatTemplate, Tokenizer, choose_template
 
 if TYPE_CHECKING:
@@ -193,6 +194,7 @@ class Core:
             self._dry_breakers(options.sampling),
             self.scales(options.lora),
             self.loaded.graph.decoder_start,
+            self._pace(tokens, options),
         )
 
     def scales(self, lora: Mapping[str, float] | None = None) -> tuple[float, ...]:
@@ -210,11 +212,25 @@ class Core:
         """How the reply to a prompt may think, before it is held to anything."""
         from qrt.api.thinking import deferral_of
 
+        return deferral_of(self.tokenizer, self._chat_source(), tokens)
+
+    def _pace(self, tokens: Items[int], options: GenerateOptions) -> Pace | None:
+        """What ends the thoughts of the reply to a prompt in time, if they have a limit."""
+        if options.thinking_budget is None:
+            return None
+        from qrt.api.thinking import pace_of
+
+        held = options.constraint
+        must_call = isinstance(held, Held) and held.form.grammar.has_thoughts
+        source, most = self._chat_source(), options.thinking_budget
+        return pace_of(self.tokenizer, source, tokens, most, must_call=must_call)
+
+    def _chat_source(self) -> str:
+        """The source of the chat template; nothing where there is none."""
         try:
-            template = self.template.source
+            return self.template.source
         except TemplateError:
-            template = ""
-        return deferral_of(self.tokenizer, template, tokens)
+            return ""
 
     def start(
         self,

@@ -47,6 +47,9 @@ class GenerateFlags:
     max_tokens: Annotated[
         _Int, in_output("-n", "--predict", "--n-predict", help="Tokens at most; -1: no limit.")
     ] = None
+    thinking_budget: Annotated[
+        _Int, in_output("--thinking-budget", help="Tokens of thoughts at most; -1: no limit.")
+    ] = None
     stop: Annotated[
         _Texts,
         in_output(
@@ -171,8 +174,9 @@ class GenerateFlags:
             given["response_format"] = _schema(given.pop("json_schema"))
         if self.grammar is not None:
             given["grammar"] = _given(self.grammar, _GRAMMAR)
-        if self.max_tokens in _ENDLESS:
-            del given["max_tokens"]
+        for name in ("max_tokens", "thinking_budget"):
+            if given.get(name) in _ENDLESS:
+                del given[name]
         if self.seed == _RANDOM_SEED:
             del given["seed"]
         return given

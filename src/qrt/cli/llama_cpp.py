@@ -191,13 +191,8 @@ SERVER: Rows = {
 CHAT: Rows = {
     "--jinja --no-jinja --skip-chat-parsing --no-skip-chat-parsing": _NOTHING,
     "--reasoning-format": _NOTHING_WITH_VALUE,
-    "--reasoning-budget": Row(
-        value=_ANY,
-        good="0|-1",
-        by_value={"0": ("--no-think",)},
-        instead="qrt does not count thoughts; give 0 for none, or leave it out",
-    ),
-    "--reasoning-budget-message": _refused("qrt does not count thoughts; leave it out"),
+    "--reasoning-budget": Row(value=_ANY, by_value={"-1": ()}, ours=("--thinking-budget", "{}")),
+    "--reasoning-budget-message": _refused("qrt ends thoughts without a word; leave it out"),
     "-rea --reasoning": Row(
         value="on|off|auto", by_value={"on": ("--think",), "off": ("--no-think",)}
     ),

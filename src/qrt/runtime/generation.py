@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from qrt.runtime.constraint import Constraint
     from qrt.text import Tokenizer
 
 _MOST_FORCED: Final = 64
@@ -50,9 +51,11 @@ class Generation:
         breakers: Breakers | None = None,
         scales: tuple[float, ...] = (),
         decoder_start: int | None = None,
+        pace: Callable[[Constraint | None], Constraint] | None = None,
     ) -> None:
         """With `decoder_start` an encoder reads the prompt, and the answer begins behind that
-        token, which ends the prompt.
+        token, which ends the prompt. pace: makes, of what an answer is held to, what ends its
+        thoughts in time besides.
 
         Raises InputError for an empty prompt or a token outside the vocabulary,
         ContextFullError if the prompt leaves no room for a token, and what making the constraint
@@ -108,6 +111,7 @@ class Generation:
         self._tokenizer = tokenizer
         self._stop_strings = options.stop_strings
         self.constrain = options.constraint
+        self._pace = pace
         self._begin_answer(())
         self._is_taking = False
         self._most_forced = min(_MOST_FORCED, n_ctx // 4)
@@ -169,11 +173,11 @@ class Generation:
     @property
     def is_held(self) -> bool:
         """Whether a constraint says what may come next."""
-        return self._constraint is not None
+        return self.constrain is not None
 
     def mask(self) -> NDArray[np.uint32] | None:
         """The tokens that its constraint allows next, as bits; None for all, or if none follow."""
-        constraint = self._constraint
+        constraint = self._constraint if self.is_held else None
         if constraint is None or (self._lead and not self.records and constraint.is_complete):
             return None
         return constraint.mask()
@@ -238,7 +242,8 @@ class Generation:
         """Whatever goes along an answer stands at its start, the constraint behind `tokens`."""
         self._decoder = self._tokenizer.stream()
         self._stops = StopStrings(self._stop_strings)
-        self._constraint = None if self.constrain is None else self.constrain()
+        constraint = None if self.constrain is None else self.constrain()
+        self._constraint = constraint if self._pace is None else self._pace(constraint)
         if self._constraint is not None:
             for token in tokens:
                 self._constraint.accept(token)

@@ -22,10 +22,11 @@ _INTS = {
     "max_tokens": (1, INT_MAX),
     "seed": (0, MAX_SEED),
     "n_keep": (0, INT_MAX),
+    "thinking_budget": (0, INT_MAX),
     "logprobs": (0, INT_MAX),
     "priority": (-INT_MAX, INT_MAX),
 }
-_OPTIONAL = ("max_tokens", "seed")
+_OPTIONAL = ("max_tokens", "seed", "thinking_budget")
 _MAX_SECONDS = 1e9
 _MAX_STOPS = 16
 _MAX_STOP_LEN = 256
@@ -37,6 +38,7 @@ class GenerateKeywords(TypedDict, total=False):
     `sampling`, and those of `SamplingParams`, where they are explained."""
 
     max_tokens: int | None
+    thinking_budget: int | None
     stop: str | Sequence[str]
     stop_tokens: Sequence[int]
     seed: int | None
@@ -88,6 +90,8 @@ class GenerateOptions:
     """One generation's limits. Every value is checked: `InputError` names what is wrong.
 
     max_tokens: tokens sampled at most; None: until the model ends or the context is full.
+    thinking_budget: tokens of thoughts at most; then the mark that ends thoughts is put behind
+        them, and the answer follows. None: as many as the model likes.
     stop: strings that end the answer and are not part of it; stop_tokens: ids that end it.
     seed: of the random numbers; None: the model's, or a fresh one, which the result names.
     ignore_eos: never choose a token that ends the answer.
@@ -119,6 +123,7 @@ class GenerateOptions:
     """
 
     max_tokens: int | None = None
+    thinking_budget: int | None = None
     stop: str | Sequence[str] = ()
     stop_tokens: Sequence[int] = ()
     seed: int | None = None

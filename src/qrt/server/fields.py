@@ -136,5 +136,15 @@ def formatted(keywords: AnswerKeywords, *formats: dict[str, Any] | None) -> Answ
 
 def limited(keywords: AnswerKeywords, *limits: int | None) -> AnswerKeywords:
     """With the first of the limits that is given as `max_tokens`; -1 is none."""
-    n_tokens = next((limit for limit in limits if limit is not None), -1)
+    n_tokens = _first(limits)
     return keywords if n_tokens < 0 else {**keywords, "max_tokens": n_tokens}
+
+
+def paced(keywords: AnswerKeywords, *budgets: int | None) -> AnswerKeywords:
+    """The same as `thinking_budget`."""
+    n_tokens = _first(budgets)
+    return keywords if n_tokens < 0 else {**keywords, "thinking_budget": n_tokens}
+
+
+def _first(limits: Iterable[int | None]) -> int:
+    return next((limit for limit in limits if limit is not None), -1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,10 +33,13 @@ class Deferral:
 class Thinking:
     """Follows the tokens of a reply as far as its answer."""
 
-    def __init__(self, deferral: Deferral, vocabulary: Vocabulary) -> None:
+    def __init__(self, deferral: Deferral, token_bytes: Callable[[int], bytes]) -> None:
         self._deferral = deferral
-        self._tokens = vocabulary.tokens
-        self._tail = b""
+        self._token_bytes = token_bytes
+        self.tail = b""
+        """The end of what was thought."""
+        self.opened_by: int | None = None
+        """The token of the reply that began the thoughts."""
         self.is_open = deferral.is_open
         self.may_open = not deferral.is_open and bool(deferral.opening)
 
@@ -44,12 +48,12 @@ class Thinking:
         opens = self.may_open and token in self._deferral.opening
         self.may_open = False
         if opens:
-            self.is_open = True
+            self.is_open, self.opened_by = True, token
             return True
         if not self.is_open:
             return False
-        self._tail = (self._tail + self._tokens[token])[-_TAIL:]
-        self.is_open = self._deferral.closing.search(self._tail) is None
+        self.tail = (self.tail + self._token_bytes(token))[-_TAIL:]
+        self.is_open = self._deferral.closing.search(self.tail) is None
         return True
 
 
@@ -59,7 +63,7 @@ class Deferred:
     def __init__(self, inner: Constraint, deferral: Deferral, vocabulary: Vocabulary) -> None:
         self._inner = inner
         self._vocabulary = vocabulary
-        self._thinking = Thinking(deferral, vocabulary)
+        self._thinking = Thinking(deferral, vocabulary.tokens.__getitem__)
         self._opening = vocabulary.bits(deferral.opening)
 
     @property

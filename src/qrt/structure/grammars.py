@@ -79,5 +79,5 @@ class Held:
         """What the records of a reply say behind its thoughts."""
         if self.deferral is None:
             return "".join(record.text for record in records)
-        thinking = Thinking(self.deferral, self.grammars.vocabulary())
+        thinking = Thinking(self.deferral, self.grammars.vocabulary().tokens.__getitem__)
         return "".join([record.text for record in records if not thinking.push(record.token)])

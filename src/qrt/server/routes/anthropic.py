@@ -11,6 +11,7 @@ from starlette.responses import Response
 from qrt.errors import InputError
 from qrt.server.answers import Answer, Asked, Chat, asked_chat
 from qrt.server.errors import ANTHROPIC
+from qrt.server.fields import paced
 from qrt.server.openai import new_id
 from qrt.server.routes.anthropic_blocks import Blocks
 from qrt.server.routes.anthropic_bodies import (
@@ -58,7 +59,7 @@ async def count_tokens(request: Request[Prompt]) -> Response:
     return json_response({"input_tokens": len(asked.tokens)})
 
 
-def _keywords(body: Messages) -> dict[str, Any]:
+def _keywords(body: Messages) -> Any:
     given: dict[str, Any] = {
         "max_tokens": body.max_tokens,
         "stop": [text for text in body.stop_sequences or () if text] or None,
@@ -66,7 +67,9 @@ def _keywords(body: Messages) -> dict[str, Any]:
         "top_k": body.top_k,
         "top_p": body.top_p,
     }
-    keywords = {name: value for name, value in given.items() if value is not None}
+    keywords: Any = {name: value for name, value in given.items() if value is not None}
+    if body.thinking is not None and body.thinking.type == "enabled":
+        keywords = paced(keywords, body.thinking.budget_tokens)
     schema = answer_schema(body)
     if schema is not None:
         keywords["response_format"] = {"type": "json_schema", "json_schema": {"schema": schema}}

@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 
 from qrt.errors import InputError
 from qrt.replies import template_vars
+from qrt.server.fields import Count
 
 _ACCOUNTING = re.compile(r"x-anthropic-billing-header:[^\n]*\n*")
 """Begins the system text of some clients and differs in every call, so that no stored prefix of
@@ -91,6 +92,7 @@ class ThinkingMode(Struct):
     """Whether the model thinks first."""
 
     type: Literal["enabled", "disabled", "adaptive", "between_tools"]
+    budget_tokens: Count | None = None
 
 
 class Format(Struct, rename={"json_schema": "schema"}):

@@ -14,7 +14,7 @@ from qrt.replies import Event, Text, template_vars
 from qrt.runtime.records import TokenRecord
 from qrt.server.answers import Answer, Asked, Chat, asked_chat
 from qrt.server.errors import RefusedError
-from qrt.server.fields import Count, SamplingFields, formatted, keywords_of, limited
+from qrt.server.fields import Count, SamplingFields, formatted, keywords_of, limited, paced
 from qrt.server.models import Served
 from qrt.server.openai import (
     DONE,
@@ -55,6 +55,9 @@ class ChatBody(SamplingFields, kw_only=True):
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
     reasoning_effort: str | None = None
+    thinking_budget: Count | None = None
+    thinking_budget_tokens: Count | None = None
+    reasoning_budget_tokens: Count | None = None
     reasoning_format: str | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     add_generation_prompt: bool | None = None
@@ -113,6 +116,8 @@ def _chat(body: ChatBody, served: Served) -> Chat:
 def _keywords(body: ChatBody, served: Served) -> AnswerKeywords:
     keywords: Any = keywords_of(body, served.model.info.n_vocab)
     keywords = limited(keywords, body.max_completion_tokens, body.max_tokens, body.n_predict)
+    budgets = (body.thinking_budget, body.thinking_budget_tokens, body.reasoning_budget_tokens)
+    keywords = paced(keywords, *budgets)
     if body.top_logprobs and not body.logprobs:
         raise RefusedError(400, "top_logprobs needs logprobs: true", param="top_logprobs")
     if body.logprobs:
