@@ -52,6 +52,7 @@ OTHERS = (
     *("delta", "ssd", "conv.silu", "conv.plain", "glu.linear"),
     *(f"store_kv.{kv}.{kv}" for kv in ("f16", "q8_0")),
     *(f"attention.{kv}.{kv}.{heads}" for kv in ("f16", "q8_0") for heads in (1, 2, 4)),
+    "attention.f16.f16.1.learned",
 )
 
 

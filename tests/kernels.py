@@ -95,6 +95,7 @@ ALL = (
     *(f"attention.{kv}.k.{heads}" for kv in CACHE_BYTES for heads in (1, 2, 4)),
     *(f"attention.{k}.{v}.{heads}" for k, v in KV_PAIRS for heads in (1, 2, 4)),
     *(f"attention.{kv}.{kv}.{n}.alibi" for kv in ("f16", "f32", "q8_0") for n in (1, 2, 4)),
+    *(f"attention.{kv}.{kv}.1.learned" for kv in ("f16", "f32", "q8_0")),
 )
 TIERS_OF_THEIR_OWN = ("generic", "avx2", "avx512vnni", "avx512vbmi", "neon_dotprod")
 TIER_KERNELS = dict.fromkeys(TIERS_OF_THEIR_OWN, SOME)

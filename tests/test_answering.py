@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from kernels import nmse
+from served import NAME, served
 from steps import Logits, Model, answered, logits_of, prepare, segment, step
 from tiny_encoders import N_ENCODED
 from tiny_models import metadata_of, tensors_of
@@ -21,6 +22,10 @@ from qrt.backends import cpu, reference
 from qrt.errors import BackendError, ContextFullError, InputError
 from qrt.formats.writer import write_gguf
 from qrt.graph.batch import Segment
+from qrt.progress import no_progress
+from qrt.tools.bench import BenchOptions, bench
+from qrt.tools.chunks import QualityOptions
+from qrt.tools.perplexity import perplexity
 
 TEXT, REST = TOKENS[:N_ENCODED], TOKENS[N_ENCODED:]
 
@@ -219,3 +224,26 @@ def test_what_needs_a_language_model_says_so(model: qrt.Model, file: Path) -> No
         assert vectors.embed(["abc"]).shape == (1, 64)
         with pytest.raises(InputError, match="makes vectors of texts"):
             vectors.generate("abc")
+
+
+def test_answers_over_http(model: qrt.Model) -> None:
+    wanted = model.generate("abcab", max_tokens=6, **GREEDY).text
+    with served(model) as server:
+        asked = {"model": NAME, "prompt": "abcab", "max_tokens": 6, "temperature": 0}
+        done = server.ask("/v1/completions", {**asked, "n": 3}).json
+        assert [choice["text"] for choice in done["choices"]] == [wanted] * 3
+        asked = {"prompt": "abcab", "n_predict": 6, "temperature": 0, "stream": True}
+        parts = server.ask("/completion", asked).events
+        assert "".join(part["content"] for part in parts) == wanted
+        scored = {"model": NAME, "prompt": "abcab", "max_tokens": 1, "echo": True, "logprobs": 1}
+        reply = server.ask("/v1/completions", scored)
+        assert reply.status == 400
+        assert "it gives nothing for rows of a text alone" in reply.json["error"]["message"]
+
+
+def test_reading_and_answering_are_measured(file: Path) -> None:
+    options = BenchOptions(n_prompt=(20,), n_gen=(4,), n_depth=(0, 9), n_threads=(1,))
+    results = list(bench(file, options, no_progress))
+    assert [result.test.name for result in results] == ["pp20", "tg4", "tg4 @ d9"]
+    with pytest.raises(InputError, match="answers a text that its encoder has read"):
+        perplexity(file, "abc" * 99, QualityOptions(n_ctx=64), no_progress)

@@ -166,6 +166,7 @@ CASES: dict[str, Make] = {
     "streams": streams,
     "sinks": lambda g, x: attention(g, x, sinks="sinks"),
     "alibi": lambda g, x: attention(g, x, max_bias=8.0),
+    "learned": lambda g, x: attention(g, x, rel_bias="bias", n_buckets=8),
     "chunks": lambda g, x: attention(g, x, window=50, chunked=True),
     "all": lambda g, x: attention(
         g, x, window=50, chunked=True, sinks="sinks", max_bias=8.0, softcap=3.0

@@ -85,10 +85,10 @@ class Graph:
     def shares(self) -> dict[str, float]:
         """What share of each weight one row reads: of a mixture, the experts that it is sent to.
 
-        Tables that are only looked up are left out.
+        Tables that are only looked up are left out, and an encoder beside a decoder is.
         """
         shares: dict[str, float] = {}
-        for op in self.ops:
+        for op in self.ops[self.n_encoding :]:
             of = op.work(self.widths, 1, 0).weights
             for use in op.weights(self.widths):
                 if use.role != "table":

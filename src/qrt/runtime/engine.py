@@ -1,7 +1,7 @@
 """The engine: runs steps for everybody who asks, one thread at a time, and keeps the sequences.
 
-open, fork, append, verify, cut, release   rows of one sequence at a time, for tools and tests
-submit, drive, leave                       generations, batched with those of other threads
+open, fork, encode, append, verify, cut, release   rows of a sequence at a time, for tools and tests
+submit, drive, leave                               generations, batched with those of other threads
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from qrt.runtime.prefix_tree import Tree
 from qrt.runtime.request import Request
 from qrt.runtime.scheduler import Scheduler
 from qrt.runtime.sequence import Sequence
-from qrt.runtime.steps import Logits, Rows, last_rows, run_step
+from qrt.runtime.steps import NO_LOGITS, Logits, Rows, last_rows, run_step
 from qrt.runtime.store import Store
 from qrt.runtime.stored import StateFile
 from qrt.runtime.turns import Alone, Caller, Turns
@@ -115,6 +115,12 @@ class Engine:
             twin.scales = seq.scales
             twin.owner = _HELD if seq.owner is _HELD else None
             return twin
+
+    def encode(self, seq: Sequence, text: Items[int]) -> None:
+        """Has an encoder read a text, in place of what `seq` has; what is appended answers it."""
+        self.cut(seq, 0)
+        seq.n_encoded = len(text)
+        self.step([Rows(seq, list(text), NO_LOGITS)])
 
     def append(
         self, seq: Sequence, tokens: Items[int], *, n_logits: int = 1, chunk: int | None = None

@@ -149,10 +149,15 @@ def bench(
 
 
 def _tests_of(loaded: Loaded, options: BenchOptions) -> list[BenchTest]:
-    """The tests that a model can do: an encoder takes whole texts. Raises InputError for none."""
+    """The tests that a model can do: an encoder takes whole texts, a decoder beside it answers.
+
+    Raises InputError for none.
+    """
     tests = list(options.tests)
     if loaded.graph.whole_texts:
-        tests = [test for test in tests if test.n_prompt and not test.n_depth]
+        answers = loaded.graph.decoder_start is not None
+        whole = [test for test in tests if test.n_prompt and not test.n_depth]
+        tests = [test for test in tests if test in whole or (answers and not test.n_prompt)]
     if not tests:
         arch = loaded.graph.arch
         raise InputError(f"{arch} models take whole texts; measure n_prompt at depth 0")
@@ -181,6 +186,8 @@ class _Runner:
         return tuple(samples)
 
     def _time(self, test: BenchTest) -> int:
+        if self._loaded.graph.decoder_start is not None:
+            return self._time_answer(test)
         depth, end = test.n_depth, test.n_depth + test.n_tokens
         tokens, engine, seq = self._tokens, self._engine, self._seq
         engine.cut(seq, depth)
@@ -192,6 +199,18 @@ class _Runner:
         else:
             for token in tokens[depth:end]:
                 engine.append(seq, [token])
+        return time.perf_counter_ns() - start
+
+    def _time_answer(self, test: BenchTest) -> int:
+        """An encoder reads the prompt; a text as long as the depth, or a token, is answered."""
+        tokens, engine, seq = self._tokens, self._engine, self._seq
+        start = time.perf_counter_ns()
+        engine.encode(seq, tokens[: test.n_prompt or test.n_depth or 1])
+        start = start if test.n_prompt else time.perf_counter_ns()
+        for token in tokens[: test.n_gen]:
+            if len(seq) == engine.n_ctx:
+                engine.cut(seq, seq.n_encoded)
+            engine.append(seq, [token])
         return time.perf_counter_ns() - start
 
     def close(self) -> None:
