@@ -1,8 +1,6 @@
-"""How a row of activations is handed to matmuls: lines of int8 or bf16, or float32 tiles."""
+"""How a row of activations is handed to matmuls: lines of int8, or float32 tiles."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from qrt.kernels.intrinsics import (
     as_f32,
@@ -19,9 +17,8 @@ from qrt.kernels.intrinsics import (
     vmax,
 )
 from qrt.kernels.jit import inline
-from qrt.kernels.layout import BF16_TILE, LINE, LINE_AT
+from qrt.kernels.layout import LINE, LINE_AT
 from qrt.kernels.mathematics import TO_INTEGER
-from qrt.kernels.tiles import store_bf16x16
 
 INTEGER_BITS = 0x4B400000
 """TO_INTEGER as an integer: what whole numbers have to lose after it was added."""
@@ -90,27 +87,14 @@ def quantize_line(low, high, line):
 
 
 @inline
-def bf16_line(low, high, line):
-    """32 values to one line of bf16."""
-    store_bf16x16(line, low)
-    store_bf16x16(line + 32, high)
-
-
-def _row_of(write_line: Any) -> Any:
-    @inline
-    def line_row(x, n, row, tile, lines):
-        """n float32 values at x (n a multiple of 32) to row `row` of the tiles at `lines`."""
-        n_blocks = n >> 5
-        line = lines + (row // tile * tile * n_blocks + row % tile) * LINE
-        for _ in range(n_blocks):
-            write_line(load_f32x16(x), load_f32x16(x + 64), line)
-            x += 128
-            line += tile * LINE
-
-    return line_row
-
-
-quantize_row, bf16_row = _row_of(quantize_line), _row_of(bf16_line)
+def quantize_row(x, n, row, tile, lines):
+    """n float32 values at x (n a multiple of 32) to row `row` of the tiles at `lines`."""
+    n_blocks = n >> 5
+    line = lines + (row // tile * tile * n_blocks + row % tile) * LINE
+    for _ in range(n_blocks):
+        quantize_line(load_f32x16(x), load_f32x16(x + 64), line)
+        x += 128
+        line += tile * LINE
 
 
 @inline
@@ -123,19 +107,10 @@ def tile_row(x, n, row, tile, floats):
         at += 4 * tile
 
 
-def hands_over(lines_of: str) -> Any:
-    """hand_over(x, n, row, tile, lines, floats): writes a finished row in the forms asked for.
-
-    Addresses 0 stand for none. Lines of "int8" and float32 are in tiles of `tile` rows, those of
-    "bf16" in tiles of BF16_TILE.
-    """
-    line_row, own_tile = {"int8": (quantize_row, 0), "bf16": (bf16_row, BF16_TILE)}[lines_of]
-
-    @inline
-    def hand_over(x, n, row, tile, lines, floats):
-        if lines:
-            line_row(x, n, row, own_tile or tile, lines)
-        if floats:
-            tile_row(x, n, row, tile, floats)
-
-    return hand_over
+@inline
+def hand_over(x, n, row, tile, lines, floats):
+    """Writes a finished row in the forms asked for, in tiles of `tile` rows; address 0 for none."""
+    if lines:
+        quantize_row(x, n, row, tile, lines)
+    if floats:
+        tile_row(x, n, row, tile, floats)

@@ -19,12 +19,13 @@ import numpy as np
 from qrt.config import cache_dir, read_env
 from qrt.errors import QrtError
 from qrt.kernels.isa import TIERS, Tier
-from qrt.kernels.layout import MATMUL_AMX, SCRATCH, STEP, WIDE_BYTES, fill
+from qrt.kernels.layout import LINE, LINE_AT, MATMUL, SCRATCH, STEP, TILE_ROWS, fill
 from qrt.kernels.objects import cache_key, load_kernels
 from qrt.kernels.team import TEAM_KERNELS, Team, aligned, lone_record
 
 ARCH_PRCTL, REQUEST_PERMISSION, TILE_DATA = 158, 0x1023, 18
 TIMEOUT_S = 300
+KERNEL = "matmul_prefill.Q8_0.16.2"
 VERDICT = "tiles-work"
 """A file that holds the release of the system under which they did."""
 
@@ -70,25 +71,25 @@ def why_not(tier: Tier, directory: Path) -> str:
 
 def multiplies(tier: Tier, directory: Path) -> bool:
     """Whether two threads get 20 rows of 64 whole numbers times 40 outputs exactly right."""
-    names = (*TEAM_KERNELS, "matmul_amx.Q8_0")
+    names = (*TEAM_KERNELS, KERNEL)
     library = load_kernels(names, tier, directory, lambda: 1, lambda *_: None)
     rng = np.random.default_rng(0)
-    x = rng.integers(-99, 100, (32, 64)).astype(np.float32)
+    x = rng.integers(-99, 100, (32, 64)).astype(np.int8)
     w = rng.integers(-99, 100, (48, 64)).astype(np.int8)
-    halves = (x.view(np.uint32) >> 16).astype(np.uint16)  # exact: 7 bits
-    tiles = aligned(halves.nbytes)
-    tiles.view(np.uint16)[:] = halves.reshape(2, 16, 2, 32).transpose(0, 2, 1, 3).ravel()
+    lines = aligned(2 * 2 * TILE_ROWS * LINE).reshape(2, 2, TILE_ROWS, LINE)  # tiles, blocks
+    lines[..., : LINE_AT.scale] = x.view(np.uint8).reshape(2, 16, 2, 32).transpose(0, 2, 1, 3)
+    lines[..., LINE_AT.scale : LINE_AT.nsum] = np.ones(1, np.float32).view(np.uint8)
     panels = np.empty((3, 2, 16 * 34), np.uint8)  # of Q8_0: 16 scales, then 4 k of 16 rows
     panels[:, :, :32] = np.ones(16, np.float16).view(np.uint8)
     codes = w.view(np.uint8).reshape(3, 16, 2, 8, 4).transpose(0, 2, 3, 1, 4)
     panels[:, :, 32:] = codes.reshape(3, 2, -1) ^ 0x80
     n_threads, (n_rows, n_out) = 2, (20, 40)
-    out, wide = np.zeros((n_rows, n_out), np.float32), aligned(n_threads * WIDE_BYTES)
+    out = np.zeros((n_rows, n_out), np.float32)
     scratch, step = aligned(n_threads * SCRATCH), aligned(STEP.size)
     step.view(np.int64)[[STEP.n_rows // 8, STEP.scratch // 8]] = n_rows, scratch.ctypes.data
     values = {
         "weights": panels.ctypes.data,
-        "x": tiles.ctypes.data,
+        "x": lines.ctypes.data,
         "out": out.ctypes.data,
         "stride": n_out,
         "bias": 0,
@@ -97,14 +98,12 @@ def multiplies(tier: Tier, directory: Path) -> bool:
         "n_out": n_out,
         "rows_of": STEP.n_rows,
         "scale": int(np.float32(1.0).view(np.int32)),
-        "wide": wide.ctypes.data,
-        "wide_bytes": WIDE_BYTES,
     }
-    args = np.array(list(fill(MATMUL_AMX, values)), np.int64)
+    args = np.array(list(fill(MATMUL, values)), np.int64)
     team = Team(n_threads, library)
-    team.run(lone_record(library.address("matmul_amx.Q8_0"), args), step.ctypes.data)
+    team.run(lone_record(library.address(KERNEL), args), step.ctypes.data)
     team.close()
-    return bool((out == (x @ w.T)[:n_rows, :n_out]).all())
+    return bool((out == (x.astype(int) @ w.T.astype(int))[:n_rows, :n_out]).all())
 
 
 def main() -> str:

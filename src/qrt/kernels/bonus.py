@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qrt.kernels.activations import hands_over
+from qrt.kernels.activations import hand_over
 from qrt.kernels.intrinsics import (
     fma,
     lane,
@@ -51,9 +51,7 @@ def gain(x, v, share, gate, out, n):
         store_f32(out + at, lane(y, 0))
 
 
-def build(lines_of: str = "int8") -> Any:
-    hand_over = hands_over(lines_of)
-
+def build() -> Any:
     def bonus(step, args, thread, n_threads):
         n_rows, n = row_count(step, args + BONUS.rows_of), load_i64(args + BONUS.n_in)
         weight, size = load_i64(args + BONUS.weight), load_i64(args + BONUS.head_dim)

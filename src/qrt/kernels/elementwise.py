@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qrt.kernels.activations import hands_over
+from qrt.kernels.activations import hand_over
 from qrt.kernels.intrinsics import load_f32, load_i64
 from qrt.kernels.jit import inline
 from qrt.kernels.layout import ELEMENTWISE
@@ -35,8 +35,8 @@ def _applied(function: str) -> Any:
     return alone
 
 
-def build(function: str, lines_of: str = "int8") -> Any:
-    walk, hand_over = along(_applied(function)), hands_over(lines_of)
+def build(function: str) -> Any:
+    walk = along(_applied(function))
 
     def elementwise(step, args, thread, n_threads):
         n_rows, n = row_count(step, args + ELEMENTWISE.rows_of), load_i64(args + ELEMENTWISE.n_in)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qrt.kernels.activations import hands_over
+from qrt.kernels.activations import hand_over
 from qrt.kernels.intrinsics import load_f32, load_i64, splat_f32
 from qrt.kernels.jit import inline
 from qrt.kernels.layout import GATE
@@ -21,9 +21,7 @@ def gated(x, gate, _):
 gate_row = along(gated)
 
 
-def build(lines_of: str = "int8") -> Any:
-    hand_over = hands_over(lines_of)
-
+def build() -> Any:
     def gate(step, args, thread, n_threads):
         n_rows, n = row_count(step, args + GATE.rows_of), load_i64(args + GATE.n_in)
         width, tile = load_i64(args + GATE.gate_width), load_i64(args + GATE.tile_rows)

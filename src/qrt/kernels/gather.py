@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qrt.kernels.activations import hands_over
+from qrt.kernels.activations import hand_over
 from qrt.kernels.intrinsics import load_f32, load_f32x16, load_i32, load_i64, store, store_f32
 from qrt.kernels.jit import inline
 from qrt.kernels.layout import GATHER, LINE, LINE_AT, STEP
@@ -49,8 +49,6 @@ def weigh_floats(floats, n, tile, place, weight):
 
 
 def build() -> Any:
-    hand_over = hands_over("int8")
-
     def gather(step, args, thread, n_threads):
         n_rows, n_used = load_i64(step + STEP.n_rows), load_i64(args + GATHER.n_used)
         n, tile = load_i64(args + GATHER.n_in), load_i64(args + GATHER.tile_rows)

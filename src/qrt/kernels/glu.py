@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qrt.kernels.activations import hands_over
+from qrt.kernels.activations import hand_over
 from qrt.kernels.intrinsics import load_i64, vmin
 from qrt.kernels.jit import inline
 from qrt.kernels.layout import GLU
@@ -32,8 +32,8 @@ def _gated(act: str) -> Any:
     return gated
 
 
-def build(act: str, lines_of: str = "int8") -> Any:
-    walk, hand_over = along(_gated(act)), hands_over(lines_of)
+def build(act: str) -> Any:
+    walk = along(_gated(act))
 
     def glu(step, args, thread, n_threads):
         n_rows, n = row_count(step, args + GLU.rows_of), load_i64(args + GLU.n_in)

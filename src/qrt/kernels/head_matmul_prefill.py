@@ -12,5 +12,6 @@ from qrt.kernels.panels import PANEL_FORMATS
 
 def build(qtype: str, rows_at_once: str, panels_at_once: str) -> Any:
     """The kernel for weights of `qtype`; see `matmul_prefill.many_rows`."""
-    fmt = PANEL_FORMATS[qtype]
-    return head_matmul_of(fmt, many_rows(fmt, int(rows_at_once), int(panels_at_once)), ROW_TILE)
+    fmt, rows = PANEL_FORMATS[qtype], int(rows_at_once)
+    multiply = many_rows(fmt, rows, int(panels_at_once))
+    return head_matmul_of(fmt, multiply, max(ROW_TILE, rows))

@@ -106,28 +106,6 @@ def _f32_to_f16_plain(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
     return builder.trunc(builder.or_(half, sign), vector(I16, n))
 
 
-def _f32_to_bf16_plain(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
-    """Round to nearest even by an integer carry; NaN stays NaN."""
-    n = value.type.count
-    bits = builder.bitcast(value, vector(I32, n))
-    odd = builder.and_(builder.lshr(bits, constant(I32, n, 16)), constant(I32, n, 1))
-    rounded = builder.add(builder.add(bits, constant(I32, n, 0x7FFF)), odd)
-    quiet = builder.or_(bits, constant(I32, n, 0x400000))
-    nan = builder.fcmp_unordered("uno", value, value)
-    high = builder.lshr(builder.select(nan, quiet, rounded), constant(I32, n, 16))
-    return builder.trunc(high, vector(I16, n))
-
-
-def _f32_to_bf16_native(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
-    fn = cgutils.get_or_insert_function(
-        builder.module,
-        ir.FunctionType(vector(I16, 16), [vector(F32, 16)]),
-        "llvm.x86.avx512bf16.cvtneps2bf16.512",
-    )
-    parts = (lanes_of(builder, value, i, 16) for i in range(0, value.type.count, 16))
-    return join(builder, [builder.call(fn, [part]) for part in parts])
-
-
 INSTRUCTIONS: dict[str, dict[str, Emitter]] = {
     **DOTS,
     # table[index] for bytes; the table of 16 stands in every 16-byte part
@@ -169,7 +147,6 @@ INSTRUCTIONS: dict[str, dict[str, Emitter]] = {
         "avx2": _f32_to_f16_native,
         "neon_dotprod": _f32_to_f16_native,
     },
-    "f32_to_bf16": {"generic": _f32_to_bf16_plain, "amx": _f32_to_bf16_native},
     **TILE_INSTRUCTIONS,
 }
 

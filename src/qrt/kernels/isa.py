@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from qrt.errors import BackendError
-from qrt.kernels.layout import ROW_TILE
+from qrt.kernels.layout import ROW_TILE, TILE_ROWS
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +19,8 @@ class Tier:
     `needs` are LLVM feature names that the CPU must report; `llvm_cpu` and `llvm_features` are what
     the compiler is told, so that a tier gives the same code on every machine. Its registers hold
     the sums of `rows` of activations in a matmul of few rows, and in one of many those of the rows
-    and weight panels in `prefill`. With `tiles`, quantized weights meet prefill in tile registers.
-    `triple` is that of another machine to compile for, empty for this one.
+    and weight panels in `prefill`; TILE_ROWS stands for tile registers. `triple` is that of another
+    machine to compile for, empty for this one.
     """
 
     name: str
@@ -30,7 +30,6 @@ class Tier:
     llvm_features: str
     rows: tuple[int, ...] = (1, 2, ROW_TILE)
     prefill: tuple[int, int] = (ROW_TILE, 1)
-    tiles: bool = False
     triple: str = ""
 
 
@@ -38,7 +37,7 @@ _AVX2 = frozenset({"avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe", "popc
 """What x86-64-v3 has and LLVM uses unasked."""
 _AVX512 = _AVX2 | {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"}
 _VBMI = ("avx512vnni", "avx512vbmi")
-_AMX = (*_VBMI, "avx512bf16", "amx-tile", "amx-bf16")
+_AMX = (*_VBMI, "amx-tile", "amx-int8")
 _DOTPROD = frozenset({"lse", "dotprod"})
 _I8MM = _DOTPROD | {"i8mm"}
 _MORE_ROWS = (1, 2, ROW_TILE, 8, 16)
@@ -84,8 +83,7 @@ TIERS: dict[str, Tier] = {
             _AVX512_CPU,
             ",".join([_AVX512_FEATURES, *(f"+{name}" for name in _AMX)]),
             rows=_MORE_ROWS,
-            prefill=(ROW_TILE, 2),
-            tiles=True,
+            prefill=(TILE_ROWS, 2),
         ),
         Tier("neon_dotprod", "aarch64", _DOTPROD, "generic", "+lse,+dotprod"),
         Tier("neon_i8mm", "aarch64", _I8MM, "generic", "+lse,+dotprod,+i8mm"),
@@ -151,14 +149,10 @@ def missing(tier: Tier, features: frozenset[str]) -> str:
 
 
 def choose(wanted: str | None) -> Tier:
-    """The tier named `wanted`, or the best this CPU can run; BackendError when it cannot.
-
-    Tiles have to be asked for: their prefill differs from decode by more than a model should.
-    """
+    """The tier named `wanted`, or the best this CPU can run; BackendError when it cannot."""
     features = host_features()
     if wanted is None:
-        usual = (tier for tier in TIERS.values() if not tier.tiles)
-        return [tier for tier in usual if not missing(tier, features)][-1]
+        return [tier for tier in TIERS.values() if not missing(tier, features)][-1]
     if wanted not in TIERS:
         raise BackendError(f"QRT_ISA={wanted}: no such tier; choose from {', '.join(TIERS)}")
     why = missing(TIERS[wanted], features)

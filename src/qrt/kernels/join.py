@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from qrt.kernels.activations import hands_over
+from qrt.kernels.activations import hand_over
 from qrt.kernels.intrinsics import load_i64
 from qrt.kernels.layout import JOIN
 from qrt.kernels.rows import copy, row_count
 
 
-def build(lines_of: str = "int8") -> Any:
-    hand_over = hands_over(lines_of)
-
+def build() -> Any:
     def join(step, args, thread, n_threads):
         n_rows, n_heads = row_count(step, args + JOIN.rows_of), load_i64(args + JOIN.n_heads)
         a_width, b_width = load_i64(args + JOIN.a_width), load_i64(args + JOIN.b_width)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from qrt.kernels.activations import hands_over
+from qrt.kernels.activations import hand_over
 from qrt.kernels.intrinsics import load_i64
 from qrt.kernels.layout import LAYER_SCALE
 from qrt.kernels.norm import scaled
 from qrt.kernels.rows import row_count
 
 
-def build(lines_of: str = "int8") -> Any:
-    hand_over = hands_over(lines_of)
-
+def build() -> Any:
     def layer_scale(step, args, thread, n_threads):
         n_rows, n = row_count(step, args + LAYER_SCALE.rows_of), load_i64(args + LAYER_SCALE.n_in)
         weight, tile = load_i64(args + LAYER_SCALE.weight), load_i64(args + LAYER_SCALE.tile_rows)

@@ -12,6 +12,9 @@ from typing import Any
 ROW_TILE = 4
 """Rows of activations that a matmul of many rows takes at once."""
 
+TILE_ROWS = 16
+"""Rows of activations that one tile register takes."""
+
 LINE = 64
 """One activation line: 32 quantized values of one row, their scale and sums; a cache line.
 
@@ -30,13 +33,6 @@ def fill(layout: Any, values: dict[str, int]) -> Iterable[int]:
     assert set(names) == set(values), (layout, set(names) ^ set(values))
     return [values[name] for name in names]
 
-
-BF16_TILE = 16
-"""Rows of bf16 lines in a tile: 32 values of a row, not quantized, fill a line too, so that a block
-of a tile of 16 rows is what one tile register holds."""
-
-WIDE_BYTES = 1 << 20
-"""What a thread may widen of weights before rows pass, so that it stays in a second-level cache."""
 
 # one activation line; low and high are the two halves of 16
 Line = namedtuple("Line", "quants scale nsum nsum_low nsum_high fsum fsum_low fsum_high")
@@ -78,7 +74,7 @@ has rows that an encoder reads, or others."""
 SCALES_OF = {"all": STEP.scales, "logits": STEP.logit_scales}
 """Where a step says the same of their scales: what stands in `scales` of a record."""
 
-SCRATCH = 256 * 1024
+SCRATCH = 384 * 1024
 
 MAX_HEAD_DIM = 1024
 """Heads beyond this do not fit attention's part of the scratch memory."""
@@ -126,17 +122,6 @@ GATHER = record("Gather", "x n_in route n_used weighted places lines floats tile
 SCATTER = record("Scatter", "x route out residual n_in n_used weighted places")
 HEAD_MATMUL = record("HeadMatmul", f"{' '.join(MATMUL._fields[:-1])} n_heads")
 """n_in, n_out: of one head."""
-MATMUL_AMX = record("MatmulAmx", f"{' '.join(MATMUL._fields[:-1])} wide wide_bytes")
-"""wide: memory of `wide_bytes` for each thread, at least twice
-`panel_wide_bytes`."""
-HEAD_MATMUL_AMX = record("HeadMatmulAmx", f"{' '.join(MATMUL_AMX._fields[:-1])} n_heads")
-
-
-def panel_wide_bytes(n_in: int) -> int:
-    """Bytes of a panel of 16 outputs that was widened to bf16."""
-    return 32 * n_in
-
-
 ROPE = record("Rope", "x out n_heads head_dim rope_dim neox table")
 STORE_KV = record("StoreKv", "k v group pages n_kv_heads k_width v_width page_stride")
 """group: the number of the state group. v: 0 where V is in K."""

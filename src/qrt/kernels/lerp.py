@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qrt.kernels.activations import hands_over
+from qrt.kernels.activations import hand_over
 from qrt.kernels.intrinsics import (
     fma,
     lane,
@@ -44,9 +44,7 @@ def moved(x, other, weight, more, out, n):
         store_f32(out + at, lane(fma(load_f32(other + at) - start, factor, start), 0))
 
 
-def build(lines_of: str = "int8") -> Any:
-    hand_over = hands_over(lines_of)
-
+def build() -> Any:
     def lerp(step, args, thread, n_threads):
         n_rows, n = row_count(step, args + LERP.rows_of), load_i64(args + LERP.n_in)
         weight, stride = load_i64(args + LERP.weight), 4 * load_i64(args + LERP.more_stride)

@@ -40,22 +40,36 @@ PANELS_AT_ONCE = 4
 
 
 def _dots(fmt: PanelFormat, tile: int, lanes: int) -> Any:
-    """acc + the products of 32 codes and a tile of activation lines, without the mins."""
+    """dots(codes, x): the whole products of 32 codes and a tile of activation lines, one vector for
+    each scale.
+    """
     products = dot(fmt.bits, fmt.zero, LINE, lanes)
-    each_sum, each_scale = each_of("i32", tile, LINE, lanes), each_of("f32", tile, LINE, lanes)
-    rows = repeat(tile)
+    each_sum = each_of("i32", tile, LINE, lanes)
 
     @inline
-    def one_scale(acc, codes, scales, x):
-        total = products(each_sum(x + LINE_AT.nsum), codes, x)
-        return fma(to_f32(total), rows(scales[0]) * each_scale(x + LINE_AT.scale), acc)
+    def one_scale(codes, x):
+        return (products(each_sum(x + LINE_AT.nsum), codes, x),)
 
     @inline
-    def two_scales(acc, codes, scales, x):
+    def two_scales(codes, x):
         low = products(each_sum(x + LINE_AT.nsum_low), lower_half(codes), x)
-        high = products(each_sum(x + LINE_AT.nsum_high), upper_half(codes), x + 16)
-        total = fma(to_f32(high), rows(scales[1]), to_f32(low) * rows(scales[0]))
-        return fma(total, each_scale(x + LINE_AT.scale), acc)
+        return low, products(each_sum(x + LINE_AT.nsum_high), upper_half(codes), x + 16)
+
+    return one_scale if fmt.scales == 1 else two_scales
+
+
+def _scaled(fmt: PanelFormat, tile: int, lanes: int) -> Any:
+    """scaled(acc, dots, scales, x): acc + products times the scales of both sides."""
+    each_scale, rows = each_of("f32", tile, LINE, lanes), repeat(tile)
+
+    @inline
+    def one_scale(acc, dots, scales, x):
+        return fma(to_f32(dots[0]), rows(scales[0]) * each_scale(x + LINE_AT.scale), acc)
+
+    @inline
+    def two_scales(acc, dots, scales, x):
+        low = to_f32(dots[0]) * rows(scales[0])
+        return fma(fma(to_f32(dots[1]), rows(scales[1]), low), each_scale(x + LINE_AT.scale), acc)
 
     return one_scale if fmt.scales == 1 else two_scales
 
@@ -80,15 +94,28 @@ def _mins(fmt: PanelFormat, tile: int, lanes: int) -> Any:
     return (none, one, two)[fmt.mins]
 
 
+def summed_for(fmt: PanelFormat, tile: int, lanes: int = LANES) -> Any:
+    """summed(acc, dots, scales, mins, x): acc + 32 values of `lanes` weight rows times a tile of
+    activation lines, whose whole products are known.
+    """
+    scaled, minus = _scaled(fmt, tile, lanes), _mins(fmt, tile, lanes)
+
+    @inline
+    def summed(acc, dots, scales, mins, x):
+        return minus(scaled(acc, dots, scales, x), mins, x)
+
+    return summed
+
+
 def update_for(fmt: PanelFormat, tile: int, lanes: int = LANES) -> Any:
     """update(acc, codes, scales, mins, x): acc + 32 values of `lanes` weight rows times a tile of
     activation lines.
     """
-    dots, minus = _dots(fmt, tile, lanes), _mins(fmt, tile, lanes)
+    dots, summed = _dots(fmt, tile, lanes), summed_for(fmt, tile, lanes)
 
     @inline
     def update(acc, codes, scales, mins, x):
-        return minus(dots(acc, codes, scales, x), mins, x)
+        return summed(acc, dots(codes, x), scales, mins, x)
 
     return update
 
@@ -121,13 +148,13 @@ def _quantized_panel(fmt: PanelFormat, tile: int) -> Any:
     return panel
 
 
-def float_panels(fmt: PanelFormat, tile: int, n_panels: int = 1) -> Any:
-    """panels(acc, p, size, x, n_in): acc + panels at p, `size` bytes apart, times a tile of float32
-    rows, x as (n_in, tile). acc must be zero.
+def float_panels(fmt: PanelFormat, n_rows: int, n_panels: int = 1, tile: int = 0) -> Any:
+    """panels(acc, p, size, x, n_in): acc + panels at p, `size` bytes apart, times `n_rows` float32
+    rows of a tile, x as (n_in, tile), all where no other `tile` is said. acc must be zero.
     """
     load_one = {"F32": load_f32x16, "F16": load_f16x16, "BF16": load_bf16x16}[fmt.qtype]
-    each_x, rows = each_of("f32", tile, 4, 16 * n_panels), repeat(tile)
-    k_bytes, x_step = 16 * fmt.block_bytes, 4 * tile
+    each_x, rows = each_of("f32", n_rows, 4, 16 * n_panels), repeat(n_rows)
+    k_bytes, x_step = 16 * fmt.block_bytes, 4 * (tile or n_rows)
 
     @inline
     def load_two(p, size):

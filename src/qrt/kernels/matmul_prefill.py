@@ -10,74 +10,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from qrt.kernels.blocks import visit_of
-from qrt.kernels.blocks.parts import fetch_nothing
-from qrt.kernels.intrinsics import load_f32x16, load_wide, scatter, store, zeros
+from qrt.kernels.intrinsics import load_f32x16, load_wide, store, zeros
 from qrt.kernels.jit import inline
-from qrt.kernels.layout import LINE, ROW_TILE, SCRATCH
+from qrt.kernels.layout import LINE, ROW_TILE, SCRATCH, TILE_ROWS
 from qrt.kernels.matmul import finish, float_panels, matmul_of, update_for, x_bytes
+from qrt.kernels.matmul_tiles import PANELS, tile_products
 from qrt.kernels.panels import PANEL_FORMATS, PanelFormat
-
-K_AT_ONCE = 512
-"""Values of a panel that are unpacked at a time: 18 to 24 KB of two panels, which stay in the
-first-level cache while rows pass. Measured: 256 and 1024 are no faster."""
+from qrt.kernels.unpacked import K_AT_ONCE, Parts, as_codes, numbers, unpack_of
 
 ROWS_AT_ONCE = 512
 """Rows whose accumulators wait in the scratch memory. Measured: 256 is 2-3% slower."""
 
 SUMS_BYTES = 64 * ROWS_AT_ONCE
 """Bytes of the accumulators of one panel; unpacked weights lie behind those of all."""
-
-
-def _unpack(fmt: PanelFormat, n_panels: int) -> Any:
-    """unpack(target, p, n_blocks): the blocks of one of `n_panels` panels that lie vector by vector
-    side by side: for every 32 values the codes, the scales and the mins.
-    """
-    two_scales, any_mins, two_mins = fmt.scales == 2, fmt.mins > 0, fmt.mins == 2
-    vector = 64 * n_panels
-    first_scale, first_min = 8 * vector, (8 + fmt.scales) * vector
-    part, size = (8 + fmt.scales + fmt.mins) * vector, 16 * fmt.block_bytes
-
-    @inline
-    def keep(target, codes, scales, mins, x):
-        scatter(target, vector, codes)
-        store(target + first_scale, scales[0])
-        if two_scales:
-            store(target + first_scale + vector, scales[1])
-        if any_mins:
-            store(target + first_min, mins[0])
-        if two_mins:
-            store(target + first_min + vector, mins[1])
-        return target + part
-
-    visit = visit_of(fmt.qtype)(keep, fetch_nothing)
-
-    @inline
-    def unpack(target, p, n_blocks):
-        for _ in range(n_blocks):
-            target = visit(target, p, 0, 0)
-            p += size
-
-    return unpack
-
-
-def _numbers(count: int, lanes: int) -> Any:
-    """An inline function of an address: `count` vectors that follow each other."""
-    load = load_wide(lanes)
-
-    @inline
-    def none(p):
-        return ()
-
-    @inline
-    def one(p):
-        return (load(p),)
-
-    @inline
-    def two(p):
-        return load(p), load(p + 4 * lanes)
-
-    return (none, one, two)[count]
 
 
 def _finish_rows(n_panels: int) -> Any:
@@ -95,12 +40,12 @@ def _finish_rows(n_panels: int) -> Any:
 
 def _quantized_products(fmt: PanelFormat, at_once: int, n_panels: int, finish_rows: Any) -> Any:
     """products of quantized rows, `at_once` of a tile; see `build`."""
-    lanes, vector = 16 * n_panels, 64 * n_panels
-    update, unpack = update_for(fmt, at_once, lanes), _unpack(fmt, n_panels)
+    lanes, parts_of = 16 * n_panels, Parts(fmt, n_panels)
+    update, unpack = update_for(fmt, at_once, lanes), unpack_of(parts_of, as_codes)
+    vector, part, x_part = parts_of.vector, parts_of.size, ROW_TILE * LINE
     codes_at = load_wide(8 * lanes, "i32")
-    scales_at, mins_at = _numbers(fmt.scales, lanes), _numbers(fmt.mins, lanes)
-    first_scale, first_min = 8 * vector, (8 + fmt.scales) * vector
-    part, x_part = first_min + fmt.mins * vector, ROW_TILE * LINE
+    scales_at, mins_at = numbers(fmt.scales, lanes, vector), numbers(fmt.mins, lanes, vector)
+    first_scale, first_min = parts_of.first_scale, parts_of.first_min
     load_sums, nothing = load_wide(lanes * at_once), zeros(lanes * at_once)
     block_bytes, block_size = 16 * fmt.block_bytes, fmt.block_size
     assert SUMS_BYTES * n_panels + K_AT_ONCE // 32 * part <= SCRATCH
@@ -136,9 +81,14 @@ def _quantized_products(fmt: PanelFormat, at_once: int, n_panels: int, finish_ro
     return products
 
 
-def _float_products(fmt: PanelFormat, at_once: int, n_panels: int, finish_rows: Any) -> Any:
-    """products of rows of plain numbers, `at_once` a whole tile; see `build`."""
-    panels, nothing = float_panels(fmt, at_once, n_panels), zeros(16 * n_panels * at_once)
+def _float_products(
+    fmt: PanelFormat, tile_rows: int, at_once: int, n_panels: int, finish_rows: Any
+) -> Any:
+    """products of rows of plain numbers, `at_once` of a tile; see `build`."""
+    panels, nothing = (
+        float_panels(fmt, at_once, n_panels, tile_rows),
+        zeros(16 * n_panels * at_once),
+    )
 
     @inline
     def products(
@@ -146,7 +96,8 @@ def _float_products(fmt: PanelFormat, at_once: int, n_panels: int, finish_rows: 
     ):
         apart = panel_bytes if n_here > 1 else 0
         for row in range(0, n_rows, at_once):
-            acc = panels(nothing(), p, apart, x + 4 * row * n_x, n_in)
+            numbers = x + 4 * (row // tile_rows * tile_rows * n_x + row % tile_rows)
+            acc = panels(nothing(), p, apart, numbers, n_in)
             store(kept, acc)
             n = min(at_once, n_rows - row)
             finish_rows(kept, n, n_here, scale, bias, args, out, first + row, panel)
@@ -156,9 +107,11 @@ def _float_products(fmt: PanelFormat, at_once: int, n_panels: int, finish_rows: 
 
 def many_rows(fmt: PanelFormat, rows_at_once: int, panels_at_once: int) -> Any:
     """multiply(scratch, weights, x, n_x, n_in, first, end, rows, n_rows, scale, bias, args, out) as
-    in `matmul`, for many rows, whose sums of so many rows and panels fit registers.
+    in `matmul`, for many rows, whose sums of so many rows and panels fit registers; rows lie in
+    tiles of ROW_TILE, or of `rows_at_once` where those are more.
 
-    Plain numbers, and codes of 8 bits, whose signs avx2 sets apart, meet whole tiles of rows.
+    Plain numbers, and codes of 8 bits, whose signs avx2 sets apart, meet ROW_TILE rows. TILE_ROWS
+    stand for tile registers.
 
     products(kept, p, panel_bytes, n_here, x, n_x, n_in, n_rows, ..., first, panel) multiplies
     n_here panels at p, from the panel-th on, with n_rows rows at x, from the first-th on, and
@@ -166,10 +119,16 @@ def many_rows(fmt: PanelFormat, rows_at_once: int, panels_at_once: int) -> Any:
     on the next. Sums wait at `kept` as (n_rows, panels_at_once, 16) float32.
     """
     at_once, n_panels = rows_at_once, panels_at_once
-    if fmt.bits in (0, 8):
+    tile_rows = max(ROW_TILE, at_once)
+    if fmt.bits in (0, 8) and at_once < ROW_TILE:
         at_once, n_panels = ROW_TILE, max(1, at_once * n_panels // ROW_TILE)
-    products_of = _quantized_products if fmt.quantized else _float_products
-    products = products_of(fmt, at_once, n_panels, _finish_rows(n_panels))
+    finish_rows = _finish_rows(n_panels)
+    if not fmt.quantized:
+        products = _float_products(fmt, tile_rows, ROW_TILE, n_panels, finish_rows)
+    elif tile_rows == TILE_ROWS:
+        products, n_panels = tile_products(fmt, ROWS_AT_ONCE), PANELS
+    else:
+        products = _quantized_products(fmt, at_once, n_panels, finish_rows)
     row_bytes = x_bytes(fmt)
     block_bytes, block_size = 16 * fmt.block_bytes, fmt.block_size
 

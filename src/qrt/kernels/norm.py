@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from qrt.kernels.activations import hands_over
+from qrt.kernels.activations import hand_over
 from qrt.kernels.intrinsics import (
     fma,
     load_f32,
@@ -56,9 +56,7 @@ def scaled(x, n, mean, factor, weight, bias, out):
         store_f32(out + at, v)
 
 
-def build(lines_of: str = "int8") -> Any:
-    hand_over = hands_over(lines_of)
-
+def build() -> Any:
     def norm(step, args, thread, n_threads):
         n, group = load_i64(args + NORM.n_in), load_i64(args + NORM.group)
         weight, bias = load_i64(args + NORM.weight), load_i64(args + NORM.bias)

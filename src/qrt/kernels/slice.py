@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from qrt.kernels.activations import hands_over
+from qrt.kernels.activations import hand_over
 from qrt.kernels.intrinsics import load_i64
 from qrt.kernels.layout import SLICE
 from qrt.kernels.rows import copy, row_count
 
 
-def build(lines_of: str = "int8") -> Any:
-    hand_over = hands_over(lines_of)
-
+def build() -> Any:
     def slice_of_runs(step, args, thread, n_threads):
         n_rows, n_runs = row_count(step, args + SLICE.rows_of), load_i64(args + SLICE.n_runs)
         group, n_taken = load_i64(args + SLICE.group), load_i64(args + SLICE.n_taken)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qrt.kernels.activations import hands_over
+from qrt.kernels.activations import hand_over
 from qrt.kernels.intrinsics import as_i32, load_f32, load_i64, to_f32, vmax, vmin
 from qrt.kernels.jit import inline
 from qrt.kernels.layout import XIELU
@@ -25,9 +25,7 @@ def bent(x, _, parameters):
 bend_row = along(bent)
 
 
-def build(lines_of: str = "int8") -> Any:
-    hand_over = hands_over(lines_of)
-
+def build() -> Any:
     def xielu(step, args, thread, n_threads):
         n_rows, n = row_count(step, args + XIELU.rows_of), load_i64(args + XIELU.n_in)
         p, m = load_f32(args + XIELU.alpha_p), load_f32(args + XIELU.alpha_n)

@@ -15,10 +15,10 @@ from qrt.backends.cpu.keeping import check_room, with_sidecar
 from qrt.backends.cpu.memory import reserve
 from qrt.backends.cpu.ops import runner
 from qrt.backends.cpu.paging import PAGING_KERNELS
-from qrt.backends.cpu.recorder import Recorder, kernel_of, reserve_wide, scratch_sizes
+from qrt.backends.cpu.recorder import Recorder, kernel_of, scratch_sizes
 from qrt.backends.cpu.rows import ROW_KERNELS
 from qrt.backends.cpu.states import reserve_states
-from qrt.backends.cpu.tiling import few, tilings
+from qrt.backends.cpu.tiling import few, many, tilings
 from qrt.backends.cpu.tuning import read_tuning
 from qrt.backends.cpu.variant import Variant
 from qrt.backends.cpu.weights import load_weights, matrix_types
@@ -33,12 +33,10 @@ from qrt.graph.ops.attention import Attention
 from qrt.graph.ops.delta import Delta
 from qrt.graph.ops.rope import Rope, RopeSpec
 from qrt.kernels.isa import choose
-from qrt.kernels.layout import BF16_TILE, MAX_DELTA_KEY, MAX_HEAD_DIM, MAX_ROWS_DIM, ROW_TILE
+from qrt.kernels.layout import MAX_DELTA_KEY, MAX_HEAD_DIM, MAX_ROWS_DIM
 from qrt.kernels.objects import load_kernels
 from qrt.kernels.team import TEAM_KERNELS, Team
 from qrt.progress import Progress
-
-assert BF16_TILE % ROW_TILE == 0
 
 _COMPILER_BYTES = 1 << 29
 
@@ -76,7 +74,7 @@ def prepare(
     check_room(graph, tensors, settings, env)
     qtypes = matrix_types(graph, tensors)
     max_rows = whole_rows(settings.max_rows)
-    plan = plan_of(graph, qtypes, max_rows)
+    plan = plan_of(graph, qtypes, max_rows, many(tier).routed_rows)
     variant = Variant(qtypes, settings.kv_type, few(1))
     needed = {
         kernel_of(task, replace(variant, tiling=tiling))
@@ -105,12 +103,11 @@ def prepare(
             weights,
             reserve_states(graph.states, settings.capacities, settings.kv_type),
             variant,
-            reserve(plan.row_bytes * max_rows),
+            reserve(plan.row_bytes * max_rows, huge=True),
             {
                 name: reserve(n_bytes)
                 for name, n_bytes in scratch_sizes(graph, settings.n_ctx, max_rows).items()
             },
-            reserve_wide(weights, settings.n_threads if tier.tiles else 0),
             max_rows,
             rope_tables(op.spec for op in graph.ops if isinstance(op, Rope)),
             library,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from qrt.backends.cpu.fetch import Call
-from qrt.backends.cpu.memory import address, reserve
+from qrt.backends.cpu.memory import address
 from qrt.backends.cpu.ops import runner
 from qrt.backends.cpu.paging import Paged
 from qrt.backends.cpu.staging import Staging
@@ -37,13 +37,6 @@ def scratch_sizes(graph: Graph, n_positions: int, max_rows: int) -> dict[str, in
     return sizes
 
 
-def reserve_wide(weights: Mapping[str, Weight], n_threads: int) -> NDArray[np.uint8]:
-    """Room for each thread to widen panels of the longest rows, (n_threads, n_bytes)."""
-    lengths = [w.shape[-1] for w in weights.values() if len(w.shape) > 1]
-    n_bytes = max([layout.WIDE_BYTES, *(2 * layout.panel_wide_bytes(n) for n in lengths)])
-    return reserve(n_threads * n_bytes, huge=True).reshape(n_threads, n_bytes)
-
-
 def kernel_of(task: Task, variant: Variant) -> str:
     """The name of the kernel that does a task."""
     name: str = runner(task.op).kernel(task.op, task, variant)
@@ -69,7 +62,6 @@ class Recorder:
     variant: Variant
     arena: NDArray[np.uint8]  # (plan.row_bytes * max_rows,)
     shared: dict[str, NDArray[np.uint8]]  # see `reserve_scratch`
-    wide: NDArray[np.uint8]  # (n_threads, n_bytes), of matmuls; see layout.MATMUL_AMX
     max_rows: int
     rope_tables: dict[RopeSpec, int]  # bytes per row before the table of each
     library: Library
@@ -207,7 +199,7 @@ class Recorder:
         return {
             "lines": self.at(out, LINES) if LINES in task.forms else 0,
             "floats": self.at(out, FLOATS) if FLOATS in task.forms else 0,
-            "tile_rows": self.variant.rows_at_once(task.rows),
+            "tile_rows": self.variant.tiling.tile_rows(task.rows),
         }
 
     def pages(self, layer: int) -> dict[str, int]:
@@ -225,7 +217,3 @@ class Recorder:
             "slots": self.states.addresses[kind, layer],
             "slot_stride": self.states.strides[kind, layer],
         }
-
-    def wide_memory(self) -> dict[str, int]:
-        """Where threads widen panels, and the bytes of each."""
-        return {"wide": address(self.wide), "wide_bytes": self.wide.shape[1]}

@@ -5,44 +5,42 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from qrt.graph.batch import phase_of
-from qrt.graph.lower import Task
-from qrt.graph.op import ALL
+from qrt.graph.op import ALL, LOGITS, ROUTED
 from qrt.kernels.isa import Tier
 from qrt.kernels.layout import ROW_TILE
 
 
 class Tiling(NamedTuple):
-    """The activation `rows` that matmuls take at once, the name of their kernel with {} for the
-    format of the weights, and whether quantized weights meet `bf16` lines instead.
+    """The name of the kernel of matmuls, with {} for the format of the weights, that of matmuls of
+    routed rows, and the rows of a tile of activations in each row set.
     """
 
-    rows: int
     matmul: str
-    bf16: bool = False
+    routed_matmul: str
+    rows: int
+    logit_rows: int
+    routed_rows: int
 
-    def in_bf16(self, task: Task) -> bool:
-        """Whether a task's lines are bf16. Those of logit and routed rows, which are few for each
-        matrix, stay quantized.
-        """
-        return self.bf16 and task.rows == ALL
-
-    @property
-    def routed(self) -> int:
-        """The rows of an expert that matmuls take at once. An expert has few of a step's rows, but
-        a tile that is partly empty costs little more than one row. Measured: 4 rows, 1.1 x.
-        """
-        return min(self.rows, ROW_TILE)
+    def tile_rows(self, rows: str) -> int:
+        """The rows of a tile in a row set."""
+        return {ALL: self.rows, LOGITS: self.logit_rows, ROUTED: self.routed_rows}[rows]
 
 
 def few(rows: int) -> Tiling:
-    """The tiling of steps whose weights are read as a stream, by tiles of `rows`."""
-    return Tiling(rows, f"matmul.{{}}.{rows}")
+    """The tiling of steps whose weights are read as a stream, by tiles of `rows`.
+
+    An expert has few of a step's rows, but a tile that is partly empty costs little more than one
+    row. Measured: 4 rows, 1.1 x.
+    """
+    routed = min(rows, ROW_TILE)
+    return Tiling(f"matmul.{{}}.{rows}", f"matmul.{{}}.{routed}", rows, rows, routed)
 
 
 def many(tier: Tier) -> Tiling:
     """The tiling of steps of many rows."""
     rows, panels = tier.prefill
-    return Tiling(ROW_TILE, f"matmul_prefill.{{}}.{rows}.{panels}", tier.tiles)
+    kernel, tile = f"matmul_prefill.{{}}.{rows}.{panels}", max(rows, ROW_TILE)
+    return Tiling(kernel, kernel, tile, ROW_TILE, tile)
 
 
 def tilings(tier: Tier) -> set[Tiling]:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from qrt.backends.base import kv_types
-from qrt.backends.cpu.tiling import Tiling, few
+from qrt.backends.cpu.tiling import Tiling
 from qrt.graph.lower import F32, Task
-from qrt.graph.op import ROUTED
 from qrt.kernels import layout
 from qrt.kernels.panels import PANEL_FORMATS
 
@@ -43,29 +42,13 @@ class Variant:
         k_type, v_type = kv_types(self.kv_type)
         return f"{family}.{k_type}.{'k' if v_in_k else v_type}"
 
-    def with_lines(self, family: str, task: Task) -> str:
-        """A kernel that hands over lines, of int8 or of bf16."""
-        return f"{family}.bf16" if self.tiling.in_bf16(task) and LINES in task.forms else family
-
-    def rows_at_once(self, rows: str) -> int:
-        """The rows of a row set that its matmuls take at once."""
-        return self.tiling.routed if rows == ROUTED else self.tiling.rows
-
     def on_experts(self, weight: str) -> str:
         """The kernel of a matmul with the matrices of experts."""
-        few_rows = few(self.tiling.routed)
-        tiling = few_rows if self.tiling == few(self.tiling.rows) else self.tiling
-        return f"expert_{tiling.matmul.format(self.qtypes[weight])}"
+        return f"expert_{self.tiling.routed_matmul.format(self.qtypes[weight])}"
 
     def matmul(self, task: Task, weight: str) -> str:
         """The kernel of a task's matmul with one matrix."""
         qtype = self.qtypes[weight]
-        if self.on_tiles(task, weight):
-            return f"matmul_amx.{qtype}"
         if task.of_logits:  # few rows, whose weights come from memory
-            return f"matmul.{qtype}.{self.tiling.rows}"
+            return f"matmul.{qtype}.{self.tiling.logit_rows}"
         return self.tiling.matmul.format(qtype)
-
-    def on_tiles(self, task: Task, weight: str) -> bool:
-        """Whether a matmul of a task runs on tile registers."""
-        return self.tiling.in_bf16(task) and form_for(self.qtypes[weight]) == LINES

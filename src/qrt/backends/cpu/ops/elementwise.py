@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def kernel(op: Elementwise, task: Task, variant: Variant) -> str:
-    return variant.with_lines(f"elementwise.{op.function}", task)
+    return f"elementwise.{op.function}"
 
 
 def arguments(op: Elementwise, task: Task, recorder: Recorder) -> tuple[Any, dict[str, int]]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def kernel(op: Glu, task: Task, variant: Variant) -> str:
-    return variant.with_lines(f"glu.{op.act}", task)
+    return f"glu.{op.act}"
 
 
 def arguments(op: Glu, task: Task, recorder: Recorder) -> tuple[Any, dict[str, int]]:

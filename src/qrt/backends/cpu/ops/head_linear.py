@@ -21,7 +21,7 @@ def kernel(op: HeadLinear, task: Task, variant: Variant) -> str:
 def arguments(op: HeadLinear, task: Task, recorder: Recorder) -> tuple[Any, dict[str, int]]:
     weight = recorder.weights[op.weight]
     n_in = weight.shape[-1]
-    values = {
+    return layout.HEAD_MATMUL, {
         "weights": weight.address,
         "x": recorder.at(op.x, form_for(weight.qtype)),
         "out": recorder.at(op.out),
@@ -34,6 +34,3 @@ def arguments(op: HeadLinear, task: Task, recorder: Recorder) -> tuple[Any, dict
         "scale": bits(1.0),
         **recorder.rows_of(task),
     }
-    if recorder.variant.on_tiles(task, op.weight):
-        return layout.HEAD_MATMUL_AMX, values | recorder.wide_memory()
-    return layout.HEAD_MATMUL, values

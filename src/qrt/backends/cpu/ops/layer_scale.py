@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def kernel(op: LayerScale, task: Task, variant: Variant) -> str:
-    return variant.with_lines("layer_scale", task)
+    return "layer_scale"
 
 
 def arguments(op: LayerScale, task: Task, recorder: Recorder) -> tuple[Any, dict[str, int]]:

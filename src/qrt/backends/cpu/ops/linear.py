@@ -21,7 +21,7 @@ def kernel(op: Linear, task: Task, variant: Variant) -> str:
 def arguments(op: Linear, task: Task, recorder: Recorder) -> tuple[Any, dict[str, int]]:
     weight = recorder.weights[op.weight]
     n_out, n_in = recorder.graph.weights[op.weight]
-    values = {
+    return layout.MATMUL, {
         "weights": weight.address,
         "x": recorder.at(op.x, form_for(weight.qtype)),
         "out": recorder.at(op.out),
@@ -33,6 +33,3 @@ def arguments(op: Linear, task: Task, recorder: Recorder) -> tuple[Any, dict[str
         "scale": bits(recorder.number(op.scale)),
         **recorder.rows_of(task),
     }
-    if recorder.variant.on_tiles(task, op.weight):
-        return layout.MATMUL_AMX, values | recorder.wide_memory()
-    return layout.MATMUL, values

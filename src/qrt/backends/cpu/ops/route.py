@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from qrt.backends.cpu.variant import bits
 from qrt.graph.lower import Task
-from qrt.graph.op import ROUTED
 from qrt.graph.ops.route import LEAST_SUM, Route
 from qrt.kernels import layout
 
@@ -35,7 +34,7 @@ def arguments(op: Route, task: Task, recorder: Recorder) -> tuple[Any, dict[str,
         "renormalize": int(op.renormalize),
         "scale": bits(op.scale),
         "least_sum": bits(LEAST_SUM),
-        "tile_rows": recorder.variant.rows_at_once(ROUTED),
+        "tile_rows": recorder.variant.tiling.routed_rows,
         "routing": recorder.scratch("routing"),
     }
 
