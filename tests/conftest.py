@@ -8,7 +8,7 @@ import pytest
 from asked import keyed_server, reply  # noqa: F401
 from hub_server import hub, hub_cache  # noqa: F401
 from hypothesis import settings
-from kernels import BEST, RUNNABLE, TIER_KERNELS, TILED, Lab
+from kernels import BEST, RUNNABLE, TIER_KERNELS, Lab
 from letters import loaded, make, model  # noqa: F401
 from oracles import data_folder
 from sidecars import kept, model_file, packed  # noqa: F401
@@ -29,14 +29,6 @@ def lab() -> Iterator[Lab]:
     with_all = Lab(BEST)
     yield with_all
     with_all.close()
-
-
-@pytest.fixture(scope="session")
-def tile_lab() -> Iterator[Lab]:
-    """The kernels of bf16 tiles, on tile registers where this machine has them."""
-    with_tiles = Lab(TILED)
-    yield with_tiles
-    with_tiles.close()
 
 
 @pytest.fixture(scope="session", params=RUNNABLE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, get_args, get_type_hints
 
 import numpy as np
@@ -23,16 +24,12 @@ from qrt.kernels.team import TEAM_KERNELS, Team
 CANARY = 64
 THREADS = (1, 2, 3)
 RUNNABLE = [name for name, tier in TIERS.items() if not missing(tier, host_features())]
-EXACT = [name for name in RUNNABLE if not TIERS[name].tiles]
-BEST, TILED = EXACT[-1], RUNNABLE[-1]
-"""The best tier whose prefill and decode agree, and that with tile registers if there are any."""
-
+BEST = RUNNABLE[-1]
 USUAL = (*map(few, TIERS[BEST].rows), many(TIERS[BEST]))
-TILINGS = (
-    *USUAL,
-    *(Tiling(4, f"matmul_prefill.{{}}.{sums}") for sums in ("1.2", "4.1")),
-)
-ONE, MANY = TILINGS[0], USUAL[-1]
+MANIES = [many(replace(TIERS[BEST], prefill=sums)) for sums in ((1, 2), (4, 2), (16, 2), (4, 1))]
+TILINGS = (*USUAL[:-1], *MANIES)
+ONE, MANY, TILES = TILINGS[0], USUAL[-1], MANIES[2]
+"""One row, many rows, and those on tile registers, which other tiers have in memory."""
 EVERY_TILING = ("F32", "F16", "Q4_0", "Q4_1", "Q8_0", "Q2_K", "Q4_K", "Q6_K", "IQ2_XS", "NVFP4")
 """A format of each way that codes, scales and mins are told; the others run with the usual."""
 
@@ -63,19 +60,15 @@ FUNCTIONS = get_args(Function)
 SOME = (  # every row of the instruction table
     *(*DOTS, "embed.F16", "store_kv.f16.f16", "attention.f16.f16.1", "attend_rows"),
     *(f"glu.{act}" for act in GLU_ACTS),
-    *("matmul.IQ4_NL.1", "matmul.IQ2_XXS.1", "matmul.F16.1", "hand_over.bf16", "delta", "add"),
-    "matmul_amx.Q4_0",
+    *("matmul.IQ4_NL.1", "matmul.IQ2_XXS.1", "matmul.F16.1", "delta", "add"),
+    TILES.matmul.format("Q4_0"),
     *ROW_KERNELS,
 )
 EXPERT_TYPES = ("F32", "Q8_0", "Q4_K", "MXFP4")
 EXPERT_TILES = (1, 2, 4)
+EXPERT_MANIES = MANIES[1:3]
 HEAD_TYPES = ("F16", "Q8_0", "Q4_K")
-HEAD_TILINGS = (few(1), few(2), MANY)
-AMX = (
-    *("hand_over.bf16", "norm.bf16", "glu.silu.bf16", "pack"),
-    *(f"matmul_amx.{name}" for name, fmt in PANEL_FORMATS.items() if fmt.quantized),
-    "head_matmul_amx.Q8_0",
-)
+HEAD_TILINGS = (few(1), few(2), *MANIES[1:3])
 ALL = (
     *(*SOME, "rope", "select", "receive", "read", "clock"),
     *("slice", "join", "gate", "temper", "xielu"),
@@ -88,7 +81,7 @@ ALL = (
     *("lora_down", "lora_up", "expert_lora_down", "expert_lora_up"),
     *("conv.plain", "conv.silu", "ssd", "selective_scan"),
     *(f"expert_matmul.{name}.{rows}" for name in EXPERT_TYPES for rows in EXPERT_TILES),
-    *(f"expert_matmul_prefill.{name}.4.2" for name in EXPERT_TYPES),
+    *(f"expert_{tiling.matmul.format(name)}" for name in EXPERT_TYPES for tiling in EXPERT_MANIES),
     *(f"head_{tiling.matmul.format(name)}" for name in HEAD_TYPES for tiling in HEAD_TILINGS),
     *(f"store_kv.{k}.{v}" for k, v in KV_PAIRS),
     *(f"store_kv.{kv}.k" for kv in CACHE_BYTES),
@@ -100,7 +93,6 @@ ALL = (
 TIERS_OF_THEIR_OWN = ("generic", "avx2", "avx512vnni", "avx512vbmi", "neon_dotprod")
 TIER_KERNELS = dict.fromkeys(TIERS_OF_THEIR_OWN, SOME)
 TIER_KERNELS |= {"avxvnni": DOTS, BEST: ALL}
-TIER_KERNELS[TILED] = (*TIER_KERNELS.get(TILED, SOME), *AMX)
 
 
 def load(tier: str, names: Iterable[str]) -> Library:

@@ -254,13 +254,13 @@ def test_a_preparation_that_fails_leaves_no_thread(
 
     path, before = data / "quant" / "llama-Q4_K.gguf", set(threading.enumerate())
     monkeypatch.setattr(preparing, "Team", Counted)
-    for name in ("reserve_states", "reserve_wide", "reserve", "CpuExecutor"):
+    for name in ("reserve_states", "reserve", "CpuExecutor"):
         with monkeypatch.context() as patch:
             patch.setattr(preparing, name, refuse)
             with pytest.raises(BackendError, match=r"cannot reserve 9\.0 GiB"):
                 prepare(cpu, path, n_threads=3, decode_threads=2)
         assert set(threading.enumerate()) == before
-    assert n_teams == 8
+    assert n_teams == 6
 
 
 def test_placement_names_every_op(data: Path) -> None:

@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernels import EXPERT_TILES, EXPERT_TYPES, MANY, ONE, Buffer, Lab, float_bits, nmse
+from kernels import (
+    EXPERT_MANIES,
+    EXPERT_TILES,
+    EXPERT_TYPES,
+    MANY,
+    ONE,
+    Buffer,
+    Lab,
+    float_bits,
+    nmse,
+)
 from numpy.typing import NDArray
 from test_kernels_matmul import activations, matrix
 
@@ -119,7 +129,7 @@ KERNELS = [
     for qtype in EXPERT_TYPES
     for kernel, tile in (
         *((f"expert_matmul.{qtype}.{tile}", tile) for tile in EXPERT_TILES),
-        (f"expert_matmul_prefill.{qtype}.4.2", layout.ROW_TILE),
+        *((f"expert_{each.matmul.format(qtype)}", each.routed_rows) for each in EXPERT_MANIES),
     )
 ]
 

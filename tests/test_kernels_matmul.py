@@ -14,6 +14,7 @@ from kernels import (
     HEAD_TYPES,
     MANY,
     ONE,
+    TILES,
     TILINGS,
     Buffer,
     Lab,
@@ -112,6 +113,10 @@ def check_tier(lab: Lab, qtype: str, tiling: Tiling) -> None:
 @pytest.mark.parametrize(("qtype", "tiling"), [("Q4_0", TILINGS[-1]), ("Q8_0", ONE)])
 def test_dot_products_of_every_tier(any_lab: Lab, qtype: str, tiling: Tiling) -> None:
     check_tier(any_lab, qtype, tiling)
+
+
+def test_tile_registers_of_every_tier(main_lab: Lab) -> None:
+    check_tier(main_lab, "Q4_0", TILES)
 
 
 @pytest.mark.parametrize("qtype", ["IQ4_NL", "IQ2_XXS", "F16"])

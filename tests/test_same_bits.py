@@ -4,31 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from kernels import EXACT
+from kernels import BEST, RUNNABLE
 from oracles import MODEL_TYPES, N_VOCAB, TOKENS
 from steps import in_chunks, prepare, segment, step
 
 from qrt.backends import cpu
 from qrt.backends.cpu.executor import CpuExecutor
 from qrt.formats.cache_types import CACHE_TYPES
+from qrt.kernels.isa import TIERS
 
 pytestmark = pytest.mark.usefixtures("lab")
 
 PROMPT = np.resize(TOKENS[::-1], 200)
 ONE_BY_ONE, VERIFIED = (9, 47, 21), 6
+IN_MEMORY = f"{RUNNABLE[0]} tiles"
+"""A tier without tile registers that runs the matmuls of one that has them."""
 CASES = [
-    *((f"quant/llama-{name}", "f16", EXACT[-1]) for name in MODEL_TYPES),
-    *((f"quant/llama-{name}", "q8_0,q4_0", EXACT[-1]) for name in ("F16", "Q4_K", "Q8_0")),
+    *((f"quant/llama-{name}", "f16", BEST) for name in MODEL_TYPES),
+    *((f"quant/llama-{name}", "q8_0,q4_0", BEST) for name in ("F16", "Q4_K", "Q8_0")),
     *(
-        (f"arch/{name}-dense", kv, EXACT[-1])
+        (f"arch/{name}-dense", kv, BEST)
         for name in ("llama", "qwen2", "qwen3")
         for kv in CACHE_TYPES
     ),
-    *(("quant/llama-Q5_K", "q8_0,f16", tier) for tier in EXACT if tier != EXACT[-1]),
+    *(("quant/llama-Q5_K", "q8_0,f16", tier) for tier in (*RUNNABLE[:-1], IN_MEMORY)),
 ]
 
 
@@ -38,7 +42,10 @@ def model(
 ) -> Iterator[CpuExecutor]:
     """A model of each format, type of cache and tier, with room for 7 sequences."""
     path, kv_type, tier = request.param
-    monkeypatch.setenv("QRT_ISA", tier)
+    monkeypatch.setenv("QRT_ISA", tier.partition(" ")[0])
+    if tier == IN_MEMORY:
+        tiled = replace(TIERS[RUNNABLE[0]], prefill=TIERS["amx"].prefill)
+        monkeypatch.setitem(TIERS, RUNNABLE[0], tiled)
     with closing(
         prepare(cpu, data / f"{path}.gguf", kv_type=kv_type, capacities=(12,), max_rows=256)
     ) as one:
