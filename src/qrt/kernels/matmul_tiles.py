@@ -34,8 +34,8 @@ PANELS = 8
 
 def tile_products(fmt: PanelFormat, rows_at_once: int) -> Any:
     """products of quantized rows in tiles of TILE_ROWS, with up to PANELS panels, as in
-    `matmul_prefill.many_rows`; accumulators of at most `rows_at_once` rows wait. Those of a tile fit
-    registers whole, or, beside more than a scale, a quarter at a time.
+    `matmul_prefill.many_rows`; accumulators of at most `rows_at_once` rows wait. Those of a tile
+    fit registers whole, or, beside more than a scale, a quarter at a time.
     """
     parts, unpack = Parts(fmt, PAIR), unpack_of(Parts(fmt, PAIR), signed(fmt))
     scales, k_each = fmt.scales, 32 // fmt.scales
