@@ -37,8 +37,8 @@ def tile_products(fmt: PanelFormat, rows_at_once: int) -> Any:
     `matmul_prefill.many_rows`; accumulators of at most `rows_at_once` rows wait. Those of a tile
     fit registers whole, or, beside more than a scale, a quarter at a time.
     """
-    parts, unpack = Parts(fmt, PAIR), unpack_of(Parts(fmt, PAIR), signed(fmt))
-    scales, k_each = fmt.scales, 32 // fmt.scales
+    parts, scales, k_each = Parts(fmt, PAIR), fmt.scales, 32 // fmt.scales
+    unpack = unpack_of(parts, signed(fmt))
     at_once = TILE_ROWS if scales + fmt.mins == 1 else ROW_TILE
     begin, multiply = begin_tiles(k_each), next_products(k_each, LINE, parts.vector)
     summed, lanes = summed_for(fmt, at_once), 16 * at_once
