@@ -1,9 +1,10 @@
 """Measure what a token of a prompt costs by the prompt's length, and what a sequence then takes.
 
-    python bench/long_prompts.py FILE... [-p 512,2048,8192,32768] [-t 2]
+    python bench/long_prompts.py FILE... [-p 512,2048,8192,32768] [-t 2] [--page]
 
 Where all layers have a state of fixed size, both columns should stay as they are. The lengths take
-turns, so that what else the machine does falls on all of them.
+turns, so that what else the machine does falls on all of them. With --page the table and a picture
+of it take the place of those in docs/reference/long-prompts.md.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from length_picture import write_page
 from qrt_side import QrtSide
 from report import Ratio, Row, counts, median, note, write
 
@@ -58,11 +60,14 @@ def main() -> None:
     parser.add_argument("-t", "--threads", type=int, default=default_threads())
     parser.add_argument("-r", "--repeat", type=int, default=5)
     parser.add_argument("-o", "--output", choices=["md", "json"], default="md")
+    parser.add_argument("--page", action="store_true", help="write the page of the site, too")
     args = parser.parse_args()
-    rows = []
+    rows: list[Row] = []
     for path in args.models:
         rows += measure(path, args.threads, args.prompts, args.repeat)
     write(rows, args.output)
+    if args.page:
+        write_page(rows)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import shlex
 from pathlib import Path
 from xml.etree import ElementTree
 
+import length_picture
 import pytest
 import speed
 import typer
@@ -116,6 +117,13 @@ def test_the_picture_of_the_speed_shows_its_table() -> None:
     assert len(rows) >= 8
     assert all(len(tests) == len(speed.TESTS) for tests in rows.values())
     assert speed.PICTURE.read_text(encoding="utf-8") == speed.draw(rows)
+
+
+def test_the_picture_of_long_prompts_shows_its_table() -> None:
+    found = length_picture.costs(length_picture.PAGE.read_text(encoding="utf-8"))
+    assert len(found) >= 2
+    assert all(min(by_length) == 512 and by_length[512] == 1 for by_length in found.values())
+    assert length_picture.PICTURE.read_text(encoding="utf-8") == length_picture.draw(found)
 
 
 def test_every_picture_is_whole_and_shown() -> None:
