@@ -146,7 +146,6 @@ NOT_THEIR_OWN = {
         "--ssl-key-file x": "a proxy",
         "--api-prefix /x": "a proxy",
         "--embedding": "give MODEL",
-        "--pooling cls": "qrt embed --pooling",
         "--models-dir x": "qrt list",
         "--no-cache-prompt": '"cache_prompt": false',
         "--alias x": "give MODEL",

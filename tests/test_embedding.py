@@ -373,8 +373,15 @@ def test_a_language_model_says_how_to_embed_with_it(answering):
     assert answering.info.pooling is None
     with pytest.raises(qrt.InputError, match="embedding=True"):
         answering.embed("a")
-    with pytest.raises(qrt.InputError, match="embedding must be"):
-        qrt.load(embedding="yes")
+    for mistake in (
+        {"embedding": "yes"},
+        {"pooling": "max"},
+        {"pooling": "cls", "embedding": False},
+    ):
+        with pytest.raises(qrt.InputError, match=r"(embedding|pooling) (must be|is of)"):
+            qrt.load(**mistake)
+    with pytest.raises(qrt.InputError, match="is an encoder"):
+        qrt.load("embed", embedding=False)
 
 
 def test_event_loops_embed_and_may_stop(model, alone):

@@ -33,7 +33,7 @@ from qrt.tools.profile import ProfileOptions, profile
 BERT_TYPES = np.array([0] * 20 + [1] * 20, np.int32)
 
 
-def model_of(name: str, embedding: bool = False, **changes: object) -> Model:
+def model_of(name: str, embedding: bool | None = None, **changes: object) -> Model:
     metadata = metadata_of(name) | changes
     tensors = tensors_of(name)
     return build_graph(metadata, tensors, "tiny", N_CTX, embedding=embedding), tensors

@@ -9,10 +9,13 @@ import time
 from pathlib import Path
 
 import httpx2
+import numpy as np
 import pytest
 from hub_server import invoke
 from served import served
+from test_cli import rewritten
 
+import qrt
 from qrt.config import cache_dir, embedded_model
 from qrt.errors import InputError
 from qrt.hub import own
@@ -61,6 +64,36 @@ def test_models_are_loaded_and_unloaded_and_told(site):
     assert answer.json()["model"] == "own"
     gone = site.post("/models/unload", json={"model": "own"}).json()
     assert gone["status"]["value"] == "unloaded" == stages(site)["own"]
+
+
+def test_models_are_listed_with_what_they_are_for(site, hub_cache):  # noqa: ARG001
+    folder = data_dir() / "models"
+    rewritten(folder / "v.gguf", metadata={"llama.pooling_type": 1})
+    (folder / "broken.gguf").write_bytes(b"GGUF")
+    settings = {
+        "vectors": {"model": "local:a.gguf", "pooling": "cls"},
+        "said": {"model": "local:v.gguf", "embedding": False},
+    }
+    expected = {
+        "vectors": ["embedding"],
+        "said": ["completion"],
+        "local:v.gguf": ["embedding"],
+        "local:a.gguf": ["completion"],
+        "pydoc": ["completion"],
+        "embed": ["embedding"],
+        "local:broken.gguf": [],
+    }
+    with served(models=ManyModels(settings_of({"models": settings}))) as many:
+        for _ in range(2):
+            for path in ("/v1/models", "/models"):
+                listed = many.ask(path).json["data"]
+                assert {one["id"]: one["capabilities"] for one in listed} == expected
+            said = {"model": "said", "prompt": "def f(", "max_tokens": 3}
+            assert many.ask("/v1/completions", said).status == 200
+            asked = {"model": "vectors", "input": "def f("}
+            vector = many.ask("/v1/embeddings", asked).json["data"][0]["embedding"]
+        with qrt.load(folder / "a.gguf", embedding=True) as model:
+            assert np.allclose(model.embed("def f(", pooling="cls"), vector)
 
 
 def test_what_a_request_may_say_of_keeping(site):

@@ -277,7 +277,8 @@ def test_models_are_switched(page: Chat) -> None:
     status = {"small": "loaded", "large": "unloaded"}
 
     def models(route: Route) -> None:
-        data = [
+        vectors = {"id": "embed", "status": {"value": "loaded"}, "capabilities": ["embedding"]}
+        data = [vectors] + [
             {"id": id, "size": 2_500_000_000, "status": {"value": value}}
             for id, value in status.items()
         ]

@@ -39,7 +39,8 @@ def load(
     prefix_dir_bytes: int = loader.DEFAULT_DIR_BYTES,
     backend: str = "auto",
     layers: Mapping[str, str] | None = None,
-    embedding: bool = False,
+    embedding: bool | None = None,
+    pooling: str | None = None,
     pack: bool | None = None,
     latency: str = "balanced",
     max_running: int = 64,
@@ -67,8 +68,10 @@ def load(
     processes and later starts, at most `prefix_dir_bytes` of them; None: they end with the model.
     backend: "auto", "cpu" or "reference" (NumPy, slow, for comparison).
     layers: the backend of some layers, as {"0-3": "reference"}; the others run on `backend`.
-    embedding: whether a language model is to make vectors of texts, for `Model.embed`, in place of
-    answers; a model that was made for that needs no word of it.
+    embedding: True: a language model is to make vectors of texts, for `Model.embed`, in place of
+    answers; a model that was made for that needs no word of it. False: that one is to answer.
+    pooling: what vectors are made of where a call says nothing: "mean", "cls", "last" or "none";
+    None: as the file says.
     pack: whether packed weights are kept on disk, as `qrt pack` does, and read from there: True
     for a model larger than memory. None: as QRT_PACK_CACHE says, else if they are kept already.
     latency: how much of a prompt is computed in a step that other generations wait for: "low",
@@ -109,6 +112,7 @@ def load(
         backend=backend,
         layers=layers,
         embedding=embedding,
+        pooling=pooling,
         pack=pack,
         latency=latency,
         max_running=max_running,

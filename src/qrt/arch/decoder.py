@@ -82,10 +82,11 @@ class Decoder(Parts):
             return neutral
         return self.source.real(key, self.heeded[key], zero=neutral)
 
-    def build(self, embedding: bool = False) -> Graph:
+    def build(self, embedding: bool | None = None) -> Graph:
         """The graph of the whole model, its tensors not yet checked.
 
-        With `embedding` its output is hidden states, as it is where the file names a pooling.
+        With `embedding` its output is hidden states, with False logits, where the model can have
+        them; None: hidden states where the file names a pooling.
         """
         pooling, dense, ranking = self.pooled(embedding)
         x = self.embed()
@@ -106,7 +107,9 @@ class Decoder(Parts):
             ranking=ranking,
         )
 
-    def pooled(self, embedding: bool) -> tuple[Pooling | None, tuple[Head, ...], Ranking | None]:
+    def pooled(
+        self, embedding: bool | None
+    ) -> tuple[Pooling | None, tuple[Head, ...], Ranking | None]:
         """What becomes of hidden states, None for a model of logits."""
         source = self.source
         stated = read_pooling(source)
@@ -116,7 +119,9 @@ class Decoder(Parts):
         ranking = read_ranking(source, cls_pooling, *norms)
         if stated == "rank" and ranking is None:
             raise source.wrong("tensor 'cls.weight' or 'cls.output.weight'", "a classifier", None)
-        if not (embedding or self.sees_ahead or stated not in (None, "none")):
+        if embedding is None:
+            embedding = stated not in (None, "none")
+        if not (embedding or self.sees_ahead):
             return None, (), ranking
         if stated is None:
             stated = "mean" if ranking is None else "rank"

@@ -36,13 +36,14 @@ def build_graph(
     where: str,
     n_ctx: int | None = None,
     *,
-    embedding: bool = False,
+    embedding: bool | None = None,
 ) -> Graph:
     """The graph of a model file, every hyperparameter and every tensor checked.
 
     This is the gate: whatever passes it, kernels may take by pointer. `where` names the file in
     messages; `n_ctx` is how many positions a sequence will have, None: as many as in training. A
-    file that names a pooling gives a graph of hidden states, any file does with `embedding`.
+    file that names a pooling gives a graph of hidden states, unless `embedding` is False and the
+    model can answer; with `embedding` any file does.
     Raises ArchError: a file that is no model; unknown architecture; a hyperparameter that is
     missing, of the wrong type or out of range; a tensor that is missing, misshapen, in an unfit
     format or unused.

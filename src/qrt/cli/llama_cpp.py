@@ -18,7 +18,6 @@ _NO_SERVER: Final = "is of a server; qrt serve runs one"
 _ROPE: Final = "qrt scales positions as the file says; leave it out"
 _AFFINITY: Final = "qrt leaves the choice of CPUs to the system; start it with taskset, or give -t"
 _PRIORITY: Final = "qrt keeps the priority it was started with; start it with nice"
-_POOLING: Final = "a server pools as the model's file says; qrt embed --pooling has a choice"
 _CACHE: Final = "qrt keeps no prompt in a file of your own"
 
 
@@ -231,7 +230,6 @@ SERVE: Rows = {
     "--path --api-prefix": _refused("a proxy before it may serve files and add to paths"),
     "--embeddings": _is("--embedding"),
     "--rerank --reranking": _NOTHING,
-    "--pooling": _refused(_POOLING),
     "--models-* --no-models-*": _refused("without MODEL all models of `qrt list` are served"),
     "--sleep-idle-seconds": _is("--keep-alive", "{}"),
 }

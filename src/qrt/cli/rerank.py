@@ -47,7 +47,7 @@ def rerank(
     from qrt.cli.progress import shown_progress
 
     with shown_progress() as progress:
-        model = load_model(path, **load.keywords(), embedding=embedding, progress=progress)
+        model = load_model(path, **load.keywords(), embedding=embedding or None, progress=progress)
     with model:
         for index, score in model.rerank(query, texts, truncate=truncate)[:top]:
             if jsonl:

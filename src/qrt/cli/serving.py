@@ -88,9 +88,10 @@ def start(
             raise InputError("--alias names one model; give MODEL, or aliases in --config FILE")
         if load.lora:
             raise InputError("--lora is of one model; give MODEL, or lora in --config FILE")
-        if load.embedding:
+        if load.embedding is not None or load.pooling is not None:
             raise InputError(
-                "--embedding is of one model; give MODEL, or embedding = true in --config FILE"
+                "--embedding and --pooling are of one model; give MODEL, or embedding = true in "
+                "--config FILE"
             )
         if options:
             raise InputError("flags of sampling are of one model; give MODEL, or --config FILE")

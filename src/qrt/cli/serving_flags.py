@@ -50,13 +50,21 @@ class ServingFlags(TemplateFlags):
         ),
     ] = None
     embedding: Annotated[
-        bool,
+        bool | None,
         in_server(
-            "--embedding",
+            "--embedding/--no-embedding",
             metavar=None,
-            help="Make embeddings with a language model, in place of answers.",
+            help="Make embeddings with a language model, or answer with a model of embeddings.",
         ),
-    ] = False
+    ] = None
+    pooling: Annotated[
+        str | None,
+        in_server(
+            "--pooling",
+            metavar="HOW",
+            help="Pool embeddings by mean, cls, last or none. Default: as the model says.",
+        ),
+    ] = None
     prefix_dir_mib: Annotated[
         int,
         in_server("--prefix-cache-size", metavar="MIB", help="What they may take. Default 8192."),
@@ -64,7 +72,7 @@ class ServingFlags(TemplateFlags):
 
     def keywords(self) -> dict[str, Any]:
         """The keywords for `qrt.load`. Raises InputError."""
-        names = ("max_running", "max_waiting", "latency", "embedding")
+        names = ("max_running", "max_waiting", "latency", "embedding", "pooling")
         given = {name: getattr(self, name) for name in names}
         for flag, mib in (
             ("cache-ram", self.cache_mib),

@@ -21,6 +21,7 @@ from qrt.formats.qtensor import QTensor
 from qrt.free_memory import free_memory
 from qrt.graph.cut import cut
 from qrt.graph.graph import Graph
+from qrt.graph.heads import Pooling
 from qrt.progress import Progress
 from qrt.runtime.adapters import open_adapters
 from qrt.runtime.capacity import capacities
@@ -30,6 +31,7 @@ from qrt.runtime.heads import Weights, head_weights
 from qrt.runtime.lora import Adapter, Asked, asked_for
 from qrt.runtime.parts import PartsExecutor, backend_of_layers, runs_of
 from qrt.runtime.policy import SHARED_CHUNKS, Limits
+from qrt.runtime.pooling import check_pooling
 from qrt.runtime.prefix_files import PrefixFiles
 from qrt.text import Tokenizer, load_tokenizer
 
@@ -59,7 +61,9 @@ class LoadOptions:
     prefix_dir_bytes: what the files there may take.
     backend: "auto", "cpu" or "reference".
     layers: the backend of some layers, as {"0-3": "reference"}; None: `backend` runs all.
-    embedding: whether a language model makes vectors of texts in place of answers.
+    embedding: True: a language model makes vectors of texts in place of answers; False: one that
+        names a pooling answers; None: as the file says.
+    pooling: what vectors are made of where nobody says; None: as the file says.
     pack: whether packed weights are kept on disk and read from there; None: as QRT_PACK_CACHE says.
     latency: "low", "balanced" or "throughput": how much of a prompt is computed in a step that
         others wait for.
@@ -77,7 +81,8 @@ class LoadOptions:
     prefix_dir_bytes: int = DEFAULT_DIR_BYTES
     backend: str = "auto"
     layers: Mapping[str, str] | None = None
-    embedding: bool = False
+    embedding: bool | None = None
+    pooling: str | None = None
     pack: bool | None = None
     latency: str = "balanced"
     max_running: int = 64
@@ -96,7 +101,12 @@ class LoadOptions:
         for name in ("n_threads", "n_threads_batch"):
             if getattr(self, name) is not None:
                 check_int(name, getattr(self, name), 1, MAX_THREADS)
-        check_bool("embedding", self.embedding)
+        if self.embedding is not None:
+            check_bool("embedding", self.embedding)
+        if self.pooling is not None:
+            check_pooling(self.pooling)
+            if self.embedding is False:
+                raise InputError("pooling is of vectors, and embedding=False asks for answers")
         if self.pack is not None:
             check_bool("pack", self.pack)
         kv_types(self.kv_type)
@@ -195,8 +205,13 @@ class _Whole:
 
 def _whole(file: GGUFFile, options: LoadOptions) -> tuple[_Whole, tuple[Adapter, ...]]:
     n_ctx = options.n_ctx or _DEFAULT_N_CTX
-    where, embedding = str(file.path), options.embedding
+    where, pooling = str(file.path), options.pooling
+    embedding = True if pooling is not None else options.embedding
     plain = build_graph(file.metadata, file.tensors, where, n_ctx, embedding=embedding)
+    if embedding is False and plain.pooling is not None:
+        raise InputError(f"{where}: is an encoder, which has no answers; leave embedding=False out")
+    if pooling is not None:
+        plain = replace(plain, pooling=cast(Pooling, pooling))
     adapters, graph, tensors = open_adapters(plain, options.lora)
     return _Whole(file, plain, graph, {**file.tensors, **tensors}), adapters
 

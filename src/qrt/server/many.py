@@ -168,7 +168,11 @@ class ManyModels:
     def _entry(self, offer: Offer) -> Entry:
         slot = self._slots.get(offer.name)
         served = slot.served if slot is not None else None
-        return Entry(offer.name, offer.created, served.model.info if served is not None else None)
+        if served is not None:
+            return Entry(offer.name, offer.created, served.model.info)
+        load = offer.settings.load
+        embedding = True if load.get("pooling") is not None else load.get("embedding")
+        return Entry(offer.name, offer.created, None, Path(offer.source), embedding)
 
     def _state(self, slot: _Slot) -> State:
         offer, now = slot.offer, asyncio.get_running_loop().time()

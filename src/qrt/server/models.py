@@ -31,6 +31,10 @@ class Entry:
     created: int
     """Seconds since 1970."""
     info: ModelInfo | None = None
+    file: Path | None = None
+    """Of one that is not loaded, where it is on this machine."""
+    embedding: bool | None = None
+    """As it would be loaded."""
 
 
 Stage = Literal["unloaded", "loading", "loaded", "unloading"]

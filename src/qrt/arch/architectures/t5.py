@@ -38,9 +38,9 @@ class Architecture(T5Encoder):
         sizes = layer.n_heads, layer.n_kv_heads, layer.head_dim, layer.value_dim, layer.ffn_dim
         self.answering = tuple(DecoderLayer(first + i, *sizes, block=i) for i in range(n))
 
-    def build(self, embedding: bool = False) -> Graph:
+    def build(self, embedding: bool | None = None) -> Graph:
         """Where vectors of texts are wanted, the encoder alone."""
-        if embedding or self.source.has("pooling_type"):
+        if embedding or (embedding is None and self.source.has("pooling_type")):
             graph, tensors = super().build(embedding), self.source.tensors
             return replace(graph, unused=graph.unused | {n for n in tensors if n[:4] == "dec."})
         hp = self.hp

@@ -93,7 +93,7 @@ class Llama:
                 kv_type=kv_type(type_k, type_v),
                 chat_template=chat_template(chat_format),
                 lora=() if lora_path is None else [(lora_path, lora_scale)],
-                embedding=embedding,
+                embedding=embedding or None,
             )
         except ModelError as error:
             raise ValueError(str(error)) from error

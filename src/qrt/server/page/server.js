@@ -80,10 +80,11 @@ export class Server {
     return bodyOf(await this.#fetch(`props${query}`));
   }
 
-  /** The models as `{ id, status, size, nCtx }`. */
+  /** The models that answer as `{ id, status, size, nCtx }`; others make vectors, or rank. */
   async models() {
     const body = await bodyOf(await this.#fetch("models"));
-    return (body?.data ?? body?.models ?? []).map((model) => ({
+    const answers = ({ capabilities: can }) => !can?.length || can.includes("completion");
+    return (body?.data ?? body?.models ?? []).filter(answers).map((model) => ({
       id: String(model.id ?? model.name ?? model.model),
       status: String(model.status?.value ?? model.status ?? "loaded"),
       size: Number(model.size ?? model.meta?.size ?? 0),

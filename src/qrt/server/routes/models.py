@@ -59,7 +59,7 @@ def described(state: State) -> dict[str, Any]:
 
 async def list_models(request: Request[None]) -> Response:
     """All models and how they stand."""
-    entries = {entry.name: openai_models.described(entry) for entry in request.models.entries()}
+    entries = {entry["id"]: entry for entry in await openai_models.all_described(request.models)}
     states = request.models.states()
     data = [entries.get(state.name, {}) | described(state) for state in states]
     return json_response({"object": "list", "data": data})
