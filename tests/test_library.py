@@ -28,8 +28,8 @@ GENERATING = [
 ]
 
 
-def test_there_are_ten_ways_to_generate():
-    assert len(GENERATING) == 10
+def test_there_are_eleven_ways_to_generate():
+    assert len(GENERATING) == 11
 
 
 @pytest.mark.parametrize("method", GENERATING, ids=lambda method: method.__name__)

@@ -62,6 +62,7 @@ OF_LOADING: Mapping[str, str] = {
     "chat_format": "chat_template",
     **dict.fromkeys(("lora_path", "adapters", "lora_adapters"), "lora"),
     "embeddings": "embedding",
+    "pooling_type": "pooling",
 }
 """Parameters of `load` by what they are called elsewhere."""
 
@@ -73,7 +74,6 @@ INSTEAD_LOADING: Mapping[str, str] = {
     **dict.fromkeys(("use_mmap", "use_mlock"), "leave it out; pack=True keeps packed weights"),
     **dict.fromkeys(("logits_all", "verbose"), "leave it out: nothing has to be asked for"),
     "draft_model": "leave it out: qrt has no draft models",
-    **dict.fromkeys(("pooling", "pooling_type"), "a keyword of model.embed"),
 }
 """What to do instead of parameters of `load` that we lack."""
 
