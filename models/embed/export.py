@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,29 +15,12 @@ from vocabulary import CLS, MASK, PAD, SEP, SPECIAL, UNK
 from qrt.formats.quants import QTYPES
 from qrt.formats.writer import TensorSource, write_gguf
 
+sys.path.append(str(Path(__file__).parent.parent))
+from about import FILE_TYPES, general_metadata
+
 NORMAL, UNKNOWN, CONTROL = 1, 2, 3
-FILE_TYPES = {"F32": 0, "F16": 1, "Q8_0": 7}
 MEAN = 1
 WORD_START = "\u2581"
-
-
-def general_metadata(qtype: str, n_params: int) -> dict[str, object]:
-    """What the model is and whose text it learned from."""
-    about = "Finds what Python's standard library has for a question"
-    return {
-        "general.architecture": "bert",
-        "general.name": "embed",
-        "general.description": f"{about}; trained on Python {platform.python_version()}.",
-        "general.size_label": f"{n_params / 1e6:.1f}M",
-        "general.file_type": FILE_TYPES[qtype],
-        "general.quantization_version": 2,
-        "general.languages": ["en"],
-        "general.license": "PSF-2.0",
-        "general.license.name": "Python Software Foundation License Version 2",
-        "general.license.link": "https://docs.python.org/3/license.html",
-        "general.source.url": "https://www.python.org",
-        "general.source.repo_url": "https://github.com/python/cpython",
-    }
 
 
 def bert_metadata(config: Config) -> dict[str, object]:
@@ -98,7 +81,9 @@ def main() -> None:
     args = parser.parse_args()
     saved = torch.load(args.folder / "model.pt", map_location="cpu")
     config, weights = Config(**saved["config"]), saved["model"]
-    metadata = general_metadata(args.qtype, sum(w.numel() for w in weights.values()))
+    about = "Finds what Python's standard library has for a question"
+    size = f"{sum(w.numel() for w in weights.values()) / 1e6:.1f}M"
+    metadata = general_metadata("bert", "embed", about, size, args.qtype)
     metadata |= bert_metadata(config)
     metadata |= tokenizer_metadata(json.loads((args.folder / "vocab.json").read_text()))
     write_gguf(args.out, metadata, [tensor(n, w.numpy(), args.qtype) for n, w in weights.items()])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import platform
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,27 +15,10 @@ from model import Config
 from qrt.formats.quants import QTYPES
 from qrt.formats.writer import TensorSource, write_gguf
 
+sys.path.append(str(Path(__file__).parent.parent))
+from about import FILE_TYPES, general_metadata
+
 NORMAL, UNKNOWN, CONTROL, BYTE = 1, 2, 3, 6
-FILE_TYPES = {"F32": 0, "F16": 1, "Q8_0": 7}
-
-
-def general_metadata(qtype: str) -> dict[str, object]:
-    """What the model is and whose text it learned from."""
-    about = "Answers questions about Python's standard library by name"
-    return {
-        "general.architecture": "llama",
-        "general.name": "pydoc",
-        "general.description": f"{about}; trained on Python {platform.python_version()}.",
-        "general.size_label": "11M",
-        "general.file_type": FILE_TYPES[qtype],
-        "general.quantization_version": 2,
-        "general.languages": ["en"],
-        "general.license": "PSF-2.0",
-        "general.license.name": "Python Software Foundation License Version 2",
-        "general.license.link": "https://docs.python.org/3/license.html",
-        "general.source.url": "https://www.python.org",
-        "general.source.repo_url": "https://github.com/python/cpython",
-    }
 
 
 def llama_metadata(config: Config) -> dict[str, object]:
@@ -99,7 +82,9 @@ def main() -> None:
     args = parser.parse_args()
     processor = sentencepiece.SentencePieceProcessor(model_file=str(args.folder / "vocab.model"))
     weights = torch.load(args.folder / "checkpoint.pt", map_location="cpu")["model"]
-    metadata = general_metadata(args.qtype) | llama_metadata(Config())
+    about = "Answers questions about Python's standard library by name"
+    metadata = general_metadata("llama", "pydoc", about, "11M", args.qtype)
+    metadata |= llama_metadata(Config())
     metadata |= tokenizer_metadata(processor)
     tensors = [tensor(name, weight.numpy(), args.qtype) for name, weight in weights.items()]
     write_gguf(args.out, metadata, tensors)
