@@ -237,7 +237,6 @@ def test_a_file_names_pooling_and_tasks(tmp_path, model):
         ("bge-small-en-v1.5", "Represent this sentence for searching relevant passages: ", ""),
         ("Bge M3", None, None),
         ("Snowflake Arctic Embed L v2.0", "query: ", ""),
-        ("LFM2.5-Embedding-350M", "query: ", "document: "),
         (5, None, None),
     ],
 )

@@ -43,7 +43,6 @@ _BY_NAME: Final[Mapping[str, Prompts]] = {
     r"\bmxbai-embed-": {"query": _REPRESENT, "document": ""},
     r"\bsnowflake-arctic-embed-.*-v2\b": {"query": "query: ", "document": ""},
     r"\bqwen3-embedding\b": {"query": f"Instruct: {_WEB_SEARCH}\nQuery:", "document": ""},
-    r"\blfm2-5-embedding\b": {"query": "query: ", "document": "document: "},
 }
 """Of models whose architecture does not tell them apart, by a pattern of their names, in which - is
 all that is no letter or digit."""
