@@ -47,8 +47,8 @@ def embed(
         in_prompt(
             "--task",
             metavar="NAME",
-            help="What the texts are for: query, document ... Puts what the model wants before each, "
-            "and uses the adapter of the task.",
+            help="What the texts are for: query, document ... Puts what the model wants before "
+            "each, and uses the adapter of the task.",
         ),
     ] = None,
     pooling: Annotated[
