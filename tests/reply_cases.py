@@ -14,9 +14,14 @@ TEMPLATES = {
     "mistral": "{{ tools }}[TOOL_CALLS]",
     "minimax": "{{ tools }}<minimax:tool_call>",
     "seed-oss": "{{ tools }}<seed:tool_call>",
+    "functionary": "{{ tools }}<{start_tag}={function_name}>{parameters}<function=",
     "qwen3-coder": "{{ tools }}<tool_call><function=",
     "glm": "{{ tools }}<tool_call><arg_key>",
     "lfm2": "{{ tools }}<|tool_call_start|>",
+    "olmo3": "{{ tools }}<function_calls>",
+    "apertus": "{{ tools }}<|tools_prefix|>",
+    "solar": "{{ tools }}<|tool_call:begin|>",
+    "gigachat": "{{ tools }}<|function_call|>",
     "command-r": "{{ tools }}<|START_ACTION|>",
     "phi4": "{{ tools }}<|tool_call|>",
     "nemotron": "{{ tools }}<TOOLCALL>",
@@ -58,6 +63,48 @@ QWEN = ("<tool_call>", "</tool_call>", "<think>", "</think>")
 HERMES_CALL = '<tool_call>\n{"name": "get_weather", "arguments": ' + PARIS + "}\n</tool_call>"
 
 CASES = [
+    Case(
+        "functionary",
+        "I look. <function=get_weather>" + PARIS + "</function><function=now>{}</function>",
+        [("text", "I look. "), call(), call("{}", "now", "1")],
+    ),
+    Case(
+        "olmo3",
+        '<function_calls>\nget_weather(city="Paris", days=2)\nnow()\n</function_calls>',
+        [call(), call("{}", "now", "1")],
+        shown=("<function_calls>", "</function_calls>"),
+    ),
+    Case(
+        "olmo3",
+        "I look.\n<function_calls>now()</function_calls> now(",
+        [("text", "I look.\n"), call("{}", "now"), ("text", "now(")],
+    ),
+    Case(
+        "apertus",
+        '<|inner_prefix|>Hm.<|inner_suffix|><|tools_prefix|>[{"get_weather": '
+        + PARIS
+        + '}, {"now": {}}]<|tools_suffix|>',
+        [("thought", "Hm."), call(), call("{}", "now", "1")],
+        control=("<|inner_prefix|>", "<|inner_suffix|>", "<|tools_prefix|>", "<|tools_suffix|>"),
+    ),
+    Case(
+        "solar",
+        "<|tool_calls|><|tool_call:begin|>a1b2c3d4e5<|tool_call:name|>get_weather<|tool_call:args|>"
+        + PARIS
+        + "<|tool_call:end|><|tool_call:begin|>b1<|tool_call:name|>now<|tool_call:args|>{}"
+        "<|tool_call:end|>",
+        [call(id_="a1b2c3d4e5"), call("{}", "now", "b1")],
+        control=(
+            *("<|tool_calls|>", "<|tool_call:begin|>", "<|tool_call:name|>"),
+            *("<|tool_call:args|>", "<|tool_call:end|>"),
+        ),
+    ),
+    Case(
+        "gigachat",
+        'I look.<|function_call|>{"name": "get_weather", "arguments": ' + PARIS + "}",
+        [("text", "I look."), call()],
+        control=("<|function_call|>",),
+    ),
     Case("hermes", HERMES_CALL, [call()], shown=QWEN),
     Case(
         "hermes",

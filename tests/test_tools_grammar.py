@@ -44,7 +44,7 @@ PICK = {
         },
     },
 }
-FREE = ("gemma4", "lfm2")
+FREE = ("gemma4", "lfm2", "olmo3")
 """Families whose arguments no grammar is known of."""
 LIKELY = "\"'}]<\n>"
 

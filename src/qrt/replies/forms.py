@@ -50,6 +50,8 @@ class Form:
     tags: Tags | None = None
     is_pythonic: bool = False
     """Whether calls may be written name(key=value)."""
+    is_lined: bool = False
+    """Whether further calls may follow without a mark, until one closes them."""
     id_part: int = -1
     """The part of the header that is the id of the call."""
     is_told: bool = False
@@ -155,6 +157,11 @@ FORMS: Mapping[str, Form] = {
         tags=_FUNCTION_TAGS,
         signs=("<seed:tool_call>",),
     ),
+    "functionary": Form(
+        wraps=("<function=",),
+        closes=("</function>",),
+        signs=("<{start_tag}={function_name}>",),
+    ),
     "qwen3-coder": Form(
         wraps=("<tool_call>",),
         closes=("</tool_call>",),
@@ -175,6 +182,33 @@ FORMS: Mapping[str, Form] = {
         is_pythonic=True,
         signs=("<|tool_call_start|>",),
         needs=("<|tool_call_start|>",),
+    ),
+    "olmo3": Form(
+        wraps=("<function_calls>",),
+        closes=("</function_calls>",),
+        is_pythonic=True,
+        is_lined=True,
+        signs=("<function_calls>",),
+    ),
+    "apertus": Form(
+        wraps=("<|tools_prefix|>",),
+        closes=("<|tools_suffix|>",),
+        ends_thoughts=True,
+        signs=("<|tools_prefix|>",),
+        needs=("<|tools_prefix|>",),
+    ),
+    "solar": Form(
+        wraps=("<|tool_calls|>", "<|tool_call:begin|>"),
+        closes=("<|tool_call:end|>",),
+        separators=("<|tool_call:name|>", "<|tool_call:args|>"),
+        id_part=0,
+        signs=("<|tool_call:begin|>",),
+        needs=("<|tool_call:begin|>",),
+    ),
+    "gigachat": Form(
+        wraps=("<|function_call|>",),
+        signs=("<|function_call|>",),
+        needs=("<|function_call|>",),
     ),
     "command-r": Form(
         wraps=("<|START_ACTION|>",),

@@ -27,7 +27,7 @@ _ARGUMENTS = ("arguments", "parameters", "args", "params")
 _IDS = ("id", "tool_call_id", "call_id")
 _MAX_HEADER = 512
 _MAX_EARLY = 1 << 20
-_HEADER_NAME = re.compile(r"(?:functions\.|call:)?([\w.\-/]+?)(?::[0-9]+)?")
+_HEADER_NAME = re.compile(r"(?:functions\.|call:)?([\w.\-/]+?)(?::[0-9]+)?>?")
 
 
 def read_calls(form: Form, said: Said) -> Reading[Item | None]:
@@ -40,9 +40,14 @@ def read_calls(form: Form, said: Said) -> Reading[Item | None]:
         said.attempt()
         behind = yield from _calls(item, form, said)
         item = yield from past_space(behind or (yield))
+        goes_on = form.is_lined
         while item.name in form.closes if isinstance(item, Mark) else item in form.fill:
+            goes_on &= not isinstance(item, Mark)
             item = yield from after_space()
-        begins = item.name in form.goes_on if isinstance(item, Mark) else item in form.starts
+        if isinstance(item, Mark):
+            begins = item.name in form.goes_on
+        else:
+            begins = item in form.starts or (goes_on and item.isidentifier())
         if not begins:
             return item
 
@@ -93,7 +98,7 @@ def _list(form: Form, said: Said) -> Reading[Item | None]:
 
 
 def _object(said: Said, *, is_inner: bool = False) -> Reading[None]:
-    """{"name": ..., "arguments": ...}, with its keys in any order."""
+    """{"name": ..., "arguments": ...}, with its keys in any order, or {NAME: arguments}."""
     n_before, early, model_id = said.n_calls, [], ""
     n_early = 0
 
@@ -122,6 +127,9 @@ def _object(said: Said, *, is_inner: bool = False) -> Reading[None]:
             yield from _object(said, is_inner=True)
         elif key in _IDS and is_quote(item):
             model_id = yield from text(item)
+        elif key in said.tools and item == "{" and not has_begun and not is_inner:
+            said.begin(key)
+            behind = yield from arguments(item, said.argue)
         elif key in _ARGUMENTS:
             behind = yield from arguments(item, said.argue if said.is_open else keep)
         else:

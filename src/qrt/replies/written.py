@@ -60,6 +60,7 @@ WRITTEN: Mapping[str, Written] = {
     "seed-oss": Written(
         _TAGS.call, _TAGS.call_end, begin="<seed:tool_call>\n", end="</seed:tool_call>"
     ),
+    "functionary": Written("<function=NAME>", "</function>"),
     "qwen3-coder": Written(
         "<tool_call>\n" + _TAGS.call, _TAGS.call_end + "</tool_call>", between="\n"
     ),
@@ -71,6 +72,16 @@ WRITTEN: Mapping[str, Written] = {
         is_free=True,
         many=False,
     ),
+    "olmo3": Written(
+        "NAME(", ")\n</function_calls>", begin="<function_calls>\n", is_free=True, many=False
+    ),
+    "apertus": Written(
+        '{"NAME": ', "}", begin="<|tools_prefix|>[", between=", ", end="]<|tools_suffix|>"
+    ),
+    "solar": Written(
+        "<|tool_call:begin|>0<|tool_call:name|>NAME<|tool_call:args|>", "<|tool_call:end|>"
+    ),
+    "gigachat": Written("<|function_call|>" + _JSON, "}", many=False),
     "command-r": Written(
         '{"tool_call_id": "0", "tool_name": "NAME", "parameters": ',
         "}",
