@@ -164,8 +164,11 @@ def test_an_answer_begins_behind_the_token_for_that(model: qrt.Model) -> None:
     with pytest.raises(ContextFullError, match="the prompt has 512 tokens, the context holds 512"):
         model.generate([7] * 511)
     assert len(model.generate([7] * 500, **GREEDY).tokens) == 512 - 501
-    shifted = model.generate([7] * 200, max_tokens=400, context_shift=True, **GREEDY)
-    assert len(shifted.tokens) == 400
+    with model.session() as session:
+        done = session.generate([7] * 200, max_tokens=400, context_shift=True, **GREEDY)
+        assert len(done.tokens) == 400
+        assert session._seq is not None
+        assert session._seq.tokens[:201] == [*[7] * 200, 5]
     model._core.engine.check_integrity()
 
 
@@ -196,6 +199,8 @@ def test_a_text_is_read_once_for_all_who_ask_about_it(model: qrt.Model) -> None:
         assert done.timings.n_cached_tokens == n_cached
         apart = model.generate(longer, max_tokens=5, cache_prompt=False, **SAMPLED)
         assert (done.tokens, apart.timings.n_cached_tokens) == (apart.tokens, 0)
+    many = model.generate_many([TOKENS[::-1].tolist() * 2] * 3, max_tokens=5, **SAMPLED)
+    assert sorted(done.timings.n_cached_tokens for done in many) == [0, 80, 80]
     model._core.engine.check_integrity()
 
 
