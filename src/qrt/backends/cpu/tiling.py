@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from qrt.graph.batch import phase_of
-from qrt.graph.op import ALL, LOGITS, ROUTED
+from qrt.graph.op import LOGITS, ROUTED
 from qrt.kernels.isa import Tier
 from qrt.kernels.layout import ROW_TILE
 
@@ -23,7 +23,7 @@ class Tiling(NamedTuple):
 
     def tile_rows(self, rows: str) -> int:
         """The rows of a tile in a row set."""
-        return {ALL: self.rows, LOGITS: self.logit_rows, ROUTED: self.routed_rows}[rows]
+        return {LOGITS: self.logit_rows, ROUTED: self.routed_rows}.get(rows, self.rows)
 
 
 def few(rows: int) -> Tiling:
