@@ -42,11 +42,10 @@ def four_of(a, b, c, d):
 @inline
 def even_signs(word):
     """The signs of 32 values; the eighth of each 8, where other bits lie, makes them even."""
-    bits = word & 0x0FFFFFFF
-    odd = bits ^ (bits >> 4)
-    odd = odd ^ (odd >> 16)
-    odd = odd ^ (odd >> 8)
-    return bits | (odd << 28)
+    odd = word ^ (word << 4)
+    odd = odd ^ (odd << 16)
+    odd = odd ^ (odd << 8)
+    return word ^ (odd & ~0x0FFFFFFF)
 
 
 @inline
