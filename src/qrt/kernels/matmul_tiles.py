@@ -34,14 +34,15 @@ PANELS = 8
 
 def tile_products(fmt: PanelFormat, rows_at_once: int) -> Any:
     """products of quantized rows in tiles of TILE_ROWS, with up to PANELS panels, as in
-    `matmul_prefill.many_rows`; accumulators of at most `rows_at_once` rows wait. Those of a tile
-    fit registers whole, or, beside more than a scale, a quarter at a time.
+    `matmul_prefill.many_rows`; accumulators of at most `rows_at_once` rows wait. ROW_TILE of
+    them fit vector registers with all that is added.
     """
     parts, scales, k_each = Parts(fmt, PAIR), fmt.scales, 32 // fmt.scales
     unpack = unpack_of(parts, signed(fmt))
-    at_once = TILE_ROWS if scales + fmt.mins == 1 else ROW_TILE
-    begin, multiply = begin_tiles(k_each), next_products(k_each, LINE, parts.vector)
-    summed, lanes = summed_for(fmt, at_once), 16 * at_once
+    begin, strides = begin_tiles(k_each), (LINE, parts.vector)
+    multiply_one, store_one = next_products(1, k_each, *strides), last_products(1)
+    multiply_two, store_two = next_products(2, k_each, *strides), last_products(2)
+    summed, lanes = summed_for(fmt, ROW_TILE), 16 * ROW_TILE
     load_sums, load_whole, nothing = load_wide(lanes), load_wide(lanes, "i32"), zeros(lanes)
     scales_at, mins_at = numbers(scales, 16, parts.vector), numbers(fmt.mins, 16, parts.vector)
     first_scale, first_min, part = parts.first_scale, parts.first_min, parts.size
@@ -63,33 +64,41 @@ def tile_products(fmt: PanelFormat, rows_at_once: int) -> Any:
     dots_at = one_at if scales == 1 else two_at
 
     @inline
-    def add_up(acc, sums, w, x, apart, n_tiles, n_here, fresh):
-        """Adds the whole sums of a block to the accumulators of its tiles and panels."""
-        for tile in range(n_tiles):
-            for i in range(n_here):
-                at, v = (PAIR * tile + i) * TILE_BYTES, w + 64 * i
-                for row in range(0, TILE_ROWS, at_once):
-                    before = nothing() if fresh else load_sums(acc + at)
-                    dots, mins, y = dots_at(sums + at), mins_at(v + first_min), x + tile * apart
-                    new = summed(before, dots, scales_at(v + first_scale), mins, y + row * LINE)
-                    store(acc + at, new)
-                    at += 64 * at_once
+    def multiply(kept, x, apart, w, sums):
+        """The next products; a whole tile `apart`, or 0 for none."""
+        if apart:
+            multiply_two(kept, x, x + apart, w, w + 64, sums)
+        else:
+            multiply_one(kept, x, x, w, w + 64, sums)
 
     @inline
-    def meet(kept, acc, x, apart, n_blocks, n_tiles, n_here, fresh):
+    def add_up(acc, sums, w, x, apart, n_rows, n_here, fresh):
+        """Adds the whole sums of a block to the accumulators of rows and panels."""
+        for row in range(0, n_rows, ROW_TILE):
+            tile, member = row // TILE_ROWS, row % TILE_ROWS
+            y = x + tile * apart + member * LINE
+            for i in range(n_here):
+                at = (PAIR * tile + i) * TILE_BYTES + 64 * member
+                before = nothing() if fresh else load_sums(acc + at)
+                v = w + 64 * i
+                factors, offsets = scales_at(v + first_scale), mins_at(v + first_min)
+                store(acc + at, summed(before, dots_at(sums + at), factors, offsets, y))
+
+    @inline
+    def meet(kept, acc, x, apart, n_blocks, n_rows, n_here, fresh):
         """Unpacked blocks times up to two tiles of rows; registers work a block ahead."""
         w, sums = kept + unpacked, kept + whole
-        multiply(kept, x, x + apart, w, w + 64, sums + last)
+        multiply(kept, x, apart, w, sums + last)
         for block in range(n_blocks):
             if scales == 2:
-                v = w + half
-                multiply(kept, x + 16, x + apart + 16, v, v + 64, sums)
+                multiply(kept, x + 16, apart, w + half, sums)
             if block + 1 < n_blocks:
-                y, v = x + x_block, w + part
-                multiply(kept, y, y + apart, v, v + 64, sums + last)
+                multiply(kept, x + x_block, apart, w + part, sums + last)
+            elif apart:
+                store_two(kept, sums + last)
             else:
-                last_products(kept, sums + last)
-            add_up(acc, sums, w, x, apart, n_tiles, n_here, fresh and block == 0)
+                store_one(kept, sums + last)
+            add_up(acc, sums, w, x, apart, n_rows, n_here, fresh and block == 0)
             x += x_block
             w += part
 
@@ -127,11 +136,10 @@ def tile_products(fmt: PanelFormat, rows_at_once: int) -> Any:
                     rows, acc = min(ROWS, n_rows - row), kept + REGISTERS + 64 * PAIR * row
                     acc += pair // PAIR * pair_bytes
                     lines = x + (row * n_x + k * TILE_ROWS) * (LINE // 32)
-                    n_tiles = (rows + TILE_ROWS - 1) // TILE_ROWS
-                    apart = (n_tiles - 1) * TILE_ROWS * n_x * (LINE // 32)
+                    apart = TILE_ROWS * n_x * (LINE // 32) if rows > TILE_ROWS else 0
                     if k + n_k == n_in:
                         ask_for(args, out, first + row, rows, panel + pair, n)
-                    meet(kept, acc, lines, apart, n_k >> 5, n_tiles, n, k == 0)
+                    meet(kept, acc, lines, apart, n_k >> 5, rows, n, k == 0)
                     if k + n_k == n_in:
                         finish_rows(acc, rows, n, scale, bias, args, out, first + row, panel + pair)
         end_tiles()

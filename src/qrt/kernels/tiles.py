@@ -21,7 +21,8 @@ SUMS_BYTES = 4 * TILE_BYTES
 """Bytes of the sums: those of rows 0 to 15 with outputs 0 to 15 and 16 to 31, then of the rest."""
 
 PRODUCTS = (((4, 6), (0, 4, 6)), ((7,), (1, 4, 7)), ((5,), (2, 5, 6)), ((), (3, 5, 7)))
-"""Registers to load, then what is summed up: (sums, activations, weights); and so on."""
+"""Registers to load, then what is summed up: (sums, activations, weights); and so on. The first
+half does without the second 16 rows."""
 
 
 def _shapes(k: int) -> list[Shape]:
@@ -57,9 +58,9 @@ def _store(builder: ir.IRBuilder, registers: ir.Value, out: ir.Value, tile: int)
     emit("tile_store", builder, registers, tile, builder.add(out, I64(tile * TILE_BYTES)))
 
 
-def next_products(k: int, x_stride: int, w_stride: int) -> Any:
+def next_products(n_tiles: int, k: int, x_stride: int, w_stride: int) -> Any:
     """An intrinsic of registers, x0, x1, w0, w1 and out: stores the sums of before at `out`, then
-    sums up `k` values of 32 rows, half of them at x0 and half at x1, times 32 outputs.
+    sums up `k` values of one or two tiles of rows, at x0 and x1, times 32 outputs.
 
     Strides are bytes from row to row, and from four k to the next. A store just behind its sum
     would wait for it, and what follows with it.
@@ -72,7 +73,7 @@ def next_products(k: int, x_stride: int, w_stride: int) -> Any:
     ) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             registers, out = args[0], args[5]
-            for loads, (total, a, b) in PRODUCTS:
+            for loads, (total, a, b) in PRODUCTS[: 2 * n_tiles]:
                 for tile in loads:
                     stride = I64(x_stride if tile < 6 else w_stride)
                     at = args[tile - 3]
@@ -87,14 +88,17 @@ def next_products(k: int, x_stride: int, w_stride: int) -> Any:
     return products
 
 
-@intrinsic
-def last_products(typingctx: Any, registers: Any, out: Any) -> Any:
-    """Stores the sums."""
+def last_products(n_tiles: int) -> Any:
+    """An intrinsic of registers and out: stores the sums of one or two tiles of rows."""
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        registers, out = args
-        for tile in range(4):
-            _store(builder, registers, out, tile)
-        return context.get_dummy_value()
+    @intrinsic
+    def products(typingctx: Any, registers: Any, out: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            registers, out = args
+            for tile in range(2 * n_tiles):
+                _store(builder, registers, out, tile)
+            return context.get_dummy_value()
 
-    return types.void(ADDRESS, ADDRESS), codegen
+        return types.void(ADDRESS, ADDRESS), codegen
+
+    return products
