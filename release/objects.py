@@ -58,13 +58,14 @@ OTHERS = (
 
 def kernels_of(tier: Tier) -> list[str]:
     """The kernels that an archive of `tier` has."""
+    both = {tier, replace(tier, own_routed=min(tier.prefill, (ROW_TILE, 2)))}  # few experts or many
     tiled = [
         *(f"matmul.{{}}.{rows}" for rows in tier.rows),
         *("embed.{}", many(tier).matmul),
     ]
     experts = [
         *(f"expert_matmul.{{}}.{rows}" for rows in tier.rows if rows <= ROW_TILE),
-        f"expert_{many(tier).matmul}",
+        *(f"expert_{many(each).routed_matmul}" for each in both),
     ]
     names = [name.format(qtype) for qtype in FORMATS for name in tiled]
     names += [name.format(qtype) for qtype in EXPERT_FORMATS for name in experts]

@@ -19,8 +19,8 @@ class Tier:
     `needs` are LLVM feature names that the CPU must report; `llvm_cpu` and `llvm_features` are what
     the compiler is told, so that a tier gives the same code on every machine. Its registers hold
     the sums of `rows` of activations in a matmul of few rows, and in one of many those of the rows
-    and weight panels in `prefill`; TILE_ROWS stands for tile registers. `triple` is that of another
-    machine to compile for, empty for this one.
+    and weight panels in `prefill`, or `own_routed` for those of experts; TILE_ROWS stands for tile
+    registers. `triple` is that of another machine to compile for, empty for this one.
     """
 
     name: str
@@ -30,7 +30,13 @@ class Tier:
     llvm_features: str
     rows: tuple[int, ...] = (1, 2, ROW_TILE)
     prefill: tuple[int, int] = (ROW_TILE, 1)
+    own_routed: tuple[int, int] | None = None
     triple: str = ""
+
+    @property
+    def routed(self) -> tuple[int, int]:
+        """`prefill` of the matmuls of experts."""
+        return self.own_routed or self.prefill
 
 
 _AVX2 = frozenset({"avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe", "popcnt"})

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from qrt.backends.base import Footprint, Settings
 from qrt.backends.cpu.recorder import scratch_sizes
 from qrt.backends.cpu.states import unit_bytes
-from qrt.backends.cpu.tiling import many
+from qrt.backends.cpu.tiling import many, tier_for
 from qrt.backends.cpu.variant import FORM_BYTES, form_for
 from qrt.backends.cpu.weights import matrix_bytes, matrix_types, vector_bytes
 from qrt.config import read_env
@@ -22,7 +22,7 @@ from qrt.kernels.layout import TILE_ROWS
 def footprint(graph: Graph, tensors: Mapping[str, QTensor], settings: Settings) -> Footprint:
     """See `qrt.backends.base.Backend`."""
     max_rows = whole_rows(settings.max_rows)
-    tile = many(choose(read_env().isa)).routed_rows
+    tile = many(tier_for(graph, choose(read_env().isa))).routed_rows
     plan = plan_of(graph, matrix_types(graph, tensors), max_rows, tile)
     scratch = scratch_sizes(graph, settings.n_ctx, max_rows)
     return Footprint(

@@ -18,7 +18,7 @@ from qrt.backends.cpu.paging import PAGING_KERNELS
 from qrt.backends.cpu.recorder import Recorder, kernel_of, scratch_sizes
 from qrt.backends.cpu.rows import ROW_KERNELS
 from qrt.backends.cpu.states import reserve_states
-from qrt.backends.cpu.tiling import few, many, tilings
+from qrt.backends.cpu.tiling import few, many, tier_for, tilings
 from qrt.backends.cpu.tuning import read_tuning
 from qrt.backends.cpu.variant import Variant
 from qrt.backends.cpu.weights import load_weights, matrix_types
@@ -69,7 +69,7 @@ def prepare(
     cannot be kept, or where memory does not suffice; InputError where `check_context` does.
     """
     env = read_env()
-    tier = choose(env.isa)
+    tier = tier_for(graph, choose(env.isa))
     check_context(graph, settings)
     check_room(graph, tensors, settings, env)
     qtypes = matrix_types(graph, tensors)
