@@ -160,7 +160,7 @@ class Recorder:
         """Where numbers of an op lie, as float32 or another type, as long as the recorder is there;
         ops that have the same share them.
         """
-        wanted = np.array(values, dtype)
+        wanted = np.array(values, dtype, order="C")
         same = (x for x in self.kept if x.dtype == wanted.dtype and np.array_equal(x, wanted))
         found = next(same, wanted)
         if found is wanted:
