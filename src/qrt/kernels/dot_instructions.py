@@ -164,18 +164,6 @@ def _times_128(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
     return builder.shl(value, constant(I32, value.type.count, 7))
 
 
-def _times_plain(builder: ir.IRBuilder, value: ir.Value, number: int) -> ir.Value:
-    return builder.mul(value, constant(I32, value.type.count, number))
-
-
-def _times_by_pairs(builder: ir.IRBuilder, value: ir.Value, number: int) -> ir.Value:
-    """A product of the lower halves of lanes, which takes a word from memory into all lanes."""
-    n = value.type.count
-    if number < 2:
-        return _times_plain(builder, value, number)
-    return _PAIRS_512(builder, constant(I32, n, 0), value, constant(I32, n, number))
-
-
 def _zeros(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
     return constant(I32, value.type.count, 0)
 
@@ -206,7 +194,6 @@ def _words_together(
 
 
 _VNNI_512 = Intrinsic("llvm.x86.avx512.vpdpbusd.512", 16)
-_PAIRS_512 = Intrinsic("llvm.x86.avx512.vpdpwssd.512", 16)
 _VNNI_256 = Intrinsic("llvm.x86.avx512.vpdpbusd.256", 8)
 _SDOT = _neon_dot("llvm.aarch64.neon.sdot.v4i32.v16i8")
 
@@ -238,8 +225,6 @@ DOTS: dict[str, dict[str, Emitter]] = {
         "neon_dotprod": _zeros,
         "neon_i8mm": _times_128,
     },
-    # each lane, of 16 bits and a sign, times a number below 2**15
-    "times": {"generic": _times_plain, "avx512vnni": _times_by_pairs},
     # each of `count` 32-bit words at an offset from an address, in all of `lanes`
     "each_word": {"generic": _words_singly, "neon_dotprod": _words_together},
 }

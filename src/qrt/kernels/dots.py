@@ -8,7 +8,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from qrt.kernels.instructions import emit
-from qrt.kernels.llvm import join, lanes_of
+from qrt.kernels.llvm import I32, constant, join, lanes_of
 from qrt.kernels.vectors import LANES
 
 
@@ -27,7 +27,7 @@ def dot(bits: int, zero: int, stride: int, lanes: int = LANES) -> Any:
     def multiply(typingctx: Any, nsum: Any, codes: Any, x: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             if bits < 8:
-                start = emit("times", builder, args[0], zero)
+                start = builder.mul(args[0], constant(I32, nsum.lanes, zero))
             else:
                 start = emit("start_less_128", builder, args[0])
             totals = [lanes_of(builder, start, at, lanes) for at in range(0, nsum.lanes, lanes)]

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from qrt.kernels.ahead import fetch_ahead
-from qrt.kernels.intrinsics import load_i32x16, load_i32x64, lookup, to_f32
+from qrt.kernels.intrinsics import load_i32x16, load_i32x64, lookup, prefetch, to_f32
 from qrt.kernels.jit import inline
 from qrt.kernels.shuffles import concat
 
 AHEAD = 8192
 """Bytes between the weights in use and those asked for from memory."""
-
-fetch = fetch_ahead(AHEAD)
 
 IQ4_VALUES = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)
 
@@ -18,6 +15,13 @@ E2M1_VALUES = (0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12)
 
 lookup_iq4 = lookup(tuple(value + 128 for value in IQ4_VALUES))
 lookup_e2m1 = lookup(tuple(value + 12 for value in E2M1_VALUES))
+
+
+@inline
+def fetch(p, n_bytes):
+    """Asks for the n_bytes that lie AHEAD of p."""
+    for at in range(0, n_bytes, 64):
+        prefetch(p + at, AHEAD)
 
 
 @inline
