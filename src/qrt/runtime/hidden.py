@@ -51,7 +51,15 @@ class _Text:
     """A text, how far it is computed, and the sequence that has its keys and values meanwhile."""
 
     __slots__ = (
-        *("index", "n_done", "pooled", "pooling", "scales", "seq", "stem", "tokens", "types"),
+        "index",
+        "n_done",
+        "pooled",
+        "pooling",
+        "scales",
+        "seq",
+        "stem",
+        "tokens",
+        "types",
     )
 
     def __init__(
