@@ -41,7 +41,6 @@ class Shape:
             max_bias=self.max_bias,
             rel_bias="bias" if self.n_buckets else None,
             n_buckets=self.n_buckets,
-            max_distance=40,
         )
 
 

@@ -39,5 +39,5 @@ def test_what_the_tier_is_compiled_to() -> None:
     counts = Counter(found)
     assert counts["ldtilecfg"] == counts["tilerelease"] > 0
     assert not any(name.startswith("call") for name in found)
-    assert counts["tileloadd"] == counts["tdpbssd"] == counts["tilezero"] > 0
+    assert counts["tileloadd"] >= counts["tdpbssd"] == counts["tilezero"] > 0
     assert counts["tilestored"] > counts["tilezero"]
