@@ -20,8 +20,6 @@ _CLOSED: Final = re.compile("|".join(re.escape(mark) for mark in sorted(CLOSING)
 _ALWAYS: Final = re.compile(b"")
 _FINAL: Final = re.compile(rb"<\|channel\|>final(?:(?!<\|channel\|>).)*<\|message\|>", re.DOTALL)
 """The header of gpt-oss's answer."""
-
-
 _HEADED: Final = re.compile(rb"<\|message\|>")
 _MESSAGE_END: Final = "<|end|><|start|>assistant"
 _ANSWERED: Final = re.compile(rb"<\|channel\|>(?:final|commentary)")
@@ -42,11 +40,16 @@ def pace_of(
         deferral = replace(deferral, closing=closing)
         ends: dict[int | None, list[int]] = {None: _tokens(tokenizer, end)}
         return Pace(n_tokens, deferral, _HEADED, ends, tokenizer.token_bytes)
-    tokens = {mark: token for mark in PAIRS if (token := tokenizer.find_special(mark)) is not None}
+    tokens = _marks(tokenizer)
     ends = {token: _tokens(tokenizer, PAIRS[mark]) for mark, token in tokens.items()}
     if (mark := opened(tokenizer, tokens, prompt)) is not None:
         ends[None] = _tokens(tokenizer, PAIRS[mark])
     return Pace(n_tokens, deferral, _ALWAYS, ends, tokenizer.token_bytes)
+
+
+def _marks(tokenizer: Tokenizer) -> dict[str, int]:
+    """The tokens of the marks that begin thoughts."""
+    return {mark: token for mark in PAIRS if (token := tokenizer.find_special(mark)) is not None}
 
 
 def _tokens(tokenizer: Tokenizer, marks: str) -> list[int]:
@@ -62,7 +65,7 @@ def deferral_of(tokenizer: Tokenizer, template: str, prompt: Sequence[int]) -> D
     said = b"".join(tokenizer.token_bytes(token) for token in tail)
     if family_of(tokenizer, template) == "harmony":
         return None if _FINAL.search(said) else Deferral(True, frozenset(), _FINAL)
-    tokens = {mark: token for mark in PAIRS if (token := tokenizer.find_special(mark)) is not None}
+    tokens = _marks(tokenizer)
     if opened(tokenizer, tokens, prompt) is not None:
         return Deferral(True, frozenset(), _CLOSED)
     known = frozenset(token for mark, token in tokens.items() if mark in template)
