@@ -85,6 +85,18 @@ def test_splits_of_a_long_row(lab: Lab, kv_type: str, window: int, shared: int) 
         assert together[-n_rows:].tobytes() == later.tobytes()
 
 
+@pytest.mark.parametrize("window", [0, 8300])
+def test_splits_grow_with_what_a_row_sees(lab: Lab, window: int) -> None:
+    """Beyond MOST_SPLITS of them they are twice as long, shared out or not."""
+    n = layout.MOST_SPLITS * layout.SPLIT + 350
+    shape = Shape("f16", 1, 2, 32, (n, 0, 0), window, n_pages=-(-n // PAGE) + 4)
+    rows = make_rows(shape, 6)
+    _, many = attend(lab, shape, rows, first=n - 20)
+    assert nmse(many, reference(shape, rows, rounded=True, first=n - 20)) <= 1e-8
+    _, later = attend(lab, shape, rows, first=n - 3)
+    assert many[-3:].tobytes() == later.tobytes()
+
+
 OPTIONS = (
     {"sinks": True},
     {"max_bias": 8.0},
@@ -192,7 +204,8 @@ def test_floats_round_to_the_nearest_half(main_lab: Lab) -> None:
         "tables": of_group_1(main_lab, np.full(len(values), table)),
     }
     kept = main_lab.run([("store_kv.f16.f16", store)], [pages], **step)[0]
-    got = np.concatenate([kept[page, 1].reshape(PAGE, 256) for page in TABLES[0]])[: len(values)]
+    got = np.concatenate([kept[page, 0].reshape(256, PAGE).T for page in TABLES[0]])
+    got = got[: len(values)]
     with np.errstate(over="ignore", invalid="ignore"):
         want = values[:, 0].astype(np.float16)
     np.testing.assert_array_equal(np.isnan(got), np.isnan(want))

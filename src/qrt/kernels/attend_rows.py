@@ -28,6 +28,7 @@ from qrt.kernels.intrinsics import (
     zeros,
 )
 from qrt.kernels.jit import inline
+from qrt.kernels.kv_pages import dims_at_once
 from qrt.kernels.layout import ATTEND_ROWS, FAR_BELOW, MAX_ROWS_DIM, PAGE, SCRATCH, STEP
 from qrt.kernels.mathematics import softcap
 from qrt.kernels.rows import copy, scale_row
@@ -48,8 +49,8 @@ def build() -> Any:
     count = 4 if register_lanes() == 16 else 2  # rows at once
     slots = 4 * register_lanes()
     state_bytes, begin, weigh, _, finish, factors, sums = softmax_of(count)
-    most = 64 if register_lanes() == 16 else 32
-    gain_most, gain_rest = some_dims("f32", count, most, 0), some_dims("f32", count, 32, 0)
+    most = dims_at_once()
+    gain_most, gain_rest = (some_dims("f32", count, dims, ask=False) for dims in (most, 32))
     wide = 64 * count
     nothing, load_vector = zeros(16 * count), load_wide(16 * count)
     no_scores, load_keys, each_key = zeros(slots * count), load_wide(slots), repeat_each(count)
@@ -109,10 +110,12 @@ def build() -> Any:
     def gain(scratch, values, state, width, first, last, fresh):
         """Weighted values of slots first .. last, added to the sums."""
         weights, shrink, at = scratch + SCORES, scratch + factors, state + sums
-        for d in range(0, width - most + 1, most):
-            gain_most(weights, shrink, at, values, width, first, last, fresh, 0, d)
+        for _ in range(0, width - most + 1, most):
+            gain_most(weights, shrink, at, values, width, first, last, fresh, 0, 0)
+            at += (most >> 4) * wide
+            values += 4 * most
         if width % most:
-            gain_rest(weights, shrink, at, values, width, first, last, fresh, 0, width & -most)
+            gain_rest(weights, shrink, at, values, width, first, last, fresh, 0, 0)
 
     @inline
     def attend(step, args, scratch, segment, n, kv_head, first_head, heads, start, end):

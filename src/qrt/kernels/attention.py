@@ -1,17 +1,14 @@
-"""Causal attention over KV pages with an online softmax, see `softmax`.
+"""Causal attention over KV pages with an online softmax, see `softmax` and `attend_page`.
 
 A page holds PAGE positions of every kv head: a part for K, laid out so that lanes are positions in
-q . k, then one for V, where lanes are dimensions in p . v; rows are rounded up to 32 values. A
-thread takes one row and one kv head, with a few of the query heads that share
-it, and walks the pages in order of position. After SPLIT positions it begins anew, and the states
-of all splits are merged in order: those of a few rows are shared out among threads, those of many
-rows belong to one thread each, and the result depends on no threads or neighbours.
+q . k, then one for V, where lanes are dimensions in p . v; rows are rounded up to 32 values. A few
+query heads that share a kv head form a group, which walks the pages in order of position. After a
+split it begins anew, and the states of all splits are merged in order. A split is SPLIT positions,
+or twice as many as often as it takes for MOST_SPLITS to be as many as a row sees.
 
-Vectors hold 16 lanes for each of those query heads. What depends on the type of the cache stands in
-`kv_float` and `kv_blocks`. For K: put_query stores one scaled query; scores writes q . k of all
-slots of a page, 16 slots of every head at a time, and meanwhile asks for what comes next, V or
-another page, `ahead_bytes` for every 32 values. For V: add takes on `dims` dimensions of one slot
-times its weights; column_reader is for V that is in K, see `values`.
+Many rows belong to one thread each. Of a few rows threads share the splits, each for all groups or
+some: page by page, so that memory is read in the order in which it lies, and a page once for all
+groups of its heads. The result depends on no threads or neighbours.
 """
 
 from __future__ import annotations
@@ -20,38 +17,26 @@ from typing import Any
 
 from qrt.formats.cache_types import CACHE_BYTES
 from qrt.kernels.activations import padded
-from qrt.kernels.intrinsics import (
-    each_of,
-    fetch_add,
-    load_f32,
-    load_i32,
-    load_i64,
-    load_wide,
-    store,
-    store_f32,
-    store_i64,
-    vmax,
-    zeros,
-)
+from qrt.kernels.attend_page import ROOM, page_of_heads
+from qrt.kernels.intrinsics import fetch_add, load_f32, load_i32, load_i64, store_i64
 from qrt.kernels.jit import inline
-from qrt.kernels.kv_caches import CACHES
 from qrt.kernels.layout import (
     ATTENTION,
     DECODED,
     ENCODED,
-    FAR,
-    FAR_BELOW,
+    MOST_SPLITS,
     PAGE,
     SCRATCH,
     SHARED_ROWS,
     SPLIT,
     STEP,
 )
-from qrt.kernels.mathematics import softcap
 from qrt.kernels.rows import page_of
-from qrt.kernels.shuffles import count_lanes, within
-from qrt.kernels.softmax import SCORES, TOPS, softmax_of
-from qrt.kernels.values import beside_keys, in_keys
+from qrt.kernels.softmax import softmax_of
+
+STATE = ROOM + 64 * 1024
+QUERIES = STATE + 40 * 1024
+"""Where in a thread's scratch memory two states lie, and then queries."""
 
 
 def build(k_type: str, v_type: str, heads_at_once: str, bias: str = "") -> Any:
@@ -61,156 +46,178 @@ def build(k_type: str, v_type: str, heads_at_once: str, bias: str = "") -> Any:
     With `bias` "alibi" scores lose a slope for each position of distance (Press et al. 2022); with
     "learned", which is for one head at once, they gain what a table has (Raffel et al. 2020).
     """
-    alibi, learned, v_in_k = bias == "alibi", bias == "learned", v_type == "k"
-    assert heads_at_once == "1" or not learned
+    assert heads_at_once == "1" or bias != "learned"
     heads, k_bytes, v_bytes = int(heads_at_once), CACHE_BYTES[k_type], CACHE_BYTES.get(v_type, 0)
-    put_query, scores_of = CACHES[k_type].key_readers(k_type, heads, v_bytes or k_bytes)
-    gain = in_keys(k_type, heads) if v_in_k else beside_keys(k_type, v_type, heads)
-    wide = 64 * heads  # bytes of one vector
-    nothing, load_vector = zeros(16 * heads), load_wide(16 * heads)
-    each_head, lane_numbers = each_of("f32", heads, 4), count_lanes(16 * heads)
-    state_bytes, begin, weigh, merge, finish, factors, sums = softmax_of(heads)
-
-    # of a thread's scratch
-    queries, bias_at = 0, factors + 128
-    state_at, other_at, room_at = 20 * 1024, 40 * 1024, 60 * 1024
+    softmax = softmax_of(heads)
+    state_bytes, begin, merge = softmax.state_bytes, softmax.begin, softmax.merge
+    query_bytes, gather, take = page_of_heads(k_type, v_type, heads, bias, softmax)
 
     @inline
-    def gather(scratch, q, bias, n_heads, k_width, scale):
-        """Scaled queries, and their slopes or table; heads past n_heads repeat the last."""
-        for h in range(heads):
-            head = min(h, n_heads - 1)
-            put_query(
-                scratch + queries, h, q + 4 * k_width * head, k_width, scale, scratch + other_at
-            )
-            if alibi:
-                store_f32(scratch + bias_at + 4 * h, load_f32(bias + 4 * head))
-        if learned:
-            store_i64(scratch + bias_at, bias)
+    def parts_of(args):
+        """Groups of one kv head."""
+        shared = load_i64(args + ATTENTION.n_heads) // load_i64(args + ATTENTION.n_kv_heads)
+        return (shared + heads - 1) // heads
 
     @inline
-    def score(scratch, k, k_width, first, last, back, cap, ahead):
-        """q . k of slots first .. last, 16 at a time, and the largest score of each head.
+    def head_of(args, group):
+        """The first query head of a group."""
+        shared = load_i64(args + ATTENTION.n_heads) // load_i64(args + ATTENTION.n_kv_heads)
+        n_parts = parts_of(args)
+        return group // n_parts * shared + group % n_parts * heads
 
-        `back` is how far slot 0 lies behind the query.
+    @inline
+    def ready(step, args, scratch, query, row, group):
+        """Puts the queries of a group where a walk wants them."""
+        n_heads, k_width = load_i64(args + ATTENTION.n_heads), load_i64(args + ATTENTION.k_width)
+        shared, head = n_heads // load_i64(args + ATTENTION.n_kv_heads), head_of(args, group)
+        q = load_i64(args + ATTENTION.q) + 4 * (row * n_heads + head) * k_width
+        slopes = load_i64(args + ATTENTION.bias) + head * load_i64(args + ATTENTION.bias_stride)
+        n_here = min(heads, shared - group % parts_of(args) * heads)
+        gather(query, scratch, q, slopes, n_here, k_width, load_f32(args + ATTENTION.scale))
+
+    @inline
+    def finish(step, args, state, row, group):
+        """Writes what the heads of a group attend to."""
+        n_heads, v_width = load_i64(args + ATTENTION.n_heads), load_i64(args + ATTENTION.v_width)
+        shared, head = n_heads // load_i64(args + ATTENTION.n_kv_heads), head_of(args, group)
+        n_here = min(heads, shared - group % parts_of(args) * heads)
+        out = load_i64(args + ATTENTION.out) + 4 * (row * n_heads + head) * v_width
+        sinks = load_i64(args + ATTENTION.sinks)
+        if sinks:
+            sinks += 4 * head
+        layer = load_i64(args + ATTENTION.layer)
+        softmax.finish(state, out, 4 * v_width, n_here, v_width, sinks, step, layer)
+
+    @inline
+    def span(step, args, row):
+        """The first and the last position that a row sees."""
+        position = load_i32(load_i64(step + STEP.positions) + 4 * row)
+        window, sees = load_i64(args + ATTENTION.window), load_i64(args + ATTENTION.sees)
+        first, last = max(0, position - window + 1) if window else 0, position
+        if load_i64(args + ATTENTION.chunked):
+            first = position // window * window
+        if sees == ENCODED:
+            last = load_i32(load_i64(step + STEP.encoded) + 4 * row) - 1
+        elif sees == DECODED:
+            first = load_i32(load_i64(step + STEP.encoded) + 4 * row)
+        return first, last
+
+    @inline
+    def splits_of(first, last):
+        """The length of the splits of what a row sees, the numbers of the first and the last."""
+        length = SPLIT
+        while length * MOST_SPLITS <= last - first:
+            length *= 2
+        return length, first // length, last // length
+
+    @inline
+    def walk(step, args, scratch, states, row, first_group, n_groups, first, last, then):
+        """The states of some groups after positions first .. last of what `row` sees; `then` is a
+        position of what is walked next.
         """
-        scores_of(scratch + queries, k, k_width, scratch + SCORES, ahead)
-        top = nothing() + FAR_BELOW
-        for slot in range(first & -16, last + 1, 16):
-            at = scratch + SCORES + (slot >> 4) * wide
-            value = load_vector(at)
-            if cap > 0.0:
-                value = softcap(value, cap)
-            if alibi:
-                distance = (back - slot) - lane_numbers()
-                value = value - each_head(scratch + bias_at) * distance
-            if learned:
-                at_distance = load_i64(scratch + bias_at) + 4 * (FAR - min(back - slot, FAR))
-                value = value + load_vector(at_distance)
-            value = within(slot, first, last, value, FAR_BELOW)
-            store(at, value)
-            top = vmax(top, value)
-        store(scratch + TOPS, top)
-
-    @inline
-    def walk(scratch, state, step, row, args, pages, first, last, position, cap):
-        """The state after positions first .. last, for the queries of `position` in scratch."""
-        group, page_stride = (
+        k_width = load_i64(args + ATTENTION.k_width)
+        width = padded(load_i64(args + ATTENTION.v_width))
+        tables, page_stride = (
             load_i64(args + ATTENTION.group),
             load_i64(args + ATTENTION.page_stride),
         )
-        k_width, width = (
-            load_i64(args + ATTENTION.k_width),
-            padded(load_i64(args + ATTENTION.v_width)),
-        )
-        k_part = PAGE * (padded(k_width) >> 5) * k_bytes
-        begin(state)
+        head_bytes = PAGE * ((padded(k_width) >> 5) * k_bytes + (width >> 5) * v_bytes)
+        cap, n_parts = load_f32(args + ATTENTION.softcap), parts_of(args)
+        first_head, last_head = first_group // n_parts, (first_group + n_groups - 1) // n_parts
+        pages = load_i64(args + ATTENTION.pages) + first_head * head_bytes
+        position = load_i32(load_i64(step + STEP.positions) + 4 * row)
+        for i in range(n_groups):
+            begin(states + i * state_bytes(width))
         start = first // PAGE * PAGE
-        k = page_of(step, group, row, start, pages, page_stride)
+        here = page_of(step, tables, row, start, pages, page_stride)
         for base in range(start, last + 1, PAGE):
             low, high = max(0, first - base), min(PAGE - 1, last - base)
-            following = page_of(step, group, row, min(base + PAGE, last), pages, page_stride)
-            ahead = following if v_in_k else k + k_part
-            score(scratch, k, k_width, low, high, position - base, cap, ahead)
-            weigh(scratch, state, low, high)
-            weights, sums_at, fresh = scratch + SCORES, state + sums, base == start
-            gain(
-                weights, scratch + factors, sums_at, k, k_width, width, low, high, fresh,
-                following, scratch + room_at,
-            )  # fmt: skip
-            k = following
+            next_at = base + PAGE if base + PAGE <= last else then
+            next_page = page_of(step, tables, row, next_at, pages, page_stride)
+            for i in range(n_groups):
+                head = (first_group + i) // n_parts
+                k = here + (head - first_head) * head_bytes
+                following = next_page if head == last_head else k + head_bytes
+                take(
+                    scratch, states + i * state_bytes(width), query_at(scratch, args, i), k,
+                    k_width, width, low, high, position - base, cap, base == start, following,
+                )  # fmt: skip
+            here = next_page
 
     @inline
-    def splits_of(step, n_rows):
-        """Splits of the longest of a few rows; 1 for many rows, which keep all threads busy."""
-        positions, longest = load_i64(step + STEP.positions), 0
-        if n_rows <= SHARED_ROWS:
-            for row in range(n_rows):
-                longest = max(longest, load_i32(positions + 4 * row))
-        return longest // SPLIT + 1
+    def query_at(scratch, args, i):
+        return scratch + QUERIES + i * query_bytes(load_i64(args + ATTENTION.k_width))
+
+    @inline
+    def whole_row(step, args, scratch, row, group):
+        """All splits of a row, for one group."""
+        first, last = span(step, args, row)
+        width = padded(load_i64(args + ATTENTION.v_width))
+        state, other = scratch + STATE, scratch + STATE + state_bytes(width)
+        length, low, high = splits_of(first, last)
+        ready(step, args, scratch, query_at(scratch, args, 0), row, group)
+        for split in range(low, high + 1):
+            start, end = max(first, split * length), min(last, (split + 1) * length - 1)
+            into = state if split == low else other
+            walk(step, args, scratch, into, row, group, 1, start, end, min(last, end + 1))
+            if split > low:
+                merge(scratch, state, other, width)
+        finish(step, args, state, row, group)
+
+    @inline
+    def one_split(step, args, scratch, row, split, first_group, n_groups, skip):
+        """One of a row's splits, the first is 0, for some groups; the last to come of a row puts
+        all its splits together. `skip`: how many splits further the thread goes on.
+        """
+        first, last = span(step, args, row)
+        length, low, high = splits_of(first, last)
+        if split > high - low:
+            return
+        width = padded(load_i64(args + ATTENTION.v_width))
+        partials = load_i64(args + ATTENTION.partials)
+        all_groups = load_i64(args + ATTENTION.n_kv_heads) * parts_of(args)
+        size, at = state_bytes(width), row * all_groups + first_group
+        states = partials + 8 * SHARED_ROWS * all_groups
+        for i in range(n_groups):
+            ready(step, args, scratch, query_at(scratch, args, i), row, first_group + i)
+        begins = (low + split) * length
+        start, end = max(first, begins), min(last, begins + length - 1)
+        then = min(last, begins + skip * length)
+        mine = states + (split * SHARED_ROWS * all_groups + at) * size
+        walk(step, args, scratch, mine, row, first_group, n_groups, start, end, then)
+        counter = partials + 8 * at
+        if fetch_add(counter, 1) < high - low:
+            return
+        store_i64(counter, 0)
+        for i in range(n_groups):
+            earliest = states + (at + i) * size
+            for s in range(1, high - low + 1):
+                other = states + (s * SHARED_ROWS * all_groups + at + i) * size
+                merge(scratch, earliest, other, width)
+            finish(step, args, earliest, row, first_group + i)
 
     def attention(step, args, thread, n_threads):
-        n_rows, positions = load_i64(step + STEP.n_rows), load_i64(step + STEP.positions)
-        n_heads = load_i64(args + ATTENTION.n_heads)
-        n_kv_heads = load_i64(args + ATTENTION.n_kv_heads)
-        k_width, v_width = load_i64(args + ATTENTION.k_width), load_i64(args + ATTENTION.v_width)
-        layer = load_i64(args + ATTENTION.layer)
-        scale, cap = load_f32(args + ATTENTION.scale), load_f32(args + ATTENTION.softcap)
-        window, chunked = load_i64(args + ATTENTION.window), load_i64(args + ATTENTION.chunked)
-        bias, sinks = load_i64(args + ATTENTION.bias), load_i64(args + ATTENTION.sinks)
-        bias_stride, sees = load_i64(args + ATTENTION.bias_stride), load_i64(args + ATTENTION.sees)
-        encoded = load_i64(step + STEP.encoded)
-        partials = load_i64(args + ATTENTION.partials)
+        n_rows = load_i64(step + STEP.n_rows)
         scratch = load_i64(step + STEP.scratch) + thread * SCRATCH
-        state, other = scratch + state_at, scratch + other_at
-        shared, width = n_heads // n_kv_heads, padded(v_width)
-        head_bytes = PAGE * ((padded(k_width) >> 5) * k_bytes + (width >> 5) * v_bytes)
-        n_parts = (shared + heads - 1) // heads  # of the query heads of one kv head
-        n_splits = splits_of(step, n_rows)
-        for unit in range(thread, n_kv_heads * n_parts * n_rows * n_splits, n_threads):
-            split, group = unit % n_splits, unit // n_splits
-            row, part = group % n_rows, group // n_rows
-            kv_head, member = part // n_parts, part % n_parts * heads
-            last = load_i32(positions + 4 * row)
-            first = max(0, last - window + 1) if window else 0
-            if chunked:
-                first = last // window * window
-            if sees == ENCODED:
-                last = load_i32(encoded + 4 * row) - 1
-            elif sees == DECODED:
-                first = load_i32(encoded + 4 * row)
-            low, high = first // SPLIT, last // SPLIT
-            if n_splits > 1 and (split < low or split > high):
-                continue
-            head = kv_head * shared + member
-            at = 4 * (row * n_heads + head)
-            n_here = min(heads, shared - member)
-            out = load_i64(args + ATTENTION.out) + at * v_width
-            pages = load_i64(args + ATTENTION.pages) + kv_head * head_bytes
-            q, sinks_here = load_i64(args + ATTENTION.q) + at * k_width, sinks + 4 * head
-            if not sinks:
-                sinks_here = 0
-            gather(scratch, q, bias + head * bias_stride, n_here, k_width, scale)
-            if n_splits == 1 or low == high:
-                end = min(last, low * SPLIT + SPLIT - 1)
-                walk(scratch, state, step, row, args, pages, first, end, last, cap)
-                for s in range(low + 1, high + 1):
-                    start, end = s * SPLIT, min(last, s * SPLIT + SPLIT - 1)
-                    walk(scratch, other, step, row, args, pages, start, end, last, cap)
-                    merge(scratch, state, other, width)
-                finish(state, out, 4 * v_width, n_here, v_width, sinks_here, step, layer)
-            else:
-                counter = partials + 8 * group
-                states = partials + SHARED_ROWS * 8 * n_kv_heads * n_parts
-                states += group * n_splits * state_bytes(width)
-                mine = states + split * state_bytes(width)
-                start, end = max(first, split * SPLIT), min(last, split * SPLIT + SPLIT - 1)
-                walk(scratch, mine, step, row, args, pages, start, end, last, cap)
-                if fetch_add(counter, 1) == high - low:  # the last to come puts all together
-                    store_i64(counter, 0)
-                    earliest = states + low * state_bytes(width)
-                    for s in range(low + 1, high + 1):
-                        merge(scratch, earliest, states + s * state_bytes(width), width)
-                    finish(earliest, out, 4 * v_width, n_here, v_width, sinks_here, step, layer)
+        all_groups = load_i64(args + ATTENTION.n_kv_heads) * parts_of(args)
+        if n_rows > SHARED_ROWS:
+            for unit in range(thread, all_groups * n_rows, n_threads):
+                whole_row(step, args, scratch, unit % n_rows, unit // n_rows)
+        else:
+            n_splits = 1
+            for row in range(n_rows):
+                first, last = span(step, args, row)
+                _, low, high = splits_of(first, last)
+                n_splits = max(n_splits, high - low + 1)
+            room = (SCRATCH - QUERIES) // query_bytes(load_i64(args + ATTENTION.k_width))
+            wanted = max(1, all_groups * n_rows * n_splits // (4 * n_threads))
+            groups = min(all_groups, min(room, wanted))
+            n_sets = (all_groups + groups - 1) // groups
+            for unit in range(thread, n_sets * n_rows * n_splits, n_threads):
+                one_split(
+                    step, args, scratch, unit // n_sets // n_splits, unit // n_sets % n_splits,
+                    unit % n_sets * groups, min(groups, all_groups - unit % n_sets * groups),
+                    n_threads // n_sets,
+                )  # fmt: skip
 
     return attention

@@ -101,20 +101,26 @@ store_f32 = _writer(types.float32, _write)
 store_f32x16 = _writer(F32x16, _write)
 store_f16x16 = _writer(F32x16, lambda b, a, v: _write(b, a, emit("f32_to_f16", b, v)))
 store_i8x16 = _writer(I32x16, lambda b, a, v: _write(b, a, b.trunc(v, vector(I8, LANES))))
-prefetch = _writer(
-    types.int64,
-    lambda b, a, v: b.call(
-        cgutils.get_or_insert_function(
-            b.module,
-            ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I32, I32, I32]),
-            "llvm.prefetch.p0",
-        ),
-        [b.inttoptr(b.add(a, v), I8.as_pointer()), I32(0), I32(2), I32(1)],
-    ),
-)
-"""prefetch(address, ahead): asks for the cache line at address + ahead, into the second-level
-cache, which has more requests under way than the first: with those a core reaches the bus's speed.
-"""
+
+
+def prefetch_run(count: int) -> Any:
+    """prefetch_run(count)(address, ahead): asks for `count` cache lines from address + ahead on,
+    into the second-level cache, which has more requests under way than the first: with those a core
+    reaches the bus's speed.
+    """
+
+    def ask(builder: Any, address: Any, ahead: Any) -> None:
+        kind = ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I32, I32, I32])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        for i in range(count):
+            at = builder.add(builder.add(address, ahead), I64(64 * i))
+            builder.call(function, [builder.inttoptr(at, I8.as_pointer()), I32(0), I32(2), I32(1)])
+
+    return _writer(types.int64, ask)
+
+
+prefetch = prefetch_run(1)
+"""prefetch(address, ahead): asks for the cache line at address + ahead."""
 
 
 def _elementwise(result: Any, emit_value: Any) -> Any:

@@ -1,7 +1,7 @@
 """KV pages of Q8_0 or Q4_0: 32 values of a position share a scale.
 
 K lies as weights do: 16 positions are a panel, so that scores are a matmul of quantized queries. V
-is (PAGE, width) codes in the order of their blocks, then (PAGE, width / 32) scales.
+is as in `kv_pages`, of each part the codes in the order of their blocks, then the scales.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ from qrt.kernels.intrinsics import (
     zeros,
 )
 from qrt.kernels.jit import inline
+from qrt.kernels.kv_pages import dims_at_once
 from qrt.kernels.layout import LINE, PAGE
 from qrt.kernels.mathematics import TO_INTEGER
 from qrt.kernels.matmul import quantized_block
@@ -107,7 +108,8 @@ def writers(kv_type: str) -> tuple[Any, Any]:
     qtype = CACHE_TYPES[kv_type].name
     fmt, (quantize, _) = PANEL_FORMATS[qtype], CODECS[qtype]
     _, codes = fmt.fields
-    code_bytes, panel_bytes = 4 * codes.count, 16 * fmt.block_bytes
+    code_bytes, block_bytes, panel_bytes = 4 * codes.count, fmt.block_bytes, 16 * fmt.block_bytes
+    most = dims_at_once()
     flip = 0x80808080 if codes.change == "flip" else 0
 
     @inline
@@ -125,21 +127,22 @@ def writers(kv_type: str) -> tuple[Any, Any]:
     @inline
     def write_v(x, n, width, scratch, part, slot):
         stage(x, n, 1.0, scratch)
-        block, n_blocks = scratch + 4 * width, width >> 5
-        at = part + slot * n_blocks * code_bytes
-        scale = part + PAGE * n_blocks * code_bytes + 2 * slot * n_blocks
+        block = scratch + 4 * width
         for d in range(0, width, 32):
+            first = d // most * most
+            n_blocks = min(most, width - first) >> 5
+            codes = part + PAGE * (first >> 5) * block_bytes
+            scales = codes + PAGE * n_blocks * code_bytes
+            at = slot * n_blocks + ((d - first) >> 5)
             quantize(scratch + 4 * d, block)
             for i in range(0, code_bytes, 4):
-                store_i32(at + i, load_i32(block + i))
-            store_u16(scale, load_u16(block + code_bytes))
-            at += code_bytes
-            scale += 2
+                store_i32(codes + at * code_bytes + i, load_i32(block + i))
+            store_u16(scales + 2 * at, load_u16(block + code_bytes))
 
     return write_k, write_v
 
 
-def key_readers(kv_type: str, heads: int, ahead_bytes: int) -> tuple[Any, Any]:
+def key_readers(kv_type: str, heads: int) -> tuple[Any, Any]:
     """put_query and scores for `heads` query heads at once; see `attention`."""
     fmt = PANEL_FORMATS[CACHE_TYPES[kv_type].name]
     nothing, panel_bytes = zeros(16 * heads), 16 * fmt.block_bytes
@@ -155,18 +158,18 @@ def key_readers(kv_type: str, heads: int, ahead_bytes: int) -> tuple[Any, Any]:
     def scores(queries, k, head_dim, out, ahead):
         n_blocks = padded(head_dim) >> 5
         for _ in range(0, PAGE, 32):
-            near, far, x = nothing(), nothing(), queries
+            one, other, x, further = nothing(), nothing(), queries, k + n_blocks * panel_bytes
             for _ in range(n_blocks):
-                for line in range(0, 32 * ahead_bytes, 64):
-                    prefetch(ahead + line, 0)
-                near = block(near, k, x)
-                far = block(far, k + n_blocks * panel_bytes, x)
+                for line in range(0, panel_bytes, 64):
+                    prefetch(k + line, ahead)
+                    prefetch(further + line, ahead)
+                one, other = block(one, k, x), block(other, further, x)
                 k += panel_bytes
+                further += panel_bytes
                 x += heads * LINE
-                ahead += 32 * ahead_bytes
-            store(out, near)
-            store(out + 64 * heads, far)
-            k += n_blocks * panel_bytes
+            store(out, one)
+            store(out + 64 * heads, other)
+            k = further
             out += 128 * heads
 
     return put_query, scores
@@ -206,16 +209,21 @@ def value_reader(kv_type: str, heads: int, dims: int) -> Any:
     every, code_bytes = repeat(heads), 4 * fmt.fields[1].count
 
     @inline
-    def add_32(total, weight, v, width, slot, d):
-        block = slot * (width >> 5) + (d >> 5)
+    def add_32(total, weight, v, width, slot, i):
+        """The i-th 32 dimensions of those at v."""
+        block = slot * (width >> 5) + i
         scale = each_half(v + PAGE * (width >> 5) * code_bytes + 2 * block)
         low, high = codes_of(v + block * code_bytes)
         weight = weight * every(scale)
         return fma(concat(every(low), every(high)), concat(weight, weight), total)
 
     @inline
-    def add_64(total, weight, v, width, slot, d):
-        low = add_32(lower_half(total), weight, v, width, slot, d)
-        return concat(low, add_32(upper_half(total), weight, v, width, slot, d + 32))
+    def add_first(total, weight, v, width, slot):
+        return add_32(total, weight, v, width, slot, 0)
 
-    return {32: add_32, 64: add_64}[dims]
+    @inline
+    def add_both(total, weight, v, width, slot):
+        low = add_32(lower_half(total), weight, v, width, slot, 0)
+        return concat(low, add_32(upper_half(total), weight, v, width, slot, 1))
+
+    return {32: add_first, 64: add_both}[dims]

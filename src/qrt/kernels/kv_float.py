@@ -1,4 +1,5 @@
-"""KV pages of float16 or float32: K as (width, PAGE), lanes are positions; V as (PAGE, width)."""
+"""KV pages of float16 or float32: K as (width, PAGE), lanes are positions; V as in
+`kv_pages`, lanes are dimensions."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from qrt.kernels.intrinsics import (
     load_halves,
     load_u16,
     load_wide,
-    prefetch,
+    prefetch_run,
     store,
     store_f16x16,
     store_f32,
@@ -24,34 +25,43 @@ from qrt.kernels.intrinsics import (
     zeros,
 )
 from qrt.kernels.jit import inline
+from qrt.kernels.kv_pages import dims_at_once
 from qrt.kernels.layout import PAGE
 from qrt.kernels.shuffles import repeat, repeat_each
 
 
 def writers(kv_type: str) -> tuple[Any, Any]:
     """write_k, write_v (x, n, width, scratch, part, slot): n floats at x into their slot."""
-    size, half = CACHE_BYTES[kv_type] // 32, kv_type == "f16"
+    size, half, most = CACHE_BYTES[kv_type] // 32, kv_type == "f16", dims_at_once()
 
     @inline
-    def write(x, n, width, scratch, target, stride):
-        """n floats at x, and zeros up to width, to elements `stride` bytes apart."""
+    def convert(x, n, width, scratch):
+        """n floats at x, and zeros up to width."""
         stage(x, n, 1.0, scratch)
         if half:
             for i in range(0, width, 16):
                 store_f16x16(scratch + 2 * i, load_f32x16(scratch + 4 * i))
-        for i in range(width):
+
+    @inline
+    def put(source, n, target, stride):
+        """n elements to where they lie, `stride` bytes apart."""
+        for i in range(n):
             if half:
-                store_u16(target + i * stride, load_u16(scratch + 2 * i))
+                store_u16(target + i * stride, load_u16(source + 2 * i))
             else:
-                store_f32(target + i * stride, load_f32(scratch + 4 * i))
+                store_f32(target + i * stride, load_f32(source + 4 * i))
 
     @inline
     def write_k(x, n, width, scratch, part, slot):
-        write(x, n, width, scratch, part + slot * size, PAGE * size)
+        convert(x, n, width, scratch)
+        put(scratch, width, part + slot * size, PAGE * size)
 
     @inline
     def write_v(x, n, width, scratch, part, slot):
-        write(x, n, width, scratch, part + slot * width * size, size)
+        convert(x, n, width, scratch)
+        for d in range(0, width, most):
+            dims = min(most, width - d)
+            put(scratch + d * size, dims, part + (PAGE * d + slot * dims) * size, size)
 
     return write_k, write_v
 
@@ -59,11 +69,12 @@ def writers(kv_type: str) -> tuple[Any, Any]:
 LOADS = {"f16": load_halves, "f32": load_wide}
 
 
-def key_readers(kv_type: str, heads: int, ahead_bytes: int) -> tuple[Any, Any]:
+def key_readers(kv_type: str, heads: int) -> tuple[Any, Any]:
     """put_query and scores for `heads` query heads at once; see `attention`."""
     size, slots = CACHE_BYTES[kv_type] // 32, 4 * register_lanes()
     load, each_key, each_query = LOADS[kv_type](slots), repeat_each(heads), repeat(slots // 16)
     nothing, each_head = zeros(slots * heads), each_of("f32", heads, 4)
+    ask_for = prefetch_run(slots * size // 64)
 
     @inline
     def put_query(queries, head, x, n, scale, staging):
@@ -76,12 +87,10 @@ def key_readers(kv_type: str, heads: int, ahead_bytes: int) -> tuple[Any, Any]:
         for _ in range(0, PAGE, slots):
             total, at, x = nothing(), k, queries
             for _ in range(head_dim):
-                for line in range(0, ahead_bytes * slots // 32, 64):
-                    prefetch(ahead + line, 0)
+                ask_for(at, ahead)
                 total = fma(each_key(load(at)), each_query(each_head(x)), total)
                 at += PAGE * size
                 x += 4 * heads
-                ahead += ahead_bytes * slots // 32
             store(out, total)
             k += slots * size
             out += 4 * slots * heads
@@ -106,8 +115,8 @@ def value_reader(kv_type: str, heads: int, dims: int) -> Any:
     each_value, each_weight = repeat_each(heads), repeat(dims // 16)
 
     @inline
-    def add(total, weight, v, width, slot, d):
-        values = each_value(load(v + (slot * width + d) * size))
+    def add(total, weight, v, width, slot):
+        values = each_value(load(v + slot * width * size))
         return fma(values, each_weight(weight), total)
 
     return add

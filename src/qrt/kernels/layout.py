@@ -41,8 +41,9 @@ LINE_AT = Line(0, 32, 36, 40, 44, 48, 52, 56)
 PAGE = 64
 """Positions in one KV page."""
 
-SPLIT = 256
-"""Positions that attention walks before it merges what it has: one thread's share of a long row."""
+SPLIT, MOST_SPLITS = 256, 32
+"""Positions that attention walks before it merges what it has: one thread's share of a long row. Of
+a row that sees more than so many splits they are longer, see `attention`."""
 
 SHARED_ROWS = 16
 """A step of at most so many rows has the splits of each row shared out among threads."""
@@ -140,8 +141,9 @@ FAR = 143
 """All distances that are at most 15 below it, or beyond, have the same learned bias."""
 
 
-def partial_bytes(n_groups: int, n_splits: int, heads: int, v_width: int) -> int:
-    """Bytes of ATTENTION.partials for groups of `heads` query heads and rows of `n_splits`."""
+def partial_bytes(n_groups: int, n_positions: int, heads: int, v_width: int) -> int:
+    """Bytes of ATTENTION.partials for groups of `heads` query heads and rows of `n_positions`."""
+    n_splits = min(n_positions // SPLIT, MOST_SPLITS) + 1
     state = 64 + 64 * heads * (1 + 2 * -(-v_width // 32))
     return SHARED_ROWS * n_groups * (8 + n_splits * state)
 

@@ -1,8 +1,9 @@
 """p . v of attention: V beside K in a page, or V that is the first values of each row of K.
 
-gain(weights, factors, sums, k, k_width, width, first, last, fresh, ahead, room) adds to the sums of
-`width` dimensions, which shrink by the factor of their head, the values of slots first .. last of
-the page at k times their weights. It asks for what lies from `ahead` on; `room` is memory for it.
+gain(weights, factors, sums, k, k_width, width, first, last, fresh, following, room) adds to the
+sums of `width` dimensions, which shrink by the factor of their head, the values of slots first ..
+last of the page at k times their weights. It asks for what it reads NEAR bytes later, and then for
+the page at `following`; `room` is memory for it.
 """
 
 from __future__ import annotations
@@ -11,18 +12,18 @@ from typing import Any
 
 from qrt.formats.cache_types import CACHE_BYTES
 from qrt.kernels.activations import padded
-from qrt.kernels.instructions import register_lanes
 from qrt.kernels.intrinsics import (
     each_of,
     fma,
     load_wide,
-    prefetch,
+    prefetch_run,
     store,
     sums_of_16,
     zeros,
 )
 from qrt.kernels.jit import inline
 from qrt.kernels.kv_caches import CACHES
+from qrt.kernels.kv_pages import NEAR, dims_at_once
 from qrt.kernels.layout import PAGE
 from qrt.kernels.shuffles import repeat, within
 
@@ -30,46 +31,53 @@ ROOM = 4 * 32 * PAGE + 512
 """Bytes for 32 dimensions of a page as floats, and for the codes of 16 slots."""
 
 
-def some_dims(v_type: str, heads: int, dims: int, ahead_bytes: int) -> Any:
-    """gain for `dims` dimensions from d on, which asks for `ahead_bytes` with each slot; what lies
-    ahead of the next. `v` is where V lies.
+def some_dims(v_type: str, heads: int, dims: int, ask: bool = True) -> Any:
+    """gain for `dims` dimensions, whose sums lie at `at`, and which begin at v in slot 0; the next
+    slot has them `width` dimensions later. Asks for what lies NEAR ahead, `leap` further from
+    `end` on.
     """
     add = CACHES[v_type].value_reader(v_type, heads, dims)
     each_head, each_weight = each_of("f32", heads, 4), each_of("f32", heads, 64)
     load_sums, none = load_wide(dims * heads), zeros(dims * heads)
     each_factor, wide = repeat(dims // 16), 64 * heads
+    row_bytes = dims // 32 * CACHE_BYTES[v_type]
+    ask_for = prefetch_run(max(1, row_bytes >> 6))
 
     @inline
-    def gain(weights, factors, sums, v, width, first, last, fresh, ahead, d):
-        at, total = sums + (d >> 4) * wide, none()
+    def gain(weights, factors, at, v, width, first, last, fresh, end, leap):
+        total = none()
         if not fresh:
             total = load_sums(at) * each_factor(each_head(factors))
         for slot in range(first, last + 1):
-            for line in range(0, ahead_bytes, 64):
-                prefetch(ahead + line, 0)
+            if ask:
+                near = v + slot * row_bytes + NEAR
+                if near >= end:
+                    near += leap
+                ask_for(near, 0)
             weight = each_weight(weights + (slot >> 4) * wide + 4 * (slot & 15))
-            total = add(total, weight, v, width, slot, d)
-            ahead += ahead_bytes
+            total = add(total, weight, v, width, slot)
         store(at, total)
-        return ahead
 
     return gain
 
 
 def beside_keys(k_type: str, v_type: str, heads: int) -> Any:
-    """gain where lanes are dimensions: slot by slot."""
-    most, k_bytes = (64 if register_lanes() == 16 else 32), CACHE_BYTES[k_type]
-    gain_most = some_dims(v_type, heads, most, most // 32 * k_bytes)
-    gain_rest = some_dims(v_type, heads, 32, k_bytes)
+    """gain where lanes are dimensions: slot by slot, as many at once as lie together."""
+    most, k_bytes, v_bytes = dims_at_once(), CACHE_BYTES[k_type], CACHE_BYTES[v_type]
+    gain_most, gain_rest = some_dims(v_type, heads, most), some_dims(v_type, heads, 32)
+    wide = 64 * heads
 
     @inline
-    def gain(weights, factors, sums, k, k_width, width, first, last, fresh, ahead, room):
+    def gain(weights, factors, sums, k, k_width, width, first, last, fresh, following, room):
         v = k + PAGE * (padded(k_width) >> 5) * k_bytes
-        for d in range(0, width - most + 1, most):
-            ahead = gain_most(weights, factors, sums, v, width, first, last, fresh, ahead, d)
+        end = v + PAGE * (width >> 5) * v_bytes
+        leap = following - end
+        for _ in range(0, width - most + 1, most):
+            gain_most(weights, factors, sums, v, most, first, last, fresh, end, leap)
+            sums += (most >> 4) * wide
+            v += PAGE * (most >> 5) * v_bytes
         if width % most:
-            d = width & -most
-            gain_rest(weights, factors, sums, v, width, first, last, fresh, ahead, d)
+            gain_rest(weights, factors, sums, v, 32, first, last, fresh, end, leap)
 
     return gain
 
@@ -108,7 +116,7 @@ def in_keys(k_type: str, heads: int) -> Any:
             column += PAGE * size
 
     @inline
-    def gain(weights, factors, sums, k, k_width, width, first, last, fresh, ahead, room):
+    def gain(weights, factors, sums, k, k_width, width, first, last, fresh, following, room):
         by_dim = room + ROOM
         for d in range(0, width, 32):
             column = columns_of(k, k_width, d, first, last, room)

@@ -128,11 +128,11 @@ class CpuExecutor:
     def copy_page(self, group: int, source: int, target: int) -> None:
         """Copies a page of a KV group, of all its layers, over another."""
         pages = self.recorder.states.memory[group]
-        pages[target] = pages[source]
+        pages[:, target] = pages[:, source]
 
     def page(self, group: int, number: int) -> list[NDArray[np.uint8]]:
         """The memory of a page, or a slot, of a group."""
-        return [self.recorder.states.memory[group][number]]
+        return [layer[number] for layer in self.recorder.states.memory[group]]
 
     def page_digest(self) -> bytes:
         """Of the kernels."""

@@ -20,9 +20,11 @@ assert PAGE == PAGE_LEN
 
 @dataclass(frozen=True, slots=True)
 class States:
-    """The memory of each group, (n_pages or n_slots, bytes).
+    """The memory of each group, (n_layers, n_pages or n_slots, bytes).
 
-    A page of all layers lies together: page p of a layer is at its address + p * its stride.
+    The pages of a layer lie together, in the order of their numbers: page p of a layer is at its
+    address + p * its stride. Those of a sequence are mostly in order, and memory that is read in
+    order comes faster.
     """
 
     memory: tuple[NDArray[np.uint8], ...]
@@ -61,10 +63,10 @@ def reserve_states(
     """Pages and slots for every group; memory is used only as they are written."""
     memory, addresses, strides = [], {}, {}
     for group, capacity in zip(groups, capacities, strict=True):
-        stride, size = unit_bytes(group, kv_type), layer_bytes(group, kv_type)
-        units = reserve(capacity * stride, huge=True).reshape(capacity, stride)
+        size, n_layers = layer_bytes(group, kv_type), len(group.layers)
+        units = reserve(n_layers * capacity * size, huge=True).reshape(n_layers, capacity, size)
         memory.append(units)
         for number, layer in enumerate(group.layers):
-            addresses[group.kind, layer] = address(units) + number * size
-            strides[group.kind, layer] = stride
+            addresses[group.kind, layer] = address(units) + number * capacity * size
+            strides[group.kind, layer] = size
     return States(tuple(memory), addresses, strides)

@@ -60,7 +60,7 @@ def scratch_bytes(op: Attention, n_positions: int, max_rows: int) -> int:
     """Room for what is kept of the splits of rows of `n_positions`."""
     heads = heads_at_once(op)
     n_groups = op.n_kv_heads * -(-op.n_heads // op.n_kv_heads // heads)
-    return layout.partial_bytes(n_groups, n_positions // layout.SPLIT + 1, heads, op.v_width)
+    return layout.partial_bytes(n_groups, n_positions, heads, op.v_width)
 
 
 def heads_at_once(op: Attention) -> int:

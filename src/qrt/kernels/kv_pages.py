@@ -1,0 +1,16 @@
+"""How V lies in a page, and how far ahead of its reading attention asks for memory."""
+
+from __future__ import annotations
+
+from qrt.kernels.instructions import register_lanes
+
+NEAR = 2560
+"""Bytes between what is read of a page and what is asked for. With few, the processor's own
+requests add to ours, which they do only as long as memory is read in order."""
+
+
+def dims_at_once() -> int:
+    """Dimensions of a value that the selected tier takes at once, and which lie together: a part of
+    V is (PAGE, so many), then the same of the next; at the end it may be (PAGE, 32).
+    """
+    return 64 if register_lanes() == 16 else 32
