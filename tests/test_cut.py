@@ -106,7 +106,7 @@ def test_each_part_has_what_is_its_own(data: Path, name: str) -> None:
         (memory,) = executor.recorder.states.memory
         assert {layer for _, layer in executor.recorder.states.addresses} == {number}
         n_bytes = group.n_kv_heads * 64 * (group.k_width + group.v_width) * 2
-        assert memory.shape == (8, n_bytes)
+        assert memory.shape == (1, 8, n_bytes)
         executor.close()
     assert set().union(*(part.weights for part in parts)) == set(graph.weights)
     assert "token_embd.weight" in parts[0].weights

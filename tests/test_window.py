@@ -100,7 +100,7 @@ def test_a_page_before_the_window_is_not_touched() -> None:
         want = one.step(Batch((rows,))).tobytes()
         first = first_unit(states[number], start)
         assert first > 5
-        memory[tables[number][:first]] = 0xFF  # NaN
+        memory[:, tables[number][:first]] = 0xFF  # NaN
         far = np.iinfo(np.int32).min
         tables[number][:first] = far
         rows = Segment(TOKENS[start:].astype(np.int32), start, tuple(tables), np.zeros(1, np.int32))
