@@ -14,8 +14,10 @@ from qrt.kernels.layout import ACTIVE, EXPERT_MATMUL, ROUTING, SCRATCH, STEP
 from qrt.kernels.matmul import few_rows, x_bytes
 from qrt.kernels.panels import PANEL_FORMATS, PanelFormat
 
-PIECE = 128 * 1024
-"""Bytes of weights in a piece of work: some 10 us of reading."""
+LEAST, MOST = 128 * 1024, 1024 * 1024
+"""Bytes of weights in a piece of work. Where there are many, memory is better read in long runs."""
+PIECES = 8
+"""Pieces for each thread, if they have that many bytes."""
 
 
 def expert_matmul_of(fmt: PanelFormat, multiply: Any) -> Any:
@@ -29,9 +31,12 @@ def expert_matmul_of(fmt: PanelFormat, multiply: Any) -> Any:
         out, routing = load_i64(args + EXPERT_MATMUL.out), load_i64(args + EXPERT_MATMUL.routing)
         scratch = load_i64(step + STEP.scratch) + thread * SCRATCH
         n_panels, panel_bytes = (n_out + 15) >> 4, n_in // block_size * block_bytes
-        at_once = max(2, PIECE // panel_bytes & -2)
+        n_active = load_i64(routing + ROUTING.n_active)
+        at_once = n_active * n_panels // (PIECES * n_threads)
+        at_once = min(max(at_once, LEAST // panel_bytes), MOST // panel_bytes)
+        at_once = max(2, at_once & -2)
         n_pieces = (n_panels + at_once - 1) // at_once
-        n_all = n_pieces * load_i64(routing + ROUTING.n_active)
+        n_all = n_pieces * n_active
         piece = fetch_add(args + EXPERT_MATMUL.next, 1)
         while piece < n_all:
             active = routing + ROUTING.size + piece // n_pieces * ACTIVE.size

@@ -6,8 +6,9 @@ from qrt.kernels.intrinsics import load_i32x16, load_i32x64, lookup, prefetch, t
 from qrt.kernels.jit import inline
 from qrt.kernels.shuffles import concat
 
-AHEAD = 8192
-"""Bytes between the weights in use and those asked for from memory."""
+AHEAD = 2560
+"""Bytes between the weights in use and those asked for from memory: so few that the processor,
+which asks within a page of memory, adds requests of its own."""
 
 IQ4_VALUES = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)
 
