@@ -59,28 +59,27 @@ def build(k_type: str, v_type: str, heads_at_once: str, bias: str = "") -> Any:
         return (shared + heads - 1) // heads
 
     @inline
-    def head_of(args, group):
-        """The first query head of a group."""
+    def heads_of(args, group):
+        """The first query head of a group, and how many it has."""
         shared = load_i64(args + ATTENTION.n_heads) // load_i64(args + ATTENTION.n_kv_heads)
         n_parts = parts_of(args)
-        return group // n_parts * shared + group % n_parts * heads
+        before = group % n_parts * heads
+        return group // n_parts * shared + before, min(heads, shared - before)
 
     @inline
     def ready(step, args, scratch, query, row, group):
         """Puts the queries of a group where a walk wants them."""
         n_heads, k_width = load_i64(args + ATTENTION.n_heads), load_i64(args + ATTENTION.k_width)
-        shared, head = n_heads // load_i64(args + ATTENTION.n_kv_heads), head_of(args, group)
+        head, n_here = heads_of(args, group)
         q = load_i64(args + ATTENTION.q) + 4 * (row * n_heads + head) * k_width
         slopes = load_i64(args + ATTENTION.bias) + head * load_i64(args + ATTENTION.bias_stride)
-        n_here = min(heads, shared - group % parts_of(args) * heads)
         gather(query, scratch, q, slopes, n_here, k_width, load_f32(args + ATTENTION.scale))
 
     @inline
     def finish(step, args, state, row, group):
         """Writes what the heads of a group attend to."""
         n_heads, v_width = load_i64(args + ATTENTION.n_heads), load_i64(args + ATTENTION.v_width)
-        shared, head = n_heads // load_i64(args + ATTENTION.n_kv_heads), head_of(args, group)
-        n_here = min(heads, shared - group % parts_of(args) * heads)
+        head, n_here = heads_of(args, group)
         out = load_i64(args + ATTENTION.out) + 4 * (row * n_heads + head) * v_width
         sinks = load_i64(args + ATTENTION.sinks)
         if sinks:
@@ -117,10 +116,8 @@ def build(k_type: str, v_type: str, heads_at_once: str, bias: str = "") -> Any:
         """
         k_width = load_i64(args + ATTENTION.k_width)
         width = padded(load_i64(args + ATTENTION.v_width))
-        tables, page_stride = (
-            load_i64(args + ATTENTION.group),
-            load_i64(args + ATTENTION.page_stride),
-        )
+        tables = load_i64(args + ATTENTION.group)
+        page_stride = load_i64(args + ATTENTION.page_stride)
         head_bytes = PAGE * ((padded(k_width) >> 5) * k_bytes + (width >> 5) * v_bytes)
         cap, n_parts = load_f32(args + ATTENTION.softcap), parts_of(args)
         first_head, last_head = first_group // n_parts, (first_group + n_groups - 1) // n_parts

@@ -143,7 +143,7 @@ def writers(kv_type: str) -> tuple[Any, Any]:
 
 
 def key_readers(kv_type: str, heads: int) -> tuple[Any, Any]:
-    """put_query and scores for `heads` query heads at once; see `attention`."""
+    """put_query and scores for `heads` query heads at once; see `attend_page`."""
     fmt = PANEL_FORMATS[CACHE_TYPES[kv_type].name]
     nothing, panel_bytes = zeros(16 * heads), 16 * fmt.block_bytes
     block = quantized_block(fmt, heads, fetch_nothing)
@@ -203,7 +203,7 @@ def column_reader(kv_type: str) -> tuple[Any, Any, int]:
 
 
 def value_reader(kv_type: str, heads: int, dims: int) -> Any:
-    """add for `heads` query heads and `dims` dimensions at once; see `attention`."""
+    """add for `heads` query heads and `dims` dimensions at once; see `attend_page`."""
     qtype = CACHE_TYPES[kv_type].name
     fmt, (_, codes_of) = PANEL_FORMATS[qtype], CODECS[qtype]
     every, code_bytes = repeat(heads), 4 * fmt.fields[1].count

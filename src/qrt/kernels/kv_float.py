@@ -70,11 +70,11 @@ LOADS = {"f16": load_halves, "f32": load_wide}
 
 
 def key_readers(kv_type: str, heads: int) -> tuple[Any, Any]:
-    """put_query and scores for `heads` query heads at once; see `attention`."""
+    """put_query and scores for `heads` query heads at once; see `attend_page`."""
     size, slots = CACHE_BYTES[kv_type] // 32, 4 * register_lanes()
     load, each_key, each_query = LOADS[kv_type](slots), repeat_each(heads), repeat(slots // 16)
     nothing, each_head = zeros(slots * heads), each_of("f32", heads, 4)
-    ask_for = prefetch_run(slots * size // 64)
+    ask_for = prefetch_run(max(1, slots * size >> 6))
 
     @inline
     def put_query(queries, head, x, n, scale, staging):
@@ -110,7 +110,7 @@ def column_reader(kv_type: str) -> tuple[Any, Any, int]:
 
 
 def value_reader(kv_type: str, heads: int, dims: int) -> Any:
-    """add for `heads` query heads and `dims` dimensions at once; see `attention`."""
+    """add for `heads` query heads and `dims` dimensions at once; see `attend_page`."""
     size, load = CACHE_BYTES[kv_type] // 32, LOADS[kv_type](dims)
     each_value, each_weight = repeat_each(heads), repeat(dims // 16)
 

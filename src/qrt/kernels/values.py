@@ -33,8 +33,8 @@ ROOM = 4 * 32 * PAGE + 512
 
 def some_dims(v_type: str, heads: int, dims: int, ask: bool = True) -> Any:
     """gain for `dims` dimensions, whose sums lie at `at`, and which begin at v in slot 0; the next
-    slot has them `width` dimensions later. Asks for what lies NEAR ahead, `leap` further from
-    `end` on.
+    slot has them `width` dimensions later. With `ask` it asks for what lies NEAR ahead, `leap`
+    further from `end` on.
     """
     add = CACHES[v_type].value_reader(v_type, heads, dims)
     each_head, each_weight = each_of("f32", heads, 4), each_of("f32", heads, 64)
