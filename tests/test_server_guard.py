@@ -49,9 +49,11 @@ def locked() -> Iterator[Served]:
     [
         ("127.0.0.1:{port}", 200),
         ("LocalHost", 200),
+        ("localhost.", 200),
         ("[::1]:1", 200),
         ("my.example", 200),
         ("", 403),
+        ("localhost..", 403),
         ("evil.localhost.com", 403),
         ("127.0.0.1.nip.io", 403),
         ("192.168.1.5", 403),

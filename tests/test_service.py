@@ -18,8 +18,10 @@ import qrt
 from qrt.api.awaiting import records
 from qrt.errors import DeadlineError, FullError, InputError
 from qrt.runtime.engine import Engine
+from qrt.runtime.health import Pulse
 from qrt.runtime.many import run_many
 from qrt.runtime.policy import AHEAD_OF_LOOP, SHARED_CHUNKS, Limits
+from qrt.runtime.watch import LOOKS, Stuck, Watch
 
 
 def fed(run, prompt=PROMPT, **options):
@@ -173,6 +175,21 @@ def test_a_step_that_hangs_is_told_of_once(caplog):
         assert asyncio.run(read(fed(run))) == alone()
     assert ["in hang_in_here" in message for message in caplog.messages].count(True) == 1
     assert seen == [True]
+
+
+def test_a_process_that_was_stopped_did_not_hang(caplog):
+    pulse = Pulse()
+    watch = Watch(pulse, 1e6, lambda: False)  # its own looks are far apart
+    pulse.step_since = time.perf_counter() - 2e6
+    pulse.hook = threading.get_ident(), pulse.step_since, None
+    with caplog.at_level(logging.ERROR, "qrt"):
+        for _ in range(LOOKS - 1):
+            watch.look()
+        assert caplog.messages == []
+        with pytest.raises(Stuck):
+            watch.look()
+    assert len(caplog.messages) == 1
+    watch.close()
 
 
 def test_the_thread_ends_with_the_engine():

@@ -20,6 +20,23 @@ class Stuck(BaseException):
     """Raised within a function of a caller's that has run for too long."""
 
 
+class _Seen:
+    """What the looks saw of one kind of thing that begins and ends."""
+
+    def __init__(self, stuck_s: float) -> None:
+        self._stuck_s = stuck_s
+        self._begun: float | None = None
+        self._n_looks = 0
+
+    def hangs(self, begun: float | None) -> bool:
+        """Whether what began then hangs, by this look and those before: a process that was stopped
+        for so long did not see it hang."""
+        self._n_looks = self._n_looks + 1 if begun == self._begun else 1
+        self._begun = begun
+        is_long = begun is not None and perf_counter() - begun >= self._stuck_s
+        return is_long and self._n_looks >= LOOKS
+
+
 class Watch:
     """A thread that sleeps while `is_quiet` says that nothing is to be computed."""
 
@@ -28,6 +45,7 @@ class Watch:
         self._stuck_s = stuck_s
         self._is_quiet = is_quiet
         self._bell, self._closed = threading.Event(), threading.Event()
+        self._step, self._hook = _Seen(stuck_s), _Seen(stuck_s)
         self._told: float | None = None  # the begin of the step that was told of
         self._thread = threading.Thread(target=self._serve, name="qrt-watch", daemon=True)
         self._thread.start()
@@ -45,9 +63,7 @@ class Watch:
     def look(self) -> None:
         """Tells of a step that hangs, once, and interrupts what hangs in it."""
         since = self._pulse.step_since
-        if since is None or perf_counter() - since < self._stuck_s:
-            return
-        if since != self._told:
+        if self._step.hangs(since) and since is not None and since != self._told:
             self._told = since
             logging.getLogger("qrt").error(
                 "a step has been running for %.1f s; all threads:\n%s",
@@ -71,7 +87,7 @@ class Watch:
         """
         with self._pulse.lock:
             hook = self._pulse.hook
-            if hook is not None and perf_counter() - hook[1] >= self._stuck_s:
+            if self._hook.hangs(hook and hook[1]) and hook is not None:
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(
                     ctypes.c_ulong(hook[0]), ctypes.py_object(Stuck)
                 )

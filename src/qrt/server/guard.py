@@ -75,7 +75,7 @@ class Guard:
             )
 
     def _is_own(self, name: str) -> bool:
-        if name.rstrip(".") in self._names:
+        if name.removesuffix(".") in self._names:
             return True
         try:
             ipaddress.ip_address(name.strip("[]"))
