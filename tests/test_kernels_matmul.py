@@ -185,8 +185,11 @@ ORDERS = {  # where each bit of a unit goes
     ("short signs", 8): [*range(32), *(32 + at for at in SHORT_SIGNS)],
     "points": [
         at
-        for i in range(0, 32, 8)
-        for at in (*range(i, i + 8), 60 + i // 8, *(32 + SIGNS[i + e] for e in range(7)))
+        for i in range(4)
+        for at in (
+            *[*range(32), *range(60, 64)][9 * i : 9 * i + 9],
+            *(32 + SIGNS[8 * i + e] for e in range(7)),
+        )
     ],
 }
 

@@ -18,6 +18,7 @@ from qrt.errors import InputError
 from qrt.server.app import MODULES
 from qrt.server.config import ServerConfig
 from qrt.server.models import OneModel
+from qrt.server.protocol import BoundedProtocol
 from qrt.server.routing import Request, Route
 from qrt.server.stream import EventStream
 
@@ -299,6 +300,26 @@ def test_a_connection_that_waits_longest_makes_room(monkeypatch: pytest.MonkeyPa
         assert idle[0].recv(1) == b""
         for connection in idle:
             connection.close()
+
+
+def test_a_burst_is_let_in_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    n_open = []
+
+    class Noted(BoundedProtocol):
+        def connection_lost(self, exc: Exception | None) -> None:
+            n_open.append(len(self.connections))
+            super().connection_lost(exc)
+
+    monkeypatch.setattr("qrt.server.protocol.most_connections", lambda: 20)
+    monkeypatch.setattr("qrt.server.protocol.BoundedProtocol", Noted)
+    with served(models=OneModel("none")) as one:
+        one.loop.call_soon_threadsafe(time.sleep, 0.5)
+        burst = [socket.create_connection((one.host, one.port)) for _ in range(600)]
+        assert one.ask("/health/live").status == 200
+        for connection in burst:
+            connection.close()
+    assert len(n_open) >= 580
+    assert max(n_open) < 200
 
 
 def test_idle_connections_stop_nobody() -> None:

@@ -27,8 +27,11 @@ ORDERS: dict[Change, tuple[int, ...]] = {
     "short signs": _SHORT_SIGNS,
     "points": tuple(
         at
-        for i in range(0, 32, 8)
-        for at in (*range(i, i + 8), 60 + i // 8, *(32 + _SIGNS[i + e] for e in range(7)))
+        for e in range(4)
+        for at in (
+            *(at if at < 32 else at + 28 for at in range(9 * e, 9 * e + 9)),
+            *(32 + _SIGNS[8 * e + i] for i in range(7)),
+        )
     ),
 }
 """Where each bit of a unit goes, the lowest first.
@@ -37,7 +40,7 @@ sort: element 4 g + b, of one bit, to bit g of byte b. quarters: element 4 g + b
 2 g and 2 g + 1 of byte b. signs: element 4 g + b to bit g / 2 of byte b for even g, 4 + g / 2 for
 odd g. short signs: the same for seven of each eight elements, and four bits where the eighths would
 be; of a unit of 8 bytes the second word. points: four times nine bits of a point and seven signs,
-to four bytes and a word of short signs under the ninth bits.
+to 36 bits of points, the last four above a word of short signs.
 """
 
 
@@ -146,24 +149,24 @@ PANEL_FORMATS: dict[str, PanelFormat] = {
         PanelFormat(
             "IQ3_S", 256, 110,
             (_half(0), Field(106, 1), Field(66, 2), Field(74, 8, change="signs"), Field(2, 16)),
-            bits=5, zero=15,
+            bits=5, zero=16,
         ),
         PanelFormat(
             "IQ3_XXS", 256, 98, (_half(0), Field(66, 8, change="short signs"), Field(2, 16)),
-            bits=7, zero=62,
+            bits=7, zero=64,
         ),
         PanelFormat(
             "IQ2_S", 256, 82,
             (_half(0), Field(74, 2), Field(66, 2), Field(34, 8, change="signs"), Field(2, 8)),
-            bits=7, zero=43, scales=2,
+            bits=7, zero=64, scales=2,
         ),
         PanelFormat(
             "IQ2_XS", 256, 74, (_half(0), Field(66, 2), Field(2, 8, unit=8, change="points")),
-            bits=7, zero=43, scales=2,
+            bits=7, zero=64, scales=2,
         ),
         PanelFormat(
             "IQ2_XXS", 256, 66, (_half(0), Field(2, 8, unit=8, change="short signs")),
-            bits=7, zero=43,
+            bits=7, zero=64,
         ),
         PanelFormat(
             "IQ1_M", 256, 56, (Field(48, 2), Field(32, 4), Field(0, 8)), bits=5, zero=9, scales=2

@@ -21,6 +21,8 @@ from qrt.server.config import ServerConfig
 from qrt.server.protocol import protocol_class
 
 _BACKLOG = 2048
+_AT_ONCE = 32
+"""Connections accepted before those that have to make room for them are closed."""
 _N_THREADS = 32
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -59,7 +61,7 @@ class Server(uvicorn.Server):
                 ws="none",
                 server_header=False,
                 proxy_headers=False,
-                backlog=_BACKLOG,
+                backlog=_AT_ONCE,
                 timeout_keep_alive=int(config.idle_s),
                 timeout_graceful_shutdown=1,
                 h11_max_incomplete_event_size=2 * config.max_header_bytes,
@@ -74,6 +76,13 @@ class Server(uvicorn.Server):
         pool = ThreadPoolExecutor(_N_THREADS, "qrt-http")
         asyncio.get_running_loop().set_default_executor(pool)
         await super().serve(sockets)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begins to serve. asyncio takes one number for what it accepts at once and for what may
+        wait for that, so the second is set again."""
+        await super().startup(sockets)
+        for listener in sockets or ():
+            listener.listen(_BACKLOG)
 
     def end(self) -> None:
         """Drains, then ends; called in the server's event loop."""

@@ -10,11 +10,27 @@ from qrt.kernels.jit import inline
 from qrt.kernels.shuffles import concat
 
 
-def signed_eights(name: str, indices: Any) -> Any:
-    """codes(points, tops, signs): the codes of 32 values from four points of 8.
+def eights_by(point: Any, low: Any, high: Any) -> Any:
+    """codes(numbers): the codes of 32 values from the numbers of four points of 8.
 
-    indices(points, tops) are the numbers of the points.
+    point(number) gathers them; low and high make codes of one half and the other.
     """
+
+    @inline
+    def eight(number):
+        both = point(number)
+        return concat(low(both), high(both))
+
+    @inline
+    def codes(numbers):
+        a, b, c, d = numbers
+        return four_of(eight(a), eight(b), eight(c), eight(d))
+
+    return codes
+
+
+def signed_eights(name: str) -> Any:
+    """codes(numbers, signs): the codes of 32 values from the numbers of four points of 8."""
     point, code = gather(f"grid_{name}", eights(name)), lookup((*signed_codes(name, 4), *[0] * 8))
 
     @inline
@@ -24,8 +40,8 @@ def signed_eights(name: str, indices: Any) -> Any:
         return code(concat(both & 0x0F0F0F0F, (both >> 4) & 0x0F0F0F0F))
 
     @inline
-    def codes(points, tops, signs):
-        a, b, c, d = indices(points, tops)
+    def codes(numbers, signs):
+        a, b, c, d = numbers
         return four_of(
             eight(a, signs << 2),
             eight(b, signs << 1),

@@ -10,6 +10,7 @@ import numpy as np
 
 from qrt.formats.quants.grids import LEVELS, levels
 from qrt.kernels.jit import inline
+from qrt.kernels.panels import PANEL_FORMATS
 from qrt.kernels.shuffles import concat
 
 
@@ -25,12 +26,10 @@ def fours(name: str) -> list[int]:
 
 
 def signed_codes(name: str, size: int) -> tuple[int, ...]:
-    """Codes of the levels below `size`, then those where their numbers are negative; they begin
-    with 0 for the largest.
-    """
-    largest, numbers = LEVELS[name][-1], np.zeros(size, np.int64)
+    """Codes of the levels below `size`, then those where their numbers are negative."""
+    zero, numbers = PANEL_FORMATS[name].zero, np.zeros(size, np.int64)
     numbers[: len(LEVELS[name])] = LEVELS[name]
-    return (*(largest + numbers).tolist(), *(largest - numbers).tolist())
+    return (*(zero + numbers).tolist(), *(zero - numbers).tolist())
 
 
 @inline

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from qrt.kernels.blocks.grids import four_bytes
-from qrt.kernels.blocks.parts import odd_nibbles
-from qrt.kernels.blocks.points import signed_eights
+from qrt.kernels.blocks.parts import in_a_row, odd_nibbles
+from qrt.kernels.blocks.points import early, signed_eights
 from qrt.kernels.intrinsics import load_f16x16, load_i32x16
 from qrt.kernels.jit import inline
 
@@ -25,18 +25,26 @@ def ten_bits(points, tops):
 
 
 def build(update: Any, fetch: Any) -> Any:
-    codes = signed_eights("IQ2_S", ten_bits, (0, 2, 4, 6))
+    codes, numbers = signed_eights("IQ2_S", ten_bits)
+
+    @inline
+    def at(p, i):
+        tops = load_i32x16(p + 160 + 64 * (i >> 2) + (i & 3))
+        return numbers(load_i32x16(p + 800 + 64 * i), tops)
+
+    first, known = early(at)
+    ask = in_a_row(fetch, 164)
 
     @inline
     def visit(state, p, x, step):
-        d = load_f16x16(p) * 0.125
+        d, following = load_f16x16(p) * 0.125, first(p)
         for i in range(8):
-            fetch(p + 164 * i, 164)
-            word = p + 64 * (i >> 2) + (i & 3)
-            points, signs = load_i32x16(p + 800 + 64 * i), load_i32x16(p + 288 + 64 * i)
-            tops, words = load_i32x16(word + 160), load_i32x16(word + 32)
+            ask(p + 164 * i)
+            here, following = known(p, i, following)
+            signs = load_i32x16(p + 288 + 64 * i)
+            words = load_i32x16(p + 32 + 64 * (i >> 2) + (i & 3))
             scales = d * odd_nibbles(words), d * odd_nibbles(words >> 4)
-            state = update(state, codes(points, tops, signs), scales, (), x)
+            state = update(state, codes(here, signs), scales, (), x)
             x += step
         return state
 

@@ -1,41 +1,48 @@
-"""IQ2_XS: IQ2_XXS with a ninth bit of each point above the signs, scales for 16 values each."""
+"""IQ2_XS: IQ2_XXS with points of nine bits, the last four above the signs, and two scales."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from qrt.kernels.blocks.grids import even_signs, four_bytes
-from qrt.kernels.blocks.parts import odd_nibbles
-from qrt.kernels.blocks.points import signed_eights
+from qrt.kernels.blocks.grids import even_signs
+from qrt.kernels.blocks.parts import in_a_row, odd_nibbles
+from qrt.kernels.blocks.points import early, signed_eights
 from qrt.kernels.intrinsics import load_f16x16, load_i32x16
 from qrt.kernels.jit import inline
 
 
 @inline
 def nine_bits(points, tops):
-    """The bytes of `points`, each under one of the four highest bits of `tops`."""
-    a, b, c, d = four_bytes(points, tops)
-    ninth = 0x100
+    """Four times nine bits, the last four of them on top of `tops`."""
+    mask = 0x1FF
     return (
-        a | ((tops >> 20) & ninth),
-        b | ((tops >> 21) & ninth),
-        c | ((tops >> 22) & ninth),
-        d | ((tops >> 23) & ninth),
+        points & mask,
+        (points >> 9) & mask,
+        (points >> 18) & mask,
+        (points >> 27) | ((tops >> 23) & 0x1E0),
     )
 
 
 def build(update: Any, fetch: Any) -> Any:
-    codes = signed_eights("IQ2_XS", nine_bits, (28, 29, 30, 31))
+    codes, numbers = signed_eights("IQ2_XS", nine_bits)
+
+    @inline
+    def at(p, i):
+        return numbers(load_i32x16(p + 160 + 128 * i), load_i32x16(p + 224 + 128 * i))
+
+    first, known = early(at)
+    ask = in_a_row(fetch, 148)
 
     @inline
     def visit(state, p, x, step):
-        d = load_f16x16(p) * 0.125
+        d, following = load_f16x16(p) * 0.125, first(p)
         for i in range(8):
-            fetch(p + 148 * i, 148)
-            points, signs = load_i32x16(p + 160 + 128 * i), load_i32x16(p + 224 + 128 * i)
+            ask(p + 148 * i)
+            here, following = known(p, i, following)
+            signs = even_signs(load_i32x16(p + 224 + 128 * i))
             words = load_i32x16(p + 32 + 64 * (i >> 2) + (i & 3))
             scales = d * odd_nibbles(words), d * odd_nibbles(words >> 4)
-            state = update(state, codes(points, signs, even_signs(signs)), scales, (), x)
+            state = update(state, codes(here, signs), scales, (), x)
             x += step
         return state
 

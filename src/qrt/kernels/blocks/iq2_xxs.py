@@ -11,7 +11,7 @@ from qrt.kernels.jit import inline
 
 
 def build(update: Any, fetch: Any) -> Any:
-    codes = signed_eights("IQ2_XXS", four_bytes, (0, 8, 16, 24))
+    codes, numbers = signed_eights("IQ2_XXS", four_bytes)
 
     @inline
     def visit(state, p, x, step):
@@ -20,7 +20,9 @@ def build(update: Any, fetch: Any) -> Any:
             fetch(p + 132 * i, 132)
             points, signs = load_i32x16(p + 32 + 128 * i), load_i32x16(p + 96 + 128 * i)
             scale = d * to_f32((signs >> 27) | 1)
-            state = update(state, codes(points, points, even_signs(signs)), (scale,), (), x)
+            state = update(
+                state, codes(numbers(points, points), even_signs(signs)), (scale,), (), x
+            )
             x += step
         return state
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from qrt.kernels.intrinsics import load_i32x16, load_i32x64, lookup, prefetch, to_f32
 from qrt.kernels.jit import inline
 from qrt.kernels.shuffles import concat
@@ -23,6 +25,28 @@ def fetch(p, n_bytes):
     """Asks for the n_bytes that lie AHEAD of p."""
     for at in range(0, n_bytes, 64):
         prefetch(p + at, AHEAD)
+
+
+def in_a_row(fetch: Any, n_bytes: int) -> Any:
+    """fetch(p) of n_bytes without a loop: for steps that have no time for one, and that are in a
+    loop themselves, without which all of their prefetches would come in one burst.
+    """
+    line = min(n_bytes, 64)
+
+    @inline
+    def last(p):
+        fetch(p, line)
+
+    if n_bytes <= 64:
+        return last
+    others = in_a_row(fetch, n_bytes - 64)
+
+    @inline
+    def lines(p):
+        fetch(p, line)
+        others(p + line)
+
+    return lines
 
 
 @inline

@@ -19,8 +19,8 @@ from qrt.kernels.jit import inline
 from qrt.kernels.permutes import bytes_from, long_lookup, lookup64
 from qrt.kernels.shuffles import concat
 
-MOST = 512
-"""Points of 8 whose bytes stand in registers."""
+MOST = 256
+"""Points of 8 whose bytes are better looked up in registers."""
 
 
 def signed(name: str, bits: int, at: int) -> Any:
@@ -42,23 +42,22 @@ def packed(elements: NDArray[np.uint8], bits: int) -> Any:
     return long_lookup((elements.astype(int) << shifts).sum(1).tolist())
 
 
-def signed_eights(name: str, indices: Any, tops_at: tuple[int, ...]) -> Any:
-    """codes(points, tops, signs) as `gathered` has it.
+@inline
+def only_points(points, tops):
+    """Numbers of eight bits as they lie."""
+    return points
 
-    tops_at: where in `tops` the ninth bits of four points are.
-    """
+
+def signed_eights(name: str) -> Any:
+    """codes(numbers, signs) as `gathered` has it; numbers is a word of four."""
     points = levels(name)
-    if len(points) > MOST:
-        return gathered_eights(name, indices)
-    ninths = bytes_from(*tops_at)
     first, second = packed(points[:, :4], 2), packed(points[:, 4:], 2)
     a, b, c, d = (bytes_from(at, at + 2, at + 4, at + 6) for at in (0, 8, 16, 24))
     sign_2, sign_3, sign_4, sign_5 = (signed(name, 2, at) for at in (2, 3, 4, 5))
 
     @inline
-    def codes(points, tops, signs):
-        above = ninths(tops)
-        low, high = first(points, above), second(points, above)
+    def codes(numbers, signs):
+        low, high = first(numbers, numbers), second(numbers, numbers)
         up, down = signs << 2, signs >> 2
         return four_of(
             concat(sign_2(a(low), up), sign_4(a(high), signs)),
@@ -70,8 +69,8 @@ def signed_eights(name: str, indices: Any, tops_at: tuple[int, ...]) -> Any:
     return codes
 
 
-def gathered_eights(name: str, indices: Any) -> Any:
-    """codes(points, tops, signs) for grids too large for registers.
+def gathered_eights(name: str) -> Any:
+    """codes(numbers, signs) for grids too large for registers.
 
     A byte of a word has two elements: the sum of one level and three times the other in bits 0, 2,
     3 and 4, signs in bits 1 and 5.
@@ -93,8 +92,8 @@ def gathered_eights(name: str, indices: Any) -> Any:
         return concat(low_code(elements), high_code(elements))
 
     @inline
-    def codes(points, tops, signs):
-        a, b, c, d = indices(points, tops)
+    def codes(numbers, signs):
+        a, b, c, d = numbers
         return four_of(
             eight(a, signs << 1),
             eight(b, signs),
