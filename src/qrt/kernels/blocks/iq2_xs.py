@@ -28,7 +28,9 @@ def build(update: Any, fetch: Any) -> Any:
 
     @inline
     def at(p, i):
-        return numbers(load_i32x16(p + 160 + 128 * i), load_i32x16(p + 224 + 128 * i))
+        """The numbers of four points, and the signs of 32 values."""
+        points, signs = load_i32x16(p + 160 + 128 * i), load_i32x16(p + 224 + 128 * i)
+        return numbers(points, signs), even_signs(signs)
 
     first, known = early(at)
     ask = in_a_row(fetch, 148)
@@ -39,10 +41,9 @@ def build(update: Any, fetch: Any) -> Any:
         for i in range(8):
             ask(p + 148 * i)
             here, following = known(p, i, following)
-            signs = even_signs(load_i32x16(p + 224 + 128 * i))
             words = load_i32x16(p + 32 + 64 * (i >> 2) + (i & 3))
             scales = d * odd_nibbles(words), d * odd_nibbles(words >> 4)
-            state = update(state, codes(here, signs), scales, (), x)
+            state = update(state, codes(here[0], here[1]), scales, (), x)
             x += step
         return state
 
