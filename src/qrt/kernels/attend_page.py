@@ -17,24 +17,20 @@ from qrt.kernels.intrinsics import (
     load_f32,
     load_i64,
     load_wide,
-    store,
     store_f32,
     store_i64,
-    vmax,
-    zeros,
 )
 from qrt.kernels.jit import inline
 from qrt.kernels.kv_caches import CACHES
 from qrt.kernels.kv_pages import NEAR
-from qrt.kernels.layout import FAR, FAR_BELOW
-from qrt.kernels.mathematics import softcap
-from qrt.kernels.shuffles import count_lanes, within
-from qrt.kernels.softmax import SCORES, TOPS, Parts
+from qrt.kernels.layout import FAR
+from qrt.kernels.shuffles import count_lanes
+from qrt.kernels.softmax import SCORES, Parts, settle_of
 from qrt.kernels.values import beside_keys, in_keys
 
-ROOM = 20 * 1024
-"""Of a thread's scratch memory what is used here ends 64 KB behind; before it lie a query that is
-made ready, then the scores of a page, see `softmax`."""
+VALUES = 20 * 1024
+"""Where in a thread's scratch memory 64 KB for values begin that are in K; before them lie a query
+that is made ready, then the scores of a page, see `softmax`."""
 
 
 class Page(NamedTuple):
@@ -57,8 +53,7 @@ def page_of_heads(k_type: str, v_type: str, heads: int, bias: str, softmax: Part
     alibi, learned, v_in_k = bias == "alibi", bias == "learned", v_type == "k"
     put_query, scores_of = CACHES[k_type].key_readers(k_type, heads)
     gain = in_keys(k_type, heads) if v_in_k else beside_keys(k_type, v_type, heads)
-    wide = 64 * heads  # bytes of one vector
-    nothing, load_vector = zeros(16 * heads), load_wide(16 * heads)
+    load_vector = load_wide(16 * heads)
     each_head, lane_numbers = each_of("f32", heads, 4), count_lanes(16 * heads)
 
     @inline
@@ -81,35 +76,26 @@ def page_of_heads(k_type: str, v_type: str, heads: int, bias: str, softmax: Part
             store_i64(bias_of(query, k_width), bias)
 
     @inline
-    def score(scratch, query, k, k_width, low, high, back, cap, ahead):
-        """q . k of slots low .. high, 16 at a time, and the largest score of each head."""
-        scores_of(query, k, k_width, scratch + SCORES, ahead)
-        bias_at, top = bias_of(query, k_width), nothing() + FAR_BELOW
-        for slot in range(low & -16, high + 1, 16):
-            at = scratch + SCORES + (slot >> 4) * wide
-            value = load_vector(at)
-            if cap > 0.0:
-                value = softcap(value, cap)
-            if alibi:
-                distance = (back - slot) - lane_numbers()
-                value = value - each_head(bias_at) * distance
-            if learned:
-                at_distance = load_i64(bias_at) + 4 * (FAR - min(back - slot, FAR))
-                value = value + load_vector(at_distance)
-            value = within(slot, low, high, value, FAR_BELOW)
-            store(at, value)
-            top = vmax(top, value)
-        store(scratch + TOPS, top)
+    def biased(value, slot, bias, back):
+        if alibi:
+            distance = (back - slot) - lane_numbers()
+            value = value - each_head(bias) * distance
+        if learned:
+            value = value + load_vector(load_i64(bias) + 4 * (FAR - min(back - slot, FAR)))
+        return value
+
+    settle = settle_of(heads, biased)
 
     @inline
     def take(scratch, state, query, k, k_width, width, low, high, back, cap, fresh, following):
         ahead = following - k if v_in_k else NEAR
-        score(scratch, query, k, k_width, low, high, back, cap, ahead)
+        scores_of(query, k, k_width, scratch + SCORES, ahead)
+        settle(scratch, low, high, cap, bias_of(query, k_width), back)
         softmax.weigh(scratch, state, low, high)
         weights, sums = scratch + SCORES, state + softmax.sums
         gain(
             weights, scratch + softmax.factors, sums, k, k_width, width, low, high, fresh,
-            following, scratch + ROOM,
+            following, scratch + VALUES,
         )  # fmt: skip
 
     return Page(query_bytes, gather, take)

@@ -24,16 +24,14 @@ from qrt.kernels.intrinsics import (
     scatter,
     store,
     store_f32,
-    vmax,
     zeros,
 )
 from qrt.kernels.jit import inline
 from qrt.kernels.kv_pages import dims_at_once
-from qrt.kernels.layout import ATTEND_ROWS, FAR_BELOW, MAX_ROWS_DIM, PAGE, SCRATCH, STEP
-from qrt.kernels.mathematics import softcap
+from qrt.kernels.layout import ATTEND_ROWS, MAX_ROWS_DIM, PAGE, SCRATCH, STEP
 from qrt.kernels.rows import copy, scale_row
-from qrt.kernels.shuffles import repeat, repeat_each, turned, within
-from qrt.kernels.softmax import SCORES, TOPS, softmax_of
+from qrt.kernels.shuffles import repeat, repeat_each, turned
+from qrt.kernels.softmax import SCORES, settle_of, softmax_of
 from qrt.kernels.values import some_dims
 
 MOST_ROWS, MOST_HEADS = 128, 8
@@ -52,7 +50,6 @@ def build() -> Any:
     most = dims_at_once()
     gain_most, gain_rest = (some_dims("f32", count, dims, ask=False) for dims in (most, 32))
     wide = 64 * count
-    nothing, load_vector = zeros(16 * count), load_wide(16 * count)
     no_scores, load_keys, each_key = zeros(slots * count), load_wide(slots), repeat_each(count)
     each_query, every = each_of("f32", count, QUERY), repeat(slots // 16)
     biases, load_block, columns = each_run(count, -4), load_rows("i32"), turned(4)
@@ -81,8 +78,14 @@ def build() -> Any:
                 store_f32(row + 4 * d, 0.0)
 
     @inline
+    def biased(value, slot, bias, back):
+        return value + biases(bias + 4 * slot) if bias else value
+
+    settle = settle_of(count, biased)
+
+    @inline
     def score(scratch, keys, width, first, last, bias, cap):
-        """q . k of slots first .. last, 16 at a time, and the largest of each query."""
+        """q . k of slots first .. last, and the largest of each query."""
         k, out = keys, scratch + SCORES
         for _ in range(0, last + 1, slots):
             total, at, x = no_scores(), k, scratch
@@ -93,18 +96,7 @@ def build() -> Any:
             store(out, total)
             k += 4 * slots
             out += 4 * slots * count
-        top = nothing() + FAR_BELOW
-        for slot in range(first & -16, last + 1, 16):
-            at = scratch + SCORES + (slot >> 4) * wide
-            value = load_vector(at)
-            if cap > 0.0:
-                value = softcap(value, cap)
-            if bias:
-                value = value + biases(bias + 4 * slot)
-            value = within(slot, first, last, value, FAR_BELOW)
-            store(at, value)
-            top = vmax(top, value)
-        store(scratch + TOPS, top)
+        settle(scratch, first, last, cap, bias, 0)
 
     @inline
     def gain(scratch, values, state, width, first, last, fresh):

@@ -17,7 +17,7 @@ from typing import Any
 
 from qrt.formats.cache_types import CACHE_BYTES
 from qrt.kernels.activations import padded
-from qrt.kernels.attend_page import ROOM, page_of_heads
+from qrt.kernels.attend_page import VALUES, page_of_heads
 from qrt.kernels.intrinsics import fetch_add, load_f32, load_i32, load_i64, store_i64
 from qrt.kernels.jit import inline
 from qrt.kernels.layout import (
@@ -34,7 +34,7 @@ from qrt.kernels.layout import (
 from qrt.kernels.rows import page_of
 from qrt.kernels.softmax import softmax_of
 
-STATE = ROOM + 64 * 1024
+STATE = VALUES + 64 * 1024
 QUERIES = STATE + 40 * 1024
 """Where in a thread's scratch memory two states lie, and then queries."""
 

@@ -3,12 +3,13 @@
 A state holds, for queries that share loads of keys and values, the largest score so far, the sum of
 weights lane by lane, and the weighted sums of values. Vectors hold 16 lanes for each query. A page
 is taken on in three steps: its scores are written to the scratch memory, with the largest of each
-query; `weigh` makes weights of them; values times weights are added to the sums.
+query, see `settle_of`; `weigh` makes weights of them; values times weights are added to the sums.
 """
 
 from __future__ import annotations
 
 from collections import namedtuple
+from typing import Any
 
 from qrt.kernels.intrinsics import (
     each_of,
@@ -24,11 +25,13 @@ from qrt.kernels.intrinsics import (
     store_f32,
     store_i64,
     sum_lanes,
+    vmax,
     zeros,
 )
 from qrt.kernels.jit import inline
 from qrt.kernels.layout import FAR_BELOW, STEP
-from qrt.kernels.mathematics import vexp
+from qrt.kernels.mathematics import softcap, vexp
+from qrt.kernels.shuffles import within
 
 SCORES, TOPS = 16 * 1024, 18 * 1024
 """In a thread's scratch memory: the scores of a page, (PAGE / 16, queries, 16), and the largest of
@@ -37,6 +40,31 @@ TOTALS = 64
 """Bytes from a state, which begins with the largest scores, to its sums of weights."""
 
 Parts = namedtuple("Parts", "state_bytes begin weigh merge finish factors sums")
+
+
+def settle_of(count: int, biased: Any) -> Any:
+    """settle(scratch, first, last, cap, bias, back): what q . k of slots first .. last becomes.
+
+    It is capped, 16 slots of `count` queries are handed to biased(value, slot, bias, back), other
+    slots get FAR_BELOW; the largest score of each query is left at TOPS.
+    """
+    wide = 64 * count
+    nothing, load_vector = zeros(16 * count), load_wide(16 * count)
+
+    @inline
+    def settle(scratch, first, last, cap, bias, back):
+        top = nothing() + FAR_BELOW
+        for slot in range(first & -16, last + 1, 16):
+            at = scratch + SCORES + (slot >> 4) * wide
+            value = load_vector(at)
+            if cap > 0.0:
+                value = softcap(value, cap)
+            value = within(slot, first, last, biased(value, slot, bias, back), FAR_BELOW)
+            store(at, value)
+            top = vmax(top, value)
+        store(scratch + TOPS, top)
+
+    return settle
 
 
 def softmax_of(count: int) -> Parts:
