@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from pyarrow import parquet
 from test_cli import EMBEDDED, invoke
 
 import qrt
@@ -68,7 +69,6 @@ def test_files_of_vectors(model, tmp_path):
 
 
 def test_parquet(model, tmp_path):
-    parquet = pytest.importorskip("pyarrow.parquet")
     result = invoke("embed", EMBEDDED, *TEXTS, "-o", tmp_path / "v.parquet")
     assert result.exit_code == 0, result.stderr
     table = parquet.read_table(tmp_path / "v.parquet").to_pydict()
