@@ -127,7 +127,8 @@ MODELS: dict[str, Tiny] = {
             f"blk.{i}.{name}.weight": np.ones(shape)
             for i in range(20, 25)
             for name, shape in {"attn_k": (32, 64), "attn_v": (32, 64), "attn_k_norm": 16}.items()
-        },
+        }
+        | {f"blk.{i}.attn_{part}.scale": np.ones(1) for i in range(20, 25) for part in "kv"},
     ),
     "gemma4": Tiny(
         {

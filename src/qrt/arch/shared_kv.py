@@ -9,7 +9,10 @@ from qrt.arch.hparams import Layer
 from qrt.arch.source import Source, place
 from qrt.graph.ops.slice import Slice
 
-KEYS_AND_VALUES = {f"attn_{part}.weight" for part in ("k", "v", "k_norm")}
+KEYS_AND_VALUES = {
+    *("attn_k.weight", "attn_k.scale", "attn_k_norm.weight"),
+    *("attn_v.weight", "attn_v.scale"),
+}
 
 
 class SharedKV(Decoder):
