@@ -229,4 +229,16 @@ HF_MIXTURES: dict[str, Row] = {
             "mlp_layer_types": [*DENSE_FIRST, "sparse"],
         },
     ),
+    "exaone-moe@ahead": Row(
+        "exaone_moe",
+        {
+            **DEEPSEEK,
+            "num_hidden_layers": 3,
+            "n_group": 1,
+            "topk_group": 1,
+            "num_experts": 8,
+            "num_shared_experts": 2,
+            "layer_types": [LOCAL, GLOBAL, LOCAL],
+        },
+    ),
 }

@@ -248,6 +248,22 @@ MIXTURES: dict[str, Tiny] = {
         },
         (*CHOICE, "blk.3.exp_probs_b.bias", *OUTPUT),
     ),
+    "exaone-moe@ahead": Tiny(
+        {
+            **WIDE,
+            **EXPERT,
+            **SHARED,
+            **WINDOW,
+            **DENSE_FIRST,
+            **ROUTED,
+            "block_count": 4,
+            "nextn_predict_layers": 1,
+            "attention.sliding_window_pattern": np.array([True, False, True]),
+        },
+        (*CHOICE, *OUTPUT),
+        {"blk.3.nextn.enorm.weight": np.ones(DIM)},
+        harmless=("blk.3.nextn.enorm.weight",),
+    ),
     "afmoe": Tiny(
         {
             **WIDE,

@@ -179,12 +179,17 @@ class Source:
         return isinstance(self._read(key, None), np.ndarray | list | tuple)
 
     def flags(self, key: str, n_layers: int) -> tuple[bool, ...]:
-        """Yes or no for each layer, as booleans or as 0 and 1. Raises ArchError."""
+        """Yes or no for each layer, as booleans or as 0 and 1. Raises ArchError.
+
+        Files may leave out the layers that predict tokens further ahead.
+        """
         value = self._read(key, None)
         found: object = value.tolist() if isinstance(value, np.ndarray) else value
         items = found if isinstance(found, list | tuple) else ()
-        if len(items) == n_layers and all(item in (0, 1) for item in items):
-            return tuple(map(bool, items))
+        n_left_out = n_layers - len(items)
+        may_be = n_left_out in (0, self.count("nextn_predict_layers", 0))
+        if may_be and all(item in (0, 1) for item in items):
+            return tuple(map(bool, items)) + (False,) * n_left_out
         expected = f"true or false for each of {n_layers} layers"
         raise self.wrong(self.key(key), expected, value)
 
