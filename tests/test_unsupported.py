@@ -56,6 +56,14 @@ def test_a_file_that_is_no_model_is_named(metadata: Mapping[str, object], messag
     assert message in refusal(metadata, tensors_of("llama"))
 
 
+def test_blocks_ahead_alone_are_named() -> None:
+    """As converters write them with --mtp, beside the embedding and the output."""
+    last = {name: t for name, t in tensors_of("qwen35@layers").items() if "blk.3" in name}
+    assert len(last) > 1
+    rest = {name: t for name, t in tensors_of("qwen35@layers").items() if "blk" not in name}
+    assert "predict tokens further ahead" in refusal(metadata_of("qwen35@layers"), last | rest)
+
+
 def test_a_vocabulary_is_named() -> None:
     metadata = {"general.architecture": "llama", "tokenizer.ggml.model": "gpt2"}
     assert "`qrt tokenize` reads it" in refusal(metadata, {})

@@ -33,6 +33,10 @@ ADAPTER = (
 VECTOR = "is a control vector, no model, and qrt cannot apply it: open the model it was made for"
 IMATRIX = "is an importance matrix, which quantizing reads, no model: open the model itself"
 VOCABULARY = "holds a vocabulary and no tensors; `qrt tokenize` reads it, to generate needs a model"
+AHEAD = (
+    "holds only the blocks that predict tokens further ahead (MTP), which qrt does not run: open "
+    "the model's own file"
+)
 
 TYPES = {"mmproj": PROJECTOR, "adapter": ADAPTER, "imatrix": IMATRIX, "vocab": VOCABULARY}
 """Values of `general.type` of files that are no models."""
@@ -51,6 +55,8 @@ def no_model(metadata: Mapping[str, object], tensors: Mapping[str, QTensor]) -> 
     found = next((kind for key, kind in KEYS.items() if key in metadata), None)
     if found is None and not tensors and "tokenizer.ggml.model" in metadata:
         return VOCABULARY
+    if found is None and any(".nextn." in name for name in tensors):
+        return None if any(name.startswith("blk.0.") for name in tensors) else AHEAD
     return found
 
 
