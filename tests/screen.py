@@ -8,10 +8,11 @@ import select
 import signal
 import struct
 import time
+import weakref
 
 
 class Screen:
-    """A program in a terminal of its own."""
+    """A program in a terminal of its own, which does not outlive this object."""
 
     def __init__(self, *command, n_columns=80, **env):
         import fcntl
@@ -23,6 +24,7 @@ class Screen:
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, n_columns, 0, 0))
             others = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "NO_COLOR")}
             os.execvpe(command[0], command, {**others, "TERM": "xterm", **env})
+        self._end = weakref.finalize(self, os.kill, self.pid, signal.SIGKILL)
         self.text = ""
 
     def wait_for(self, pattern, timeout_s=30.0):
@@ -50,4 +52,5 @@ class Screen:
             os.kill(self.pid, signal.SIGKILL)  # it waits for something
         except OSError:  # the other end is closed
             pass
+        self._end.detach()
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])

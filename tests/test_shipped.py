@@ -16,8 +16,9 @@ from tiny_models import write_tiny
 
 import qrt
 from qrt.backends.cpu.tiers import is_shipped
+from qrt.config import read_env
 from qrt.kernels import shipped
-from qrt.kernels.isa import TIERS
+from qrt.kernels.isa import TIERS, choose
 from qrt.kernels.objects import ObjectCache, cache_key, compile_missing
 from qrt.kernels.shipped import archive_name, shipped_entries
 
@@ -111,4 +112,4 @@ def test_archives_have_the_kernels_of_common_models(
     with pytest.raises(Asked) as asked:
         qrt.load(path if name else None)
     needed = {kernel.replace("F32", "Q8_0") for kernel in asked.value.args}
-    assert not needed - {*kernels_of(TIERS[BEST])}
+    assert not needed - {*kernels_of(choose(read_env().isa))}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -120,7 +120,7 @@ def test_what_was_measured_is_in_force(path: Path) -> None:
     assert (found.state, found.date) == ("tuned", "2030-01-02T03:04:05Z")
     assert (found.choices.prefill_rows, found.choices.decode_threads) == (256, 1)
     assert found.choices.prefill_threads == usual.prefill_threads
-    for asked in (read_tuning(read_env(), 3), read_tuning(Env(n_threads=3))):
+    for asked in (read_tuning(read_env(), 3), read_tuning(replace(read_env(), n_threads=3))):
         assert (asked.choices.prefill_threads, asked.choices.decode_threads) == (3, 3)
         assert asked.choices.prefill_rows == 256
     loaded = load(EMBEDDED, LoadOptions(), no_progress)
