@@ -61,7 +61,7 @@ SOME = (  # every row of the instruction table
     *(*DOTS, "embed.F16", "store_kv.f16.f16", "attention.f16.f16.1", "attend_rows"),
     *(f"glu.{act}" for act in GLU_ACTS),
     *("matmul.IQ4_NL.1", "matmul.IQ2_XXS.1", "matmul.F16.1", "delta", "add"),
-    TILES.matmul.format("Q4_0"),
+    *(TILES.matmul.format("Q4_0"), TILINGS[-1].matmul.format("F16")),
     *ROW_KERNELS,
 )
 EXPERT_TYPES = ("F32", "Q8_0", "Q4_K", "MXFP4")

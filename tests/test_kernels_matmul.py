@@ -91,7 +91,8 @@ def check_matmul(
 def test_matmul(
     lab: Lab, qtype: str, n_blocks: int, n_out: int, n_tokens: int, kind: str, seed: int
 ) -> None:
-    x = activations(kind, n_tokens, n_blocks * QTYPES[qtype].block_size, seed)
+    width = QTYPES[qtype].block_size
+    x = activations(kind, n_tokens, n_blocks * (n_blocks if width == 1 else width), seed)
     check_matmul(lab, qtype, tilings_of(qtype), n_out, x, seed)
 
 
@@ -104,10 +105,10 @@ def test_matmul_against_unquantized_activations(lab: Lab, qtype: str) -> None:
     assert nmse(got, x.astype(np.float64) @ weights.astype(np.float64).T) <= tolerance
 
 
-def check_tier(lab: Lab, qtype: str, tiling: Tiling) -> None:
-    n_in = max(96, 2 * QTYPES[qtype].block_size)
+def check_tier(lab: Lab, qtype: str, *tilings: Tiling) -> None:
+    n_in = max(160, 2 * QTYPES[qtype].block_size)
     for seed, n_tokens in enumerate((1, 5, 33)):
-        check_matmul(lab, qtype, (tiling,), 67, activations("mixed", n_tokens, n_in, seed), seed)
+        check_matmul(lab, qtype, tilings, 67, activations("mixed", n_tokens, n_in, seed), seed)
 
 
 @pytest.mark.parametrize(("qtype", "tiling"), [("Q4_0", TILINGS[-1]), ("Q8_0", ONE)])
@@ -119,9 +120,13 @@ def test_tile_registers_of_every_tier(main_lab: Lab) -> None:
     check_tier(main_lab, "Q4_0", TILES)
 
 
-@pytest.mark.parametrize("qtype", ["IQ4_NL", "IQ2_XXS", "F16"])
-def test_lookups_and_floats_of_every_tier(main_lab: Lab, qtype: str) -> None:
+@pytest.mark.parametrize("qtype", ["IQ4_NL", "IQ2_XXS"])
+def test_lookups_of_every_tier(main_lab: Lab, qtype: str) -> None:
     check_tier(main_lab, qtype, ONE)
+
+
+def test_floats_of_every_tier(main_lab: Lab) -> None:
+    check_tier(main_lab, "F16", ONE, TILINGS[-1])
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

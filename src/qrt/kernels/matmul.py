@@ -14,6 +14,7 @@ from qrt.kernels.blocks import visit_of
 from qrt.kernels.blocks.parts import AHEAD, fetch
 from qrt.kernels.dots import dot
 from qrt.kernels.intrinsics import (
+    anchored,
     each_of,
     fma,
     lane,
@@ -32,7 +33,7 @@ from qrt.kernels.jit import inline
 from qrt.kernels.layout import LINE, LINE_AT, MATMUL, SCRATCH, STEP
 from qrt.kernels.panels import PANEL_FORMATS, PanelFormat
 from qrt.kernels.rows import row_count
-from qrt.kernels.shuffles import concat, lower_half, repeat, upper_half
+from qrt.kernels.shuffles import lower_half, repeat, upper_half
 from qrt.kernels.vectors import LANES
 
 PANELS_AT_ONCE = 4
@@ -148,48 +149,29 @@ def _quantized_panel(fmt: PanelFormat, tile: int) -> Any:
     return panel
 
 
-def float_panels(fmt: PanelFormat, n_rows: int, n_panels: int = 1, tile: int = 0) -> Any:
-    """panels(acc, p, size, x, n_in): acc + panels at p, `size` bytes apart, times `n_rows` float32
-    rows of a tile, x as (n_in, tile), all where no other `tile` is said. acc must be zero.
-    """
-    load_one = {"F32": load_f32x16, "F16": load_f16x16, "BF16": load_bf16x16}[fmt.qtype]
-    each_x, rows = each_of("f32", n_rows, 4, 16 * n_panels), repeat(n_rows)
-    k_bytes, x_step = 16 * fmt.block_bytes, 4 * (tile or n_rows)
-
-    @inline
-    def load_two(p, size):
-        return concat(load_one(p), load_one(p + size))
-
-    @inline
-    def load_first(p, size):
-        return load_one(p)
-
-    load = (load_first, load_two)[n_panels - 1]
-
-    @inline
-    def panels(acc, p, size, x, n_in):
-        """Even and odd k apart, to keep two sums under way."""
-        even, odd = acc, acc
-        for _ in range(n_in >> 1):
-            prefetch(p, AHEAD)
-            even = fma(rows(load(p, size)), each_x(x), even)
-            odd = fma(rows(load(p + k_bytes, size)), each_x(x + x_step), odd)
-            p += 2 * k_bytes
-            x += 2 * x_step
-        if n_in & 1:
-            even = fma(rows(load(p, size)), each_x(x), even)
-        return even + odd
-
-    return panels
+FLOATS = {"F32": load_f32x16, "F16": load_f16x16, "BF16": load_bf16x16}
+"""How 16 plain numbers are read as float32."""
 
 
 def _float_panel(fmt: PanelFormat, tile: int) -> Any:
-    """The accumulators of one panel and one tile of float32 rows."""
-    panels = float_panels(fmt, tile)
+    """The accumulators of one panel and one tile of float32 rows; acc must be zero."""
+    load, each_x, rows = FLOATS[fmt.qtype], each_of("f32", tile, 4), repeat(tile)
+    k_bytes, x_step = 16 * fmt.block_bytes, 4 * tile
 
     @inline
     def panel(acc, p, x, n_in):
-        return panels(acc, p, 0, x, n_in)
+        """Even and odd k apart, to keep two sums under way."""
+        even, odd = acc, acc
+        for _ in range(n_in >> 1):
+            x = anchored(x)
+            prefetch(p, AHEAD)
+            even = fma(rows(load(p)), each_x(x), even)
+            odd = fma(rows(load(p + k_bytes)), each_x(x + x_step), odd)
+            p += 2 * k_bytes
+            x += 2 * x_step
+        if n_in & 1:
+            even = fma(rows(load(p)), each_x(x), even)
+        return even + odd
 
     return panel
 

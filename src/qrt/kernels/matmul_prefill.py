@@ -13,7 +13,8 @@ from typing import Any
 from qrt.kernels.intrinsics import load_f32x16, load_wide, store, zeros
 from qrt.kernels.jit import inline
 from qrt.kernels.layout import LINE, ROW_TILE, SCRATCH, TILE_ROWS
-from qrt.kernels.matmul import finish, float_panels, matmul_of, update_for, x_bytes
+from qrt.kernels.matmul import finish, matmul_of, update_for, x_bytes
+from qrt.kernels.matmul_floats import float_products
 from qrt.kernels.matmul_tiles import PANELS, tile_products
 from qrt.kernels.panels import PANEL_FORMATS, PanelFormat
 from qrt.kernels.unpacked import K_AT_ONCE, Parts, as_codes, numbers, unpack_of
@@ -81,30 +82,6 @@ def _quantized_products(fmt: PanelFormat, at_once: int, n_panels: int, finish_ro
     return products
 
 
-def _float_products(
-    fmt: PanelFormat, tile_rows: int, at_once: int, n_panels: int, finish_rows: Any
-) -> Any:
-    """products of rows of plain numbers, `at_once` of a tile; see `build`."""
-    panels, nothing = (
-        float_panels(fmt, at_once, n_panels, tile_rows),
-        zeros(16 * n_panels * at_once),
-    )
-
-    @inline
-    def products(
-        kept, p, panel_bytes, n_here, x, n_x, n_in, n_rows, scale, bias, args, out, first, panel
-    ):
-        apart = panel_bytes if n_here > 1 else 0
-        for row in range(0, n_rows, at_once):
-            numbers = x + 4 * (row // tile_rows * tile_rows * n_x + row % tile_rows)
-            acc = panels(nothing(), p, apart, numbers, n_in)
-            store(kept, acc)
-            n = min(at_once, n_rows - row)
-            finish_rows(kept, n, n_here, scale, bias, args, out, first + row, panel)
-
-    return products
-
-
 def many_rows(fmt: PanelFormat, rows_at_once: int, panels_at_once: int) -> Any:
     """multiply(scratch, weights, x, n_x, n_in, first, end, rows, n_rows, scale, bias, args, out) as
     in `matmul`, for many rows, whose sums of so many rows and panels fit registers; rows lie in
@@ -124,7 +101,7 @@ def many_rows(fmt: PanelFormat, rows_at_once: int, panels_at_once: int) -> Any:
         at_once, n_panels = ROW_TILE, max(1, at_once * n_panels // ROW_TILE)
     finish_rows = _finish_rows(n_panels)
     if not fmt.quantized:
-        products = _float_products(fmt, tile_rows, ROW_TILE, n_panels, finish_rows)
+        products = float_products(fmt, tile_rows, n_panels, finish_rows, ROWS_AT_ONCE)
     elif tile_rows == TILE_ROWS:
         products, n_panels = tile_products(fmt, ROWS_AT_ONCE), PANELS
     else:
