@@ -119,7 +119,7 @@ def measure(path: Path, n_threads: int, args: argparse.Namespace) -> list[Row]:
     if n := args.prefill:
         add(f"pp{n}", n, None, partial(ours.prefill, n), partial(peer.prefill, n))
     n = args.decode
-    for depth in dict.fromkeys((0, args.depth)):
+    for depth in dict.fromkeys((0, args.depth) if n else ()):
         ours.decode(1, depth)  # fills the depth before anything is timed
         for flash in (False, True):
             peer.decode(1, depth, flash)
@@ -141,7 +141,7 @@ def main() -> None:
     parser.add_argument("--peer-python", help="interpreter that has llama-cpp-python")
     parser.add_argument("-t", "--threads", type=counts, default=[default_threads()], help="as 1,2")
     parser.add_argument("-p", "--prefill", type=int, default=512, help="0: none")
-    parser.add_argument("-n", "--decode", type=int, default=128)
+    parser.add_argument("-n", "--decode", type=int, default=128, help="0: none")
     parser.add_argument("-d", "--depth", type=int, default=4096)
     parser.add_argument("-r", "--repeat", type=int, default=5, help="turns; the median is shown")
     parser.add_argument("-o", "--output", choices=("md", "json"), default="md")
