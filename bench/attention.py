@@ -14,7 +14,7 @@ from qrt.backends.base import kv_types
 from qrt.backends.cpu.memory import reserve
 from qrt.backends.cpu.ops.attention import heads_at_once, scratch_bytes
 from qrt.backends.cpu.variant import bits
-from qrt.config import cache_dir, default_threads
+from qrt.config import cache_dir, default_threads, read_env
 from qrt.formats.cache_types import CACHE_BYTES, CACHE_TYPES
 from qrt.graph.ops.attention import Attention
 from qrt.kernels.isa import choose
@@ -119,7 +119,7 @@ def main() -> None:
     names = dict.fromkeys([*TEAM_KERNELS, "read", *(kernel_of(*pair) for pair in wanted)])
     library = load_kernels(
         list(names),
-        choose(None),
+        choose(read_env().isa),
         cache_dir(),
         default_threads,
         lambda what, done, total: note(f"{what} {done}/{total}"),

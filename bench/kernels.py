@@ -11,7 +11,7 @@ from report import Row, Share, counts, gb_s, median, note, shown, write
 
 from qrt.backends.cpu.memory import reserve
 from qrt.backends.cpu.tiling import few, many
-from qrt.config import cache_dir, default_threads
+from qrt.config import cache_dir, default_threads, read_env
 from qrt.kernels.isa import Tier, choose
 from qrt.kernels.layout import MATMUL, ROWS_OF, fill
 from qrt.kernels.objects import Library, load_kernels
@@ -105,7 +105,7 @@ def main() -> None:
     unknown = [name for name in names if name not in PANEL_FORMATS]
     if unknown:
         parser.error(f"no such format: {', '.join(unknown)}; known: {', '.join(PANEL_FORMATS)}")
-    tier = choose(None)
+    tier = choose(read_env().isa)
     wanted = [tiling.matmul.format(name) for name in names for tiling in (few(1), many(tier))]
 
     def compiling(what: str, done: int, total: int) -> None:
