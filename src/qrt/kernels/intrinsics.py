@@ -103,29 +103,6 @@ store_f16x16 = _writer(F32x16, lambda b, a, v: _write(b, a, emit("f32_to_f16", b
 store_i8x16 = _writer(I32x16, lambda b, a, v: _write(b, a, b.trunc(v, vector(I8, LANES))))
 
 
-def prefetch_run(count: int, level: int = 2) -> Any:
-    """prefetch_run(count)(address, ahead): asks for `count` cache lines from address + ahead on.
-
-    They come into the second-level cache, which has more requests under way than the first: with
-    those a core reaches the bus's speed. `level` 1: into the first, of what is in the second.
-    """
-
-    def ask(builder: Any, address: Any, ahead: Any) -> None:
-        kind = ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I32, I32, I32])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        for i in range(count):
-            at = builder.add(builder.add(address, ahead), I64(64 * i))
-            builder.call(
-                function, [builder.inttoptr(at, I8.as_pointer()), I32(0), I32(4 - level), I32(1)]
-            )
-
-    return _writer(types.int64, ask)
-
-
-prefetch = prefetch_run(1)
-"""prefetch(address, ahead): asks for the cache line at address + ahead."""
-
-
 def _elementwise(result: Any, emit_value: Any) -> Any:
     """An intrinsic of one vector whose result has as many lanes."""
 
@@ -356,20 +333,6 @@ def each_of(kind: str, count: int, stride: int, lanes: int = LANES) -> Any:
             [splat(b, _read(b, b.add(a, I64(i * stride)), element), lanes) for i in range(count)],
         ),
     )
-
-
-@intrinsic
-def anchored(typingctx: Any, address: Any) -> Any:
-    """The same address, of which the compiler no longer knows how it came about.
-
-    What is read at fixed offsets from it then takes one register: in loops it would keep one for
-    each offset, and step them all.
-    """
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.asm(ir.FunctionType(I64, [I64]), "", "=r,0", [args[0]], False)
-
-    return types.int64(ADDRESS), codegen
 
 
 def each_run(count: int, stride: int) -> Any:

@@ -20,6 +20,7 @@ from qrt.kernels.activations import (
     stage,
     whole,
 )
+from qrt.kernels.addresses import prefetch
 from qrt.kernels.blocks import visit_of
 from qrt.kernels.blocks.parts import fetch_nothing
 from qrt.kernels.intrinsics import (
@@ -33,7 +34,6 @@ from qrt.kernels.intrinsics import (
     load_u8x16,
     load_u16,
     max_lanes,
-    prefetch,
     splat_f32,
     store,
     store_f16x16,

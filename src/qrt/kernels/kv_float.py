@@ -7,6 +7,7 @@ from typing import Any
 
 from qrt.formats.cache_types import CACHE_BYTES
 from qrt.kernels.activations import stage
+from qrt.kernels.addresses import prefetch_run
 from qrt.kernels.instructions import register_lanes
 from qrt.kernels.intrinsics import (
     each_of,
@@ -17,7 +18,6 @@ from qrt.kernels.intrinsics import (
     load_halves,
     load_u16,
     load_wide,
-    prefetch_run,
     store,
     store_f16x16,
     store_f32,

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from qrt.kernels.addresses import prefetch
 from qrt.kernels.blocks.parts import AHEAD
 from qrt.kernels.intrinsics import (
     fma,
     load_f16x16,
     load_f32,
     load_i64,
-    prefetch,
     scatter,
     splat_f32,
     store,

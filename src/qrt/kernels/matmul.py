@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from qrt.kernels.addresses import anchored, prefetch
 from qrt.kernels.blocks import visit_of
 from qrt.kernels.blocks.parts import AHEAD, fetch
 from qrt.kernels.dots import dot
 from qrt.kernels.intrinsics import (
-    anchored,
     each_of,
     fma,
     lane,
@@ -23,7 +23,6 @@ from qrt.kernels.intrinsics import (
     load_f32,
     load_f32x16,
     load_i64,
-    prefetch,
     store,
     store_f32,
     to_f32,

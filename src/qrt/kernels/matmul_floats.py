@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from qrt.kernels.addresses import anchored, prefetch, prefetch_run
 from qrt.kernels.instructions import register_lanes
 from qrt.kernels.intrinsics import (
-    anchored,
     each_of,
     fma,
     load_wide,
-    prefetch,
-    prefetch_run,
     store,
     zeros,
 )

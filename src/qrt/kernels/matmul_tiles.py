@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from qrt.kernels.intrinsics import load_f32x16, load_i64, load_wide, prefetch, store, zeros
+from qrt.kernels.addresses import prefetch
+from qrt.kernels.intrinsics import load_f32x16, load_i64, load_wide, store, zeros
 from qrt.kernels.jit import inline
 from qrt.kernels.layout import LINE, MATMUL, ROW_TILE, SCRATCH, TILE_ROWS
 from qrt.kernels.matmul import finish, summed_for

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from qrt.kernels.addresses import prefetch
 from qrt.kernels.instructions import register_lanes
 from qrt.kernels.intrinsics import (
     each_of,
@@ -17,7 +18,6 @@ from qrt.kernels.intrinsics import (
     load_f32x16,
     load_i64,
     load_wide,
-    prefetch,
     store,
     store_f32,
     store_f32x16,

@@ -12,11 +12,11 @@ from typing import Any
 
 from qrt.formats.cache_types import CACHE_BYTES
 from qrt.kernels.activations import padded
+from qrt.kernels.addresses import prefetch_run
 from qrt.kernels.intrinsics import (
     each_of,
     fma,
     load_wide,
-    prefetch_run,
     store,
     sums_of_16,
     zeros,

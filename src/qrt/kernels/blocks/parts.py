@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from qrt.kernels.intrinsics import load_i32x16, load_i32x64, lookup, prefetch, to_f32
+from qrt.kernels.addresses import prefetch
+from qrt.kernels.intrinsics import load_i32x16, load_i32x64, lookup, to_f32
 from qrt.kernels.jit import inline
 from qrt.kernels.shuffles import concat
 
