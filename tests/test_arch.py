@@ -345,15 +345,3 @@ def test_longrope_divides_by_the_length_of_the_context(n_ctx: int | None, which:
     expected = [500.0 ** (-i / 8) / factors[i] for i in range(8)]
     np.testing.assert_allclose(spec.inv_freq, expected, rtol=1e-12)
     assert spec.mscale == 1.2
-
-
-def test_a_window_as_long_as_the_context_is_none() -> None:
-    """Phi-3.5 and Phi-4-mini state one of 262,144."""
-    key, metadata, tensors = (
-        "phi3.attention.sliding_window",
-        metadata_of("phi3"),
-        tensors_of("phi3"),
-    )
-    whole = build_graph(metadata | {key: 0}, tensors, "m.gguf")
-    assert build_graph(metadata | {key: 256}, tensors, "m.gguf") == whole
-    assert build_graph(metadata | {key: 255}, tensors, "m.gguf") != whole

@@ -190,7 +190,6 @@ class Decoder(Parts):
             assert k is not None, layer
             assert v is not None, layer
             return self.output(layer, self.attend_rows(layer, q, k, v))
-        hides = layer.window is not None and layer.window < self.hp.n_ctx_train
         h = self.graph.attention(
             f"{layer.at}attn",
             q,
@@ -201,7 +200,7 @@ class Decoder(Parts):
             n_kv_heads=layer.n_kv_heads,
             scale=self.number("attention.scale") or layer.head_dim**-0.5,
             v_width=layer.value_dim,
-            window=layer.window if hides else None,
+            window=layer.window,
             softcap=self.number("attn_logit_softcapping") or None,
             chunked=self.chunked,
             sinks=f"{layer.at}attn_sinks.weight" if self.sinks else None,
