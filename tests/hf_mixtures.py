@@ -104,7 +104,7 @@ HF_MIXTURES: dict[str, Row] = {
             "num_experts_per_tok": 3,
             "intermediate_size": 40,
             "layer_types": [LOCAL, GLOBAL],
-            "rope_parameters": {**YARN, "truncate": False},
+            "rope_parameters": {**YARN, "truncate": True},
         },
         turned=True,
         interleaved=True,

@@ -24,7 +24,7 @@ RECENT: dict[str, Row] = {
         },
         permuted=True,
     ),
-    "qwen2": Row("qwen2", {"rope_parameters": {**YARN, "beta_fast": 0.8, "beta_slow": 0.1}}),
+    "qwen2": Row("qwen2", {"rope_parameters": YARN}),
     "qwen3": Row("qwen3"),
     "qwen3@fused": Row("qwen3"),
     "gemma": Row("gemma", {"hidden_activation": "gelu_pytorch_tanh"}, minus_one=True),

@@ -243,14 +243,14 @@ def test_a_file_without_output_weight_is_tied() -> None:
 
 
 def yarn_by_hand(
-    theta: float, factor: float, n_ctx: int, fast: float, slow: float
+    theta: float, factor: float, n_ctx: int, fast: float, slow: float, mix: float
 ) -> Iterator[float]:
     """YaRN, section 3.2 of the paper, pair by pair for heads of 128."""
     border = {turns: 64 * math.log(n_ctx / (turns * 2 * math.pi), theta) for turns in (fast, slow)}
     low, high = max(math.floor(border[fast]), 0), min(math.ceil(border[slow]), 127)
     for pair in range(64):
         plain = 1 / theta ** (pair / 64)
-        share = 1 - min(1, max(0, (pair - low) / (high - low)))
+        share = mix * (1 - min(1, max(0, (pair - low) / (high - low))))
         yield share * plain + (1 - share) * plain / factor
 
 
@@ -265,7 +265,7 @@ def test_yarn_frequencies() -> None:
         )
     )
     np.testing.assert_allclose(
-        spec.inv_freq, list(yarn_by_hand(1e6, 4.0, 32768, 32, 1)), rtol=1e-12
+        spec.inv_freq, list(yarn_by_hand(1e6, 4.0, 32768, 32, 1, 1.0)), rtol=1e-12
     )
     assert spec.mscale == pytest.approx(0.1 * math.log(4) + 1)
     assert spec.style == "neox"
@@ -277,18 +277,27 @@ YARN = {
     "rope__scaling__original_context_length": 200,
     "rope__scaling__attn_factor": 1.2,
 }
-YARN_KEYS = {"beta_fast": 4.0, "beta_slow": 0.5, "log_multiplier": 0.7}
+YARN_KEYS = {"ext_factor": 0.5, "beta_fast": 4.0, "beta_slow": 0.5, "log_multiplier": 0.7}
 
 
-@pytest.mark.parametrize(("multiplier", "over"), [(True, 1 + 0.07 * math.log(8)), (False, 1.0)])
-def test_yarn_keys(multiplier: bool, over: float) -> None:
+def test_yarn_keys() -> None:
     metadata, tensors = load("qwen2")
     changed = {f"qwen2.{key.replace('__', '.')}": value for key, value in YARN.items()}
     changed |= {f"qwen2.rope.scaling.yarn_{key}": value for key, value in YARN_KEYS.items()}
     source = Source("qwen2", metadata | changed, tensors, "file")
-    spec = read_rope(source, "neox", 128, 4096, yarn_multiplier=multiplier)
-    np.testing.assert_allclose(spec.inv_freq, list(yarn_by_hand(1e4, 8.0, 200, 4, 0.5)), rtol=1e-12)
-    assert spec.mscale == pytest.approx(1.2 * (0.1 * math.log(8) + 1) / over)
+    spec = read_rope(source, "neox", 128, 4096, yarn_keys=YARN_KEYS)
+    np.testing.assert_allclose(
+        spec.inv_freq, list(yarn_by_hand(1e4, 8.0, 200, 4, 0.5, 0.5)), rtol=1e-12
+    )
+    stretch = 0.1 * math.log(8)
+    assert spec.mscale == pytest.approx(1.2 * (stretch + 1) / (0.7 * stretch + 1))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_architectures_pass_over_the_yarn_keys_of_others(name: str) -> None:
+    others = {f"rope__scaling__yarn_{key}": value for key, value in YARN_KEYS.items()}
+    others["rope__scaling__yarn_attn_factor"] = 3.0
+    assert rope_of(build(name, **YARN, **others)) == rope_of(build(name, **YARN))
 
 
 @pytest.mark.parametrize(

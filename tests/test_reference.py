@@ -12,6 +12,7 @@ from kernels import nmse
 from numpy.typing import NDArray
 from steps import SETTINGS, in_chunks, open_model, prepare, segment, step
 
+from qrt.arch.architectures.llama import Architecture
 from qrt.backends import reference
 from qrt.backends.base import Cancelled, Executor
 from qrt.backends.reference.ops import add, run
@@ -40,6 +41,9 @@ SCALED = {
         "rope.scaling.type": "yarn",
         "rope.scaling.factor": 8.0,
         "rope.scaling.original_context_length": 200,
+        "rope.scaling.yarn_beta_fast": 4.0,
+        "rope.scaling.yarn_beta_slow": 0.5,
+        "rope.scaling.yarn_ext_factor": 0.5,
         "rope.scaling.attn_factor": 1.2,
     },
     "qwen2-linear": {"rope.scaling.type": "linear", "rope.scaling.factor": 4.0},
@@ -77,6 +81,16 @@ def test_scaled_rope_logits(data: Path, case: str) -> None:
     rows = segment(np.load(data / "arch" / f"{name}-dense.npz")["tokens"])
     logits = step(executor(data, name, "f32", SCALED[case]), rows)
     assert nmse(logits, np.load(data / "arch" / "f32-cache.npz")[case]) < 1e-11
+
+
+def test_an_architecture_may_heed_the_keys_of_yarn(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As llama.cpp computes it where its caller, not the file, gives these numbers."""
+    monkeypatch.setattr(Architecture, "yarn_keys", ("ext_factor", "beta_fast", "beta_slow"))
+    rows = segment(np.load(data / "arch" / "llama-dense.npz")["tokens"])
+    logits = step(executor(data, "llama", "f32", SCALED["llama-yarn"]), rows)
+    assert nmse(logits, np.load(data / "arch" / "f32-cache.npz")["llama-yarn-heeded"]) < 1e-11
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 16])

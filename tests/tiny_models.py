@@ -53,9 +53,7 @@ MODELS: dict[str, Tiny] = {
         {"rope.scaling.factor": 2.0},
         (*QKV_BIASES, "blk.*.attn_output.bias", "blk.*.ffn_*.bias", "blk.*.attn_q.scale"),
     ),
-    "qwen2": Tiny(
-        {**YARN, "rope.scaling.yarn_beta_fast": 0.8, "rope.scaling.yarn_beta_slow": 0.1}, OUTPUT
-    ),
+    "qwen2": Tiny(YARN, OUTPUT),
     "qwen3": Tiny(WIDE),
     "qwen3@fused": Tiny(WIDE, ("blk.*.attn_qkv.weight",)),
     "gemma": Tiny(WIDE),
@@ -180,7 +178,7 @@ MODELS: dict[str, Tiny] = {
         {"rope_freqs.weight": np.array([1.0] * 4 + [1e30] * 12)},
         harmless=("rope.dimension_count_swa", "embedding_length_per_layer_input"),
     ),
-    "phi3": Tiny(WINDOW, ("blk.*.attn_qkv.weight", *OUTPUT)),
+    "phi3": Tiny({}, ("blk.*.attn_qkv.weight", *OUTPUT)),
     "phi3@long": Tiny(
         {"rope.scaling.original_context_length": 32, "rope.scaling.attn_factor": 1.2},
         ("blk.*.attn_qkv.weight",),

@@ -327,11 +327,10 @@ class Decoder(Parts):
             layer.head_dim,
             n_ctx,
             factors_tensor(source, self.rope_factors, self.longrope, n_ctx),
+            self.yarn_keys,
             dim=dim,
             base=self.rope_base(layer),
             scaled=layer.window is None or self.local_rope_scaled,
-            yarn_multiplier=self.yarn_multiplier,
-            yarn_whole=self.yarn_whole,
         )
 
     def rope_base(self, layer: Layer) -> float:

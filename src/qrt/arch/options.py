@@ -54,10 +54,8 @@ class Options:
     """Tensor of divisors of the rotary frequencies, for files that have it."""
     longrope: ClassVar[bool] = False
     """Whether files may have such divisors for short contexts, and others for long ones."""
-    yarn_multiplier: ClassVar[bool] = False
-    """Whether YaRN's attention factor is divided by the one of `yarn_log_multiplier`."""
-    yarn_whole: ClassVar[bool] = True
-    """Whether YaRN's ramp begins and ends at whole pairs."""
+    yarn_keys: ClassVar[tuple[str, ...]] = ()
+    """Of `rope.scaling.yarn_*` those that the architecture heeds; others keep their defaults."""
     local_rope_base: ClassVar[float | None] = None
     """Rotary base of layers with a window in files without one; None: as in the other layers."""
     local_rope_scaled: ClassVar[bool] = True

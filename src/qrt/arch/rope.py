@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Literal
 
 import numpy as np
@@ -22,20 +23,18 @@ def read_rope(
     head_dim: int,
     n_ctx_train: int,
     factors: str | None = None,
+    yarn_keys: Collection[str] = (),
     *,
     dim: int | None = None,
     base: float | None = None,
     scaled: bool = True,
-    yarn_multiplier: bool = False,
-    yarn_whole: bool = True,
 ) -> RopeSpec:
     """Reads the `rope.*` keys, and the divisors in the tensor `factors` (rope_dim / 2,).
 
-    Keys, defaults and arithmetic are those of the GGUF convention, but that YaRN's borders
-    (`yarn_beta_fast`, `yarn_beta_slow`) count in every architecture, as in the original models;
-    `yarn_attn_factor`, by which files mean two things, does in none. `dim` and `base` may be given;
-    without `scaled` nothing but them counts. For `yarn_multiplier` and `yarn_whole` see Options.
-    Raises ArchError.
+    `yarn_keys` names the `rope.scaling.yarn_*` keys that the architecture heeds ("ext_factor",
+    "attn_factor", "beta_fast", "beta_slow", "log_multiplier"); like llama.cpp, qrt passes over the
+    others. Keys, defaults and arithmetic are those of the GGUF convention. `dim` and `base` may be
+    given; without `scaled` nothing but them counts. Raises ArchError.
     """
     dim = dim or source.count("rope.dimension_count", head_dim)
     if dim % 2 or dim > head_dim:
@@ -51,23 +50,26 @@ def read_rope(
     scalings = (*SCALINGS, "longrope") if factors in LONGROPE.values() else SCALINGS
     scaling, factor = read_stretch(source, scalings)
 
-    mscale = 1.0
-    if scaling == "yarn":
-        kept = yarn_kept(
-            dim,
-            theta,
-            source.count("rope.scaling.original_context_length", n_ctx_train),
-            source.real("rope.scaling.yarn_beta_fast", 32.0),
-            source.real("rope.scaling.yarn_beta_slow", 1.0),
-            yarn_whole,
-        )
-        inv_freq *= kept + (1.0 - kept) / factor
-        mscale = yarn_mscale(factor, 1.0)
-        if yarn_multiplier:
-            log_multiplier = source.real("rope.scaling.yarn_log_multiplier", 0.0)
-            mscale /= yarn_mscale(factor, log_multiplier)
+    def yarn(name: str, default: float) -> float:
+        return source.real(f"rope.scaling.yarn_{name}", default) if name in yarn_keys else default
+
+    mix = yarn("ext_factor", -1.0)
+    if mix < 0:
+        mix = 1.0 if scaling == "yarn" else 0.0
+    kept = mix * yarn_kept(
+        dim,
+        theta,
+        source.count("rope.scaling.original_context_length", n_ctx_train),
+        yarn("beta_fast", 32.0),
+        yarn("beta_slow", 1.0),
+    )
+    inv_freq *= kept + (1.0 - kept) / factor
+
+    if mix == 0.0:
+        mscale = yarn("attn_factor", 1.0)
     else:
-        inv_freq /= factor
+        mscale = yarn_mscale(factor, 1.0)
+        mscale /= yarn_mscale(factor, yarn("log_multiplier", 0.0))
     mscale *= source.real("rope.scaling.attn_factor", 1.0)
     return RopeSpec(style, dim, tuple(inv_freq.tolist()), mscale)
 
@@ -94,22 +96,19 @@ def factors_tensor(
 
 
 def yarn_kept(
-    dim: int, theta: float, n_ctx: int, beta_fast: float, beta_slow: float, whole: bool
+    dim: int, theta: float, n_ctx: int, beta_fast: float, beta_slow: float
 ) -> NDArray[np.float64]:
     """How much of each frequency YaRN (Peng et al. 2023) leaves unscaled, (dim / 2,) from 1 to 0.
 
     Pairs that turn more than `beta_fast` times within `n_ctx` positions stay as they are, those
-    that turn less than `beta_slow` times are interpolated, with a linear ramp between, which with
-    `whole` begins and ends at whole pairs.
+    that turn less than `beta_slow` times are interpolated, with a linear ramp between.
     """
 
     def pair_turning(turns: float) -> float:
         return dim * math.log(n_ctx / (turns * 2 * math.pi)) / (2 * math.log(theta))
 
-    low, high = pair_turning(beta_fast), pair_turning(beta_slow)
-    if whole:
-        low, high = math.floor(low), math.ceil(high)
-    low, high = max(0, low), min(dim - 1, high)
+    low = max(0, math.floor(pair_turning(beta_fast)))
+    high = min(dim - 1, math.ceil(pair_turning(beta_slow)))
     ramp = (np.arange(dim // 2, dtype=np.float64) - low) / max(0.001, high - low)
     return 1.0 - np.clip(ramp, 0.0, 1.0)
 

@@ -13,7 +13,6 @@ class Architecture(Mixture):
     ffn_norm = "post_attention_norm"
     windows = Windows(period=2, length=None)
     sinks = True
-    yarn_whole = False
     required_biases = (
         *("attn_output", "ffn_gate_inp"),
         *("ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"),

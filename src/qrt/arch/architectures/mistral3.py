@@ -10,7 +10,7 @@ from qrt.graph.ops.temper import Temper
 class Architecture(llama.Architecture):
     """Mistral AI 2025: YaRN, and queries that grow behind the original context."""
 
-    yarn_multiplier = True
+    yarn_keys = ("beta_fast", "beta_slow", "log_multiplier")
 
     def tempered(self, layer: Layer, q: str) -> str:
         scale = self.source.real("attention.temperature_scale", 0.0)
