@@ -87,8 +87,8 @@ def many_rows(fmt: PanelFormat, rows_at_once: int, panels_at_once: int) -> Any:
     in `matmul`, for many rows, whose sums of so many rows and panels fit registers; rows lie in
     tiles of ROW_TILE, or of `rows_at_once` where those are more.
 
-    Plain numbers, and codes of 8 bits, whose signs avx2 sets apart, meet ROW_TILE rows. TILE_ROWS
-    stand for tile registers.
+    Codes of 8 bits, whose signs avx2 sets apart, meet ROW_TILE rows, plain numbers that or twice as
+    many, see `matmul_floats`. TILE_ROWS stand for tile registers.
 
     products(kept, p, panel_bytes, n_here, x, n_x, n_in, n_rows, ..., first, panel) multiplies
     n_here panels at p, from the panel-th on, with n_rows rows at x, from the first-th on, and
