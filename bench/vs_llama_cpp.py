@@ -22,6 +22,9 @@ from qrt.backends.cpu.ceilings import measure_read_gb_s
 from qrt.config import default_threads
 from qrt.progress import no_progress
 
+WARM_UP = 32
+"""Tokens of a first prompt, which nothing is measured of."""
+
 SETTLE_S = 0.5
 """Pause after each turn: idle threads of the side before may spin for a while."""
 
@@ -96,9 +99,9 @@ def compare(
 
 def measure(path: Path, n_threads: int, args: argparse.Namespace) -> list[Row]:
     """All tests of one file."""
-    n_ctx = args.depth + max(args.prefill, args.decode)
+    n_ctx = args.depth + max(args.prefill, args.decode, WARM_UP)
     ours = QrtSide(path, n_threads, n_ctx)
-    ours.prefill(32)
+    ours.prefill(WARM_UP)
     ours.decode(2, 0)
     peer = PeerSide(args.peer_python, path, n_threads, n_ctx)
     name = f"{path.stem}, {n_threads} threads, llama-cpp-python {peer.version}"
