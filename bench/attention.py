@@ -6,21 +6,23 @@ import argparse
 from functools import partial
 
 import numpy as np
-from kernel_job import Job, job, read_job
+from kernel_job import Job, compiled, job, read_job
 from numpy.typing import NDArray
-from report import Row, Share, gb_s, median, note, write
+from report import Row, Share, gb_s, median, write
 
 from qrt.backends.base import kv_types
 from qrt.backends.cpu.memory import reserve
-from qrt.backends.cpu.ops.attention import heads_at_once, scratch_bytes
-from qrt.backends.cpu.variant import bits
-from qrt.config import cache_dir, default_threads, read_env
+from qrt.backends.cpu.ops.attention import kernel, scratch_bytes
+from qrt.backends.cpu.tiling import few
+from qrt.backends.cpu.variant import Variant, bits
+from qrt.config import default_threads, read_env
 from qrt.formats.cache_types import CACHE_BYTES, CACHE_TYPES
+from qrt.graph.lower import Task
 from qrt.graph.ops.attention import Attention
 from qrt.kernels.isa import choose
 from qrt.kernels.layout import ATTENTION, PAGE, STEP, fill
-from qrt.kernels.objects import Library, load_kernels
-from qrt.kernels.team import TEAM_KERNELS, Team, aligned
+from qrt.kernels.objects import Library
+from qrt.kernels.team import Team, aligned
 
 SHAPES = ((256, 8, 2), (128, 16, 8), (64, 32, 8), (128, 8, 8), (128, 32, 4))
 """Width of a head, query heads, kv heads."""
@@ -34,7 +36,8 @@ def attention(head_dim: int, n_heads: int, n_kv_heads: int) -> Attention:
 
 
 def kernel_of(op: Attention, kv_type: str) -> str:
-    return ".".join(("attention", *kv_types(kv_type), str(heads_at_once(op))))
+    """The kernel that the CPU runs `op` with."""
+    return kernel(op, Task(op), Variant({}, kv_type, few(1)))
 
 
 def attention_job(
@@ -70,8 +73,8 @@ def attention_job(
         "partials": partials.ctypes.data,
     }
     kept = (q, out, partials, positions, table, row_tables, groups, pages)
-    kernel = library.address(kernel_of(op, kv_type))
-    made = job(kernel, list(fill(ATTENTION, values)), 1, threads, kept)
+    address = library.address(kernel_of(op, kv_type))
+    made = job(address, list(fill(ATTENTION, values)), 1, threads, kept)
     words = made.step.view(np.int64)
     words[STEP.positions // 8], words[STEP.tables // 8] = positions.ctypes.data, groups.ctypes.data
     return made
@@ -116,14 +119,7 @@ def main() -> None:
     if args.depth < PAGE or args.depth % PAGE or not CACHE_TYPES.keys() >= set(kv_types_asked):
         parser.error(f"depth is a multiple of {PAGE}, caches are of {', '.join(CACHE_TYPES)}")
     wanted = [(attention(*shape), kv_type) for kv_type in kv_types_asked for shape in SHAPES]
-    names = dict.fromkeys([*TEAM_KERNELS, "read", *(kernel_of(*pair) for pair in wanted)])
-    library = load_kernels(
-        list(names),
-        choose(read_env().isa),
-        cache_dir(),
-        default_threads,
-        lambda what, done, total: note(f"{what} {done}/{total}"),
-    )
+    library = compiled((kernel_of(*pair) for pair in wanted), choose(read_env().isa))
     team = Team(args.threads, library)
     write([measure(team, library, *pair, args) for pair in wanted], args.output)
     team.close()

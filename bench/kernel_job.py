@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from report import note
 
+from qrt.config import cache_dir, default_threads
+from qrt.kernels.isa import Tier
 from qrt.kernels.layout import READ, READ_SUM, SCRATCH, STEP, fill
-from qrt.kernels.objects import Library
-from qrt.kernels.team import Team, aligned, lone_record
+from qrt.kernels.objects import Library, load_kernels
+from qrt.kernels.team import TEAM_KERNELS, Team, aligned, lone_record
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,16 @@ def job(
     words[STEP.n_rows // 8] = n_rows
     words[STEP.scratch // 8] = scratch.ctypes.data
     return Job(lone_record(kernel, record), step, (record, scratch, *kept))
+
+
+def compiled(names: Iterable[str], tier: Tier) -> Library:
+    """These kernels, what reads memory, and those that a team needs."""
+
+    def compiling(what: str, done: int, total: int) -> None:
+        note(f"{what} {done}/{total}")
+
+    wanted = dict.fromkeys((*TEAM_KERNELS, "read", *names))
+    return load_kernels(list(wanted), tier, cache_dir(), default_threads, compiling)
 
 
 def read_job(library: Library, data: NDArray[np.uint8], n_threads: int) -> Job:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
-from kernel_job import Job, job, read_job
+from kernel_job import Job, compiled, job, read_job
 from numpy.typing import NDArray
 from report import Row, Share, counts, gb_s, median, note, shown, write
 
 from qrt.backends.cpu.memory import reserve
 from qrt.backends.cpu.tiling import few, many
-from qrt.config import cache_dir, default_threads, read_env
+from qrt.config import default_threads, read_env
 from qrt.kernels.isa import Tier, choose
 from qrt.kernels.layout import MATMUL, ROWS_OF, fill
-from qrt.kernels.objects import Library, load_kernels
+from qrt.kernels.objects import Library
 from qrt.kernels.panels import PANEL_FORMATS, PanelFormat
-from qrt.kernels.team import TEAM_KERNELS, Team, aligned
+from qrt.kernels.team import Team, aligned
 
 N_IN = 2048
 PREFILL_ROWS, PREFILL_OUT = 512, 4096
@@ -107,13 +107,7 @@ def main() -> None:
         parser.error(f"no such format: {', '.join(unknown)}; known: {', '.join(PANEL_FORMATS)}")
     tier = choose(read_env().isa)
     wanted = [tiling.matmul.format(name) for name in names for tiling in (few(1), many(tier))]
-
-    def compiling(what: str, done: int, total: int) -> None:
-        note(f"{what} {done}/{total}")
-
-    library = load_kernels(
-        [*TEAM_KERNELS, "read", *wanted], tier, cache_dir(), default_threads, compiling
-    )
+    library = compiled(wanted, tier)
     data = panels_of(args.mib)
     rows = []
     for n_threads in args.threads:

@@ -6,7 +6,10 @@ import copy
 import json
 import random
 import re
+import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 _MESSAGES: list[dict[str, Any]] = [
@@ -120,7 +123,21 @@ _RAW: tuple[bytes, ...] = (
 )
 _MARK = "@@MARK@@"
 
-LEAKS = re.compile(rb"0x[0-9a-f]{6,}|File \"|Traceback|site-packages|/usr/|/root/|/home/|/tmp/")
+_KNOWN = (
+    sys.prefix,
+    sys.base_prefix,
+    tempfile.gettempdir(),
+    Path.home(),
+    Path.cwd(),
+    Path(__file__),
+)
+_FOLDERS = {"usr", "root", "home", "tmp"}.union(*(Path(known).parts[1:2] for known in _KNOWN))
+"""The first folders of paths that a process knows of, here and on other machines."""
+
+LEAKS = re.compile(
+    rb"0x[0-9a-f]{6,}|File \"|Traceback|site-packages|/(?:%s)/"
+    % "|".join(map(re.escape, sorted(_FOLDERS))).encode()
+)
 """What is of the process and no reply may hold."""
 
 
