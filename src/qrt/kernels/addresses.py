@@ -8,6 +8,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from qrt.kernels.instructions import emit
 from qrt.kernels.llvm import I8, I32
 
 I64 = ir.IntType(64)
@@ -23,12 +24,9 @@ def prefetch_run(count: int, level: int = 2) -> Any:
     @intrinsic
     def ask(typingctx: Any, address: Any, ahead: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            kind = ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I32, I32, I32])
-            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
             first = builder.add(*args)
             for i in range(count):
-                line = builder.inttoptr(builder.add(first, I64(64 * i)), I8.as_pointer())
-                builder.call(function, [line, I32(0), I32(4 - level), I32(1)])
+                _ask_for_line(builder, builder.add(first, I64(64 * i)), level)
             return context.get_dummy_value()
 
         return types.void(types.int64, types.int64), codegen
@@ -36,8 +34,27 @@ def prefetch_run(count: int, level: int = 2) -> Any:
     return ask
 
 
+def _ask_for_line(builder: ir.IRBuilder, address: ir.Value, level: int) -> None:
+    kind = ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I32, I32, I32])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    line = builder.inttoptr(address, I8.as_pointer())
+    builder.call(function, [line, I32(0), I32(4 - level), I32(1)])
+
+
 prefetch = prefetch_run(1)
 """prefetch(address, ahead): asks for the cache line at address + ahead."""
+
+
+@intrinsic
+def prefetch_weights(typingctx: Any, address: Any) -> Any:
+    """Asks for the cache line that is needed soon after the weights at an address."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        ahead = I64(emit("bytes_ahead", builder))
+        _ask_for_line(builder, builder.add(args[0], ahead), level=2)
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
 
 
 @intrinsic

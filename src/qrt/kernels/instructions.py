@@ -55,6 +55,11 @@ def _gather_by(name: str, lanes: int, mask: ir.Type, scale: ir.Type) -> Emitter:
     return emit_gather
 
 
+def _bytes(count: int) -> Emitter:
+    """A number of bytes, without instructions."""
+    return lambda _: count
+
+
 def _fma_plain(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
     return builder.fadd(builder.fmul(a, b), c)
 
@@ -119,6 +124,10 @@ INSTRUCTIONS: dict[str, dict[str, Emitter]] = {
     "lookup64": {
         "avx512vbmi": Intrinsic("llvm.x86.avx512.permvar.qi.512", 16, bytewise=True),
     },
+    # the same of seven bits, between the halves of a table, where it takes as long as of six
+    "lookup128": {
+        "zen4": Intrinsic("llvm.x86.avx512.vpermi2var.qi.512", 16, bytewise=True),
+    },
     # of each 64-bit word the bytes that begin at eight of its bits, which come first
     "unaligned_bytes": {
         "avx512vbmi": Intrinsic("llvm.x86.avx512.pmultishift.qb.512", 16, bytewise=True),
@@ -131,6 +140,9 @@ INSTRUCTIONS: dict[str, dict[str, Emitter]] = {
             "llvm.x86.avx512.mask.gather.dpi.512", 16, vector(ir.IntType(1), 16), I32
         ),
     },
+    # how far ahead of those in use weights are asked for: Intel's processors add requests of their
+    # own within a page of memory; AMD's want it beyond the page, by a tenth and more
+    "bytes_ahead": {"generic": _bytes(2560), "zen4": _bytes(6144)},
     "fma": {
         "generic": _fma_plain,
         "avx2": Intrinsic("llvm.fma.v8f32", 8),
@@ -156,6 +168,7 @@ FALLS_BACK: dict[str, tuple[str, ...]] = {
     "avxvnni": ("avxvnni", "avx2", "generic"),
     "avx512vnni": ("avx512vnni", "avx2", "generic"),
     "avx512vbmi": ("avx512vbmi", "avx512vnni", "avx2", "generic"),
+    "zen4": ("zen4", "avx512vbmi", "avx512vnni", "avx2", "generic"),
     "amx": ("amx", "avx512vbmi", "avx512vnni", "avx2", "generic"),
     "neon_dotprod": ("neon_dotprod", "generic"),
     "neon_i8mm": ("neon_i8mm", "neon_dotprod", "generic"),

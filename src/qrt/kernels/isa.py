@@ -83,6 +83,15 @@ TIERS: dict[str, Tier] = {
             prefill=(ROW_TILE, 2),
         ),
         Tier(
+            "zen4",
+            "x86_64",
+            _AVX512.union(_VBMI, {"sse4a"}),  # which AMD's CPUs alone have
+            _AVX512_CPU,
+            ",".join([_AVX512_FEATURES, *(f"+{name}" for name in _VBMI)]),
+            rows=_MORE_ROWS,
+            prefill=(ROW_TILE, 2),
+        ),
+        Tier(
             "amx",
             "x86_64",
             _AVX512.union(_AMX),

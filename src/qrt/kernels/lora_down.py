@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qrt.kernels.addresses import prefetch
-from qrt.kernels.blocks.parts import AHEAD
+from qrt.kernels.addresses import prefetch_weights
 from qrt.kernels.intrinsics import (
     fma,
     load_f16x16,
@@ -53,7 +52,7 @@ def products(tile: int) -> Any:
     @inline
     def add(acc, p, x, stride, n):
         for _ in range(n >> 1):
-            prefetch(p, AHEAD)
+            prefetch_weights(p)
             acc = fma(rows(load_f16x16(p)), each_x(x, stride), acc)
             acc = fma(rows(load_f16x16(p + K_BYTES)), each_x(x + 4, stride), acc)
             p += 2 * K_BYTES

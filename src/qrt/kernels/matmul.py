@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from qrt.kernels.addresses import anchored, prefetch
+from qrt.kernels.addresses import anchored, prefetch_weights
 from qrt.kernels.blocks import visit_of
-from qrt.kernels.blocks.parts import AHEAD, fetch
+from qrt.kernels.blocks.parts import fetch
 from qrt.kernels.dots import dot
 from qrt.kernels.intrinsics import (
     each_of,
@@ -163,7 +163,7 @@ def _float_panel(fmt: PanelFormat, tile: int) -> Any:
         even, odd = acc, acc
         for _ in range(n_in >> 1):
             x = anchored(x)
-            prefetch(p, AHEAD)
+            prefetch_weights(p)
             even = fma(rows(load(p)), each_x(x), even)
             odd = fma(rows(load(p + k_bytes)), each_x(x + x_step), odd)
             p += 2 * k_bytes

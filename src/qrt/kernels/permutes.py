@@ -11,7 +11,7 @@ from typing import Any
 from llvmlite import ir
 from numba.extending import intrinsic
 
-from qrt.kernels.instructions import emit
+from qrt.kernels.instructions import emit, offers
 from qrt.kernels.llvm import I8, constant, vector
 
 
@@ -46,12 +46,13 @@ def long_lookup(table: Sequence[int]) -> Any:
     """
 
     def emit_lookup(builder: ir.IRBuilder, low: ir.Value, above: ir.Value) -> ir.Value:
-        n = low.type.count
-        found = [
-            emit("lookup64", builder, _repeated(table[i : i + 64], n), low)
-            for i in range(0, len(table), 64)
-        ]
-        bit = 6
+        n, bit = low.type.count, 7 if offers("lookup128") else 6
+        parts = [_repeated(table[i : i + 64], n) for i in range(0, len(table), 64)]
+        if bit == 7:
+            pairs = zip(parts[::2], parts[1::2], strict=True)
+            found = [emit("lookup128", builder, a, low, b) for a, b in pairs]
+        else:
+            found = [emit("lookup64", builder, part, low) for part in parts]
         while len(found) > 1:
             word, mask = (low, 1 << bit) if bit < 8 else (above, 1 << bit - 8)
             tested = builder.and_(word, constant(I8, n, mask))

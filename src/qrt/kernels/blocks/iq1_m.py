@@ -63,7 +63,7 @@ def odd_scale(words, shift):
 
 def build(update: Any, fetch: Any) -> Any:
     codes = looked_up() if offers("lookup64") else halves()
-    first, known = early(numbers)
+    first, known = early("IQ1", numbers)
     ask = in_a_row(fetch, 112)
 
     @inline

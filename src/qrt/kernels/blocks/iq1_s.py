@@ -44,7 +44,7 @@ def numbers(p, i):
 def build(update: Any, fetch: Any) -> Any:
     upper = lookup64([i >> 4 for i in range(64)]) if offers("lookup64") else high_codes
     codes = eights_by(gather("grid_IQ1", eights("IQ1")), low_codes, upper)
-    first, known = early(numbers)
+    first, known = early("IQ1", numbers)
     ask = in_a_row(fetch, 100)
 
     @inline

@@ -9,6 +9,7 @@ from qrt.kernels.blocks.parts import in_a_row, odd_nibbles
 from qrt.kernels.blocks.points import early, signed_eights
 from qrt.kernels.intrinsics import load_f16x16, load_i32x16
 from qrt.kernels.jit import inline
+from qrt.kernels.permutes import bytes_from
 
 
 @inline
@@ -24,15 +25,24 @@ def ten_bits(points, tops):
     )
 
 
+two_above = bytes_from(0, 2, 4, 6)
+
+
+@inline
+def in_words(points, tops):
+    """Numbers of ten bits as lookups want them."""
+    return points, two_above(tops)
+
+
 def build(update: Any, fetch: Any) -> Any:
-    codes, numbers = signed_eights("IQ2_S", ten_bits)
+    codes, numbers = signed_eights("IQ2_S", ten_bits, in_words)
 
     @inline
     def at(p, i):
         tops = load_i32x16(p + 160 + 64 * (i >> 2) + (i & 3))
         return numbers(load_i32x16(p + 800 + 64 * i), tops)
 
-    first, known = early(at)
+    first, known = early("IQ2_S", at)
     ask = in_a_row(fetch, 164)
 
     @inline

@@ -9,6 +9,7 @@ from qrt.kernels.blocks.parts import in_a_row, odd_nibbles
 from qrt.kernels.blocks.points import early, signed_eights
 from qrt.kernels.intrinsics import load_f16x16, load_i32x16
 from qrt.kernels.jit import inline
+from qrt.kernels.permutes import bytes_from
 
 
 @inline
@@ -23,8 +24,18 @@ def nine_bits(points, tops):
     )
 
 
+eight_bits, ninths = bytes_from(0, 9, 18, 27), bytes_from(8, 17, 26, 0)
+
+
+@inline
+def in_words(points, tops):
+    """The same as lookups want them."""
+    low, top = eight_bits(points) & 0x1FFFFFFF, (tops << 1) & ~0x1FFFFFFF
+    return low | top, (ninths(points) & 0xFFFFFF) | ((tops >> 7) & 0x1000000)
+
+
 def build(update: Any, fetch: Any) -> Any:
-    codes, numbers = signed_eights("IQ2_XS", nine_bits)
+    codes, numbers = signed_eights("IQ2_XS", nine_bits, in_words)
 
     @inline
     def at(p, i):
@@ -32,7 +43,7 @@ def build(update: Any, fetch: Any) -> Any:
         points, signs = load_i32x16(p + 160 + 128 * i), load_i32x16(p + 224 + 128 * i)
         return numbers(points, signs), even_signs(signs)
 
-    first, known = early(at)
+    first, known = early("IQ2_XS", at)
     ask = in_a_row(fetch, 148)
 
     @inline

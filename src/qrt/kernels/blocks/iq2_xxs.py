@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from qrt.kernels.blocks.grids import even_signs, four_bytes
+from qrt.kernels.blocks.permuted import only_points
 from qrt.kernels.blocks.points import signed_eights
 from qrt.kernels.intrinsics import load_f16x16, load_i32x16, to_f32
 from qrt.kernels.jit import inline
 
 
 def build(update: Any, fetch: Any) -> Any:
-    codes, numbers = signed_eights("IQ2_XXS", four_bytes)
+    codes, numbers = signed_eights("IQ2_XXS", four_bytes, only_points)
 
     @inline
     def visit(state, p, x, step):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from qrt.kernels.blocks.grids import four_bytes
-from qrt.kernels.blocks.parts import odd_nibbles
+from qrt.kernels.blocks.parts import in_a_row, odd_nibbles
 from qrt.kernels.blocks.points import signed_fours
 from qrt.kernels.intrinsics import load_f16x16, load_i32x16
 from qrt.kernels.jit import inline
@@ -26,13 +26,14 @@ def nine_bits(points, tops):
 
 def build(update: Any, fetch: Any) -> Any:
     codes = signed_fours("IQ3_S", nine_bits)
+    ask = in_a_row(fetch, 220)
 
     @inline
     def visit(state, p, x, step):
         d = load_f16x16(p)
         words = load_i32x16(p + 32)
         for i in range(8):
-            fetch(p + 220 * i, 220)
+            ask(p + 220 * i)
             signs, points = load_i32x16(p + 224 + 64 * i), p + 736 + 128 * i
             tops = load_i32x16(p + 96 + 64 * (i >> 2) + (i & 3))
             low, high = load_i32x16(points), load_i32x16(points + 64)

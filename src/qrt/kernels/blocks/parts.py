@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from qrt.kernels.addresses import prefetch
+from qrt.kernels.addresses import prefetch_weights
 from qrt.kernels.intrinsics import load_i32x16, load_i32x64, lookup, to_f32
 from qrt.kernels.jit import inline
 from qrt.kernels.shuffles import concat
-
-AHEAD = 2560
-"""Bytes between the weights in use and those asked for from memory: so few that the processor,
-which asks within a page of memory, adds requests of its own."""
 
 IQ4_VALUES = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)
 
@@ -23,9 +19,9 @@ lookup_e2m1 = lookup(tuple(value + 12 for value in E2M1_VALUES))
 
 @inline
 def fetch(p, n_bytes):
-    """Asks for the n_bytes that lie AHEAD of p."""
+    """Asks for the n_bytes that are needed soon after those at p."""
     for at in range(0, n_bytes, 64):
-        prefetch(p + at, AHEAD)
+        prefetch_weights(p + at)
 
 
 def in_a_row(fetch: Any, n_bytes: int) -> Any:

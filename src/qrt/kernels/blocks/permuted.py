@@ -14,13 +14,17 @@ from numpy.typing import NDArray
 
 from qrt.formats.quants.grids import levels
 from qrt.kernels.blocks.grids import four_of, signed_codes
+from qrt.kernels.instructions import offers
 from qrt.kernels.intrinsics import gather
 from qrt.kernels.jit import inline
 from qrt.kernels.permutes import bytes_from, long_lookup, lookup64
 from qrt.kernels.shuffles import concat
 
-MOST = 256
-"""Points of 8 whose bytes are better looked up in registers."""
+
+def looks_up(name: str) -> bool:
+    """Whether the points of 8 of a grid are looked up: those of large ones are better gathered."""
+    most = 1024 if offers("lookup128") else 256 if offers("lookup64") else 0
+    return len(levels(name)) <= most
 
 
 def signed(name: str, bits: int, at: int) -> Any:
@@ -45,11 +49,13 @@ def packed(elements: NDArray[np.uint8], bits: int) -> Any:
 @inline
 def only_points(points, tops):
     """Numbers of eight bits as they lie."""
-    return points
+    return points, points
 
 
 def signed_eights(name: str) -> Any:
-    """codes(numbers, signs) as `gathered` has it; numbers is a word of four."""
+    """codes(numbers, signs) as `gathered` has it; numbers are a word of four low bytes, and one of
+    what is above them.
+    """
     points = levels(name)
     first, second = packed(points[:, :4], 2), packed(points[:, 4:], 2)
     a, b, c, d = (bytes_from(at, at + 2, at + 4, at + 6) for at in (0, 8, 16, 24))
@@ -57,7 +63,7 @@ def signed_eights(name: str) -> Any:
 
     @inline
     def codes(numbers, signs):
-        low, high = first(numbers, numbers), second(numbers, numbers)
+        low, high = first(numbers[0], numbers[1]), second(numbers[0], numbers[1])
         up, down = signs << 2, signs >> 2
         return four_of(
             concat(sign_2(a(low), up), sign_4(a(high), signs)),

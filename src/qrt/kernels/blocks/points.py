@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from qrt.formats.quants.grids import levels
 from qrt.kernels.blocks import gathered, permuted
 from qrt.kernels.instructions import offers, register_lanes
 from qrt.kernels.jit import inline
 from qrt.kernels.vectors import LANES
 
 
-def early(numbers: Any) -> tuple[Any, Any]:
+def early(name: str, numbers: Any) -> tuple[Any, Any]:
     """first(p), and step(p, i, known): the numbers of the points of step i of 8 and what is known
     of the next.
 
-    numbers(p, i) makes them. Where registers suffice it does so a step ahead, so that the gathers
-    need not wait: the sums of a step fill the queues of a core.
+    numbers(p, i) makes them. Where points are gathered and registers suffice it does so a step
+    ahead, so that the gathers need not wait: the sums of a step fill the queues of a core.
     """
 
     @inline
@@ -35,18 +34,19 @@ def early(numbers: Any) -> tuple[Any, Any]:
     def ahead(p, i, known):
         return known, numbers(p, (i + 1) & 7)
 
-    return (first, ahead) if register_lanes() == LANES else (nothing, now)
+    wait = permuted.looks_up(name) or register_lanes() < LANES
+    return (nothing, now) if wait else (first, ahead)
 
 
-def signed_eights(name: str, indices: Any) -> tuple[Any, Any]:
+def signed_eights(name: str, indices: Any, in_words: Any) -> tuple[Any, Any]:
     """codes(numbers, signs), the codes of 32 values from four points of 8, and numbers(points,
-    tops) that it wants: `indices`, where points are gathered.
+    tops) that it wants: `indices`, four vectors, where points are gathered, else `in_words`, a
+    byte of one word for each point and what belongs above it in another.
     """
-    if not offers("lookup64"):
-        return gathered.signed_eights(name), indices
-    if len(levels(name)) > permuted.MOST:
-        return permuted.gathered_eights(name), indices
-    return permuted.signed_eights(name), permuted.only_points
+    if permuted.looks_up(name):
+        return permuted.signed_eights(name), in_words
+    way = permuted.gathered_eights if offers("lookup64") else gathered.signed_eights
+    return way(name), indices
 
 
 def signed_fours(name: str, indices: Any) -> Any:
