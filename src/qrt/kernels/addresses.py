@@ -8,7 +8,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from qrt.kernels.instructions import emit
+from qrt.kernels.instructions import bytes_ahead
 from qrt.kernels.llvm import I8, I32
 
 I64 = ir.IntType(64)
@@ -50,8 +50,7 @@ def prefetch_weights(typingctx: Any, address: Any) -> Any:
     """Asks for the cache line that is needed soon after the weights at an address."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        ahead = I64(emit("bytes_ahead", builder))
-        _ask_for_line(builder, builder.add(args[0], ahead), level=2)
+        _ask_for_line(builder, builder.add(args[0], I64(bytes_ahead())), level=2)
         return context.get_dummy_value()
 
     return types.void(types.int64), codegen

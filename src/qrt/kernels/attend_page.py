@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from qrt.kernels.activations import padded
+from qrt.kernels.instructions import bytes_ahead
 from qrt.kernels.intrinsics import (
     each_of,
     load_f32,
@@ -22,7 +23,6 @@ from qrt.kernels.intrinsics import (
 )
 from qrt.kernels.jit import inline
 from qrt.kernels.kv_caches import CACHES
-from qrt.kernels.kv_pages import NEAR
 from qrt.kernels.layout import FAR
 from qrt.kernels.shuffles import count_lanes
 from qrt.kernels.softmax import SCORES, Parts, settle_of
@@ -84,11 +84,11 @@ def page_of_heads(k_type: str, v_type: str, heads: int, bias: str, softmax: Part
             value = value + load_vector(load_i64(bias) + 4 * (FAR - min(back - slot, FAR)))
         return value
 
-    settle = settle_of(heads, biased)
+    settle, near = settle_of(heads, biased), bytes_ahead()
 
     @inline
     def take(scratch, state, query, k, k_width, width, low, high, back, cap, fresh, following):
-        ahead = following - k if v_in_k else NEAR
+        ahead = following - k if v_in_k else near
         scores_of(query, k, k_width, scratch + SCORES, ahead)
         settle(scratch, low, high, cap, bias_of(query, k_width), back)
         softmax.weigh(scratch, state, low, high)

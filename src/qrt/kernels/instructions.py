@@ -57,7 +57,7 @@ def _gather_by(name: str, lanes: int, mask: ir.Type, scale: ir.Type) -> Emitter:
 
 def _bytes(count: int) -> Emitter:
     """A number of bytes, without instructions."""
-    return lambda _: count
+    return lambda: count
 
 
 def _fma_plain(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
@@ -140,8 +140,9 @@ INSTRUCTIONS: dict[str, dict[str, Emitter]] = {
             "llvm.x86.avx512.mask.gather.dpi.512", 16, vector(ir.IntType(1), 16), I32
         ),
     },
-    # how far ahead of those in use weights are asked for: Intel's processors add requests of their
-    # own within a page of memory; AMD's want it beyond the page, by a tenth and more
+    # between what is in use of weights or of a cache and what is asked for from memory: so few that
+    # Intel's processors, which ask within a page of memory, add requests of their own; AMD's read
+    # a tenth faster with more than a page
     "bytes_ahead": {"generic": _bytes(2560), "zen4": _bytes(6144)},
     "fma": {
         "generic": _fma_plain,
@@ -192,6 +193,12 @@ def offers(name: str) -> bool:
 def emit(name: str, builder: ir.IRBuilder, *args: Any) -> Any:
     """IR of instruction `name` for the selected tier."""
     return _selected[name](builder, *args)
+
+
+def bytes_ahead() -> int:
+    """How far ahead of what is in use the selected tier asks for memory."""
+    count: int = _selected["bytes_ahead"]()
+    return count
 
 
 def register_lanes() -> int:

@@ -1,12 +1,8 @@
-"""How V lies in a page, and how far ahead of its reading attention asks for memory."""
+"""How V lies in a page."""
 
 from __future__ import annotations
 
 from qrt.kernels.instructions import register_lanes
-
-NEAR = 2560
-"""Bytes between what is read of a page and what is asked for. With few, the processor's own
-requests add to ours, which they do only as long as memory is read in order."""
 
 
 def dims_at_once() -> int:

@@ -2,8 +2,8 @@
 
 gain(weights, factors, sums, k, k_width, width, first, last, fresh, following, room) adds to the
 sums of `width` dimensions, which shrink by the factor of their head, the values of slots first ..
-last of the page at k times their weights. It asks for what it reads NEAR bytes later, and then for
-the page at `following`; `room` is memory for it.
+last of the page at k times their weights. It asks for what it reads `bytes_ahead` later, and then
+for the page at `following`; `room` is memory for it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 from qrt.formats.cache_types import CACHE_BYTES
 from qrt.kernels.activations import padded
 from qrt.kernels.addresses import prefetch_run
+from qrt.kernels.instructions import bytes_ahead
 from qrt.kernels.intrinsics import (
     each_of,
     fma,
@@ -23,7 +24,7 @@ from qrt.kernels.intrinsics import (
 )
 from qrt.kernels.jit import inline
 from qrt.kernels.kv_caches import CACHES
-from qrt.kernels.kv_pages import NEAR, dims_at_once
+from qrt.kernels.kv_pages import dims_at_once
 from qrt.kernels.layout import PAGE
 from qrt.kernels.shuffles import repeat, within
 
@@ -33,14 +34,14 @@ ROOM = 4 * 32 * PAGE + 512
 
 def some_dims(v_type: str, heads: int, dims: int, ask: bool = True) -> Any:
     """gain for `dims` dimensions, whose sums lie at `at`, and which begin at v in slot 0; the next
-    slot has them `width` dimensions later. With `ask` it asks for what lies NEAR ahead, `leap`
+    slot has them `width` dimensions later. With `ask` it asks for what lies `bytes_ahead`, `leap`
     further from `end` on.
     """
     add = CACHES[v_type].value_reader(v_type, heads, dims)
     each_head, each_weight = each_of("f32", heads, 4), each_of("f32", heads, 64)
     load_sums, none = load_wide(dims * heads), zeros(dims * heads)
     each_factor, wide = repeat(dims // 16), 64 * heads
-    row_bytes = dims // 32 * CACHE_BYTES[v_type]
+    row_bytes, ahead = dims // 32 * CACHE_BYTES[v_type], bytes_ahead()
     ask_for = prefetch_run(max(1, row_bytes >> 6))
 
     @inline
@@ -50,7 +51,7 @@ def some_dims(v_type: str, heads: int, dims: int, ask: bool = True) -> Any:
             total = load_sums(at) * each_factor(each_head(factors))
         for slot in range(first, last + 1):
             if ask:
-                near = v + slot * row_bytes + NEAR
+                near = v + slot * row_bytes + ahead
                 if near >= end:
                     near += leap
                 ask_for(near, 0)
