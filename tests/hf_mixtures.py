@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 import numpy as np
-from hf_parts import GLOBAL, LLAMA3, LOCAL, ROPE, YARN, Row
+from hf_parts import GLOBAL, LLAMA3, LOCAL, LONGROPE, ROPE, YARN, Row
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
@@ -168,6 +168,22 @@ HF_MIXTURES: dict[str, Row] = {
         },
     ),
     "dots1": Row("dots1", DEEPSEEK),
+    "phimoe@sparsemixer": Row(
+        "phimoe",
+        {
+            "num_local_experts": 8,
+            "num_experts_per_tok": 2,
+            "router_jitter_noise": 0.2,
+            "attention_bias": True,
+            "lm_head_bias": True,
+            "rope_parameters": {
+                **LONGROPE,
+                "original_max_position_embeddings": 256,
+                "short_mscale": 1.2,
+                "long_mscale": 1.2,
+            },
+        },
+    ),
     "llama4": Row(
         "llama4_text",
         {

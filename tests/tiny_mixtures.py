@@ -213,6 +213,18 @@ MIXTURES: dict[str, Tiny] = {
         LONGROPE,
         harmless=("rope_factors_short.weight",),
     ),
+    "phimoe@sparsemixer": Tiny(
+        {
+            **MOE,
+            "expert_used_count": 2,
+            "attention.layer_norm_epsilon": 1e-5,
+            "router_jitter_noise": 0.2,
+            "rope.scaling.attn_factor": 1.2,
+        },
+        (*QKV_BIASES, *OUTPUT),
+        LONGROPE,
+        harmless=("rope_factors_long.weight", "attention.layer_norm_rms_epsilon"),
+    ),
     "llama4": Tiny(
         {
             **WIDE,
