@@ -122,6 +122,19 @@ MIXTURES: dict[str, Tiny] = {
             "attention.temperature_length": 8,
         }
     ),
+    "mistral4@softmax": Tiny(
+        {
+            **EXPERT,
+            **LATENT,
+            **YARN,
+            "rope.scaling.yarn_log_multiplier": 0.1,
+            **ROUTED,
+            "expert_gating_func": None,
+            **GROUPS,
+            "attention.temperature_scale": 0.3,
+            "attention.temperature_length": 32,
+        }
+    ),
     "olmoe": Tiny({**MOE, "attention.head_count_kv": 4}, OUTPUT, harmless=KV_HEADS),
     "granitemoe": Tiny(
         {
