@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 import numpy as np
-from hf_parts import GLOBAL, LLAMA3, LOCAL, ROPE, YARN, Row
+from hf_parts import GLOBAL, LLAMA3, LOCAL, LONGROPE, ROPE, YARN, Row
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
@@ -93,6 +93,15 @@ HF_MIXTURES: dict[str, Row] = {
         "mixtral", {"num_local_experts": 8, "num_experts_per_tok": 3}, permuted=True
     ),
     "qwen3moe": Row("qwen3_moe", {**EXPERTS, "num_experts": 8, "norm_topk_prob": True}),
+    "qwen3vlmoe": Row(
+        "qwen3_vl_moe_text",
+        {
+            **EXPERTS,
+            "num_experts": 8,
+            "rope_parameters": {**ROPE, "mrope_section": [6, 5, 5], "mrope_interleaved": True},
+        },
+        headless=True,
+    ),
     "qwen2moe": Row(
         "qwen2_moe",
         {**EXPERTS, "num_experts": 8, "shared_expert_intermediate_size": 80},
@@ -122,6 +131,27 @@ HF_MIXTURES: dict[str, Row] = {
             "num_key_value_heads": 4,
             "rope_parameters": {**YARN, "mscale": 0.707, "mscale_all_dim": 0.707},
         },
+    ),
+    "mistral4@softmax": Row(
+        "mistral4",
+        {
+            **DEEPSEEK,
+            "head_dim": 24,
+            "kv_lora_rank": 32,
+            "q_lora_rank": 48,
+            "qk_rope_head_dim": 8,
+            "qk_nope_head_dim": 16,
+            "v_head_dim": 20,
+            "num_key_value_heads": 4,
+            "rope_parameters": {
+                **YARN,
+                "mscale": 1.0,
+                "mscale_all_dim": 1.0,
+                "llama_4_scaling_beta": 0.3,
+                "partial_rotary_factor": 8 / 24,
+            },
+        },
+        headless=True,
     ),
     "olmoe": Row("olmoe", {"num_experts": 8, "num_experts_per_tok": 3, "norm_topk_prob": False}),
     "granitemoe": Row(
@@ -168,6 +198,22 @@ HF_MIXTURES: dict[str, Row] = {
         },
     ),
     "dots1": Row("dots1", DEEPSEEK),
+    "phimoe@sparsemixer": Row(
+        "phimoe",
+        {
+            "num_local_experts": 8,
+            "num_experts_per_tok": 2,
+            "router_jitter_noise": 0.2,
+            "attention_bias": True,
+            "lm_head_bias": True,
+            "rope_parameters": {
+                **LONGROPE,
+                "original_max_position_embeddings": 256,
+                "short_mscale": 1.2,
+                "long_mscale": 1.2,
+            },
+        },
+    ),
     "llama4": Row(
         "llama4_text",
         {

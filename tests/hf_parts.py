@@ -38,6 +38,8 @@ class Row:
     """Whether gates and ups of experts alternate there."""
     hidden: bool = False
     """Whether its hidden states are wanted, not its logits."""
+    headless: bool = False
+    """Whether transformers has the model without what makes logits, which is its embedding."""
     auto: str = "AutoModel"
     """What makes a model of hidden states, or one with an encoder, of the configuration."""
     n_encoded: int = 0

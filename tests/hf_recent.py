@@ -27,6 +27,19 @@ RECENT: dict[str, Row] = {
     "qwen2": Row("qwen2", {"rope_parameters": YARN}),
     "qwen3": Row("qwen3"),
     "qwen3@fused": Row("qwen3"),
+    "qwen2vl": Row(
+        "qwen2_vl_text", {"rope_parameters": {**ROPE, "mrope_section": [4, 2, 2]}}, headless=True
+    ),
+    "qwen3vl": Row(
+        "qwen3_vl_text",
+        {"rope_parameters": {**ROPE, "mrope_section": [6, 5, 5], "mrope_interleaved": True}},
+        headless=True,
+    ),
+    "qwen3vl@sections": Row(
+        "qwen3_vl_text",
+        {"rope_parameters": {**ROPE, "mrope_section": [8, 4, 4], "mrope_interleaved": True}},
+        headless=True,
+    ),
     "gemma": Row("gemma", {"hidden_activation": "gelu_pytorch_tanh"}, minus_one=True),
     "gemma2": Row(
         "gemma2",

@@ -137,7 +137,8 @@ def hf_logits(name: str, row: Row) -> Array:
     torch.manual_seed(0)
     config = transformers.AutoConfig.for_model(row.kind, **hf_config(name, row))
     config._attn_implementation = "eager"
-    kind = row.auto if row.hidden or row.n_encoded else "AutoModelForCausalLM"
+    is_plain = not (row.hidden or row.headless or row.n_encoded)
+    kind = "AutoModelForCausalLM" if is_plain else row.auto
     model = getattr(transformers, kind).from_config(config, dtype=torch.float32).eval()
     if row.n_encoded and "output.weight" in MODELS[name].optional:
         model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.clone())
@@ -152,6 +153,7 @@ def hf_logits(name: str, row: Row) -> Array:
         for theirs, parameter in [*model.named_parameters(), *model.named_buffers()]:
             if theirs.startswith("pooler."):
                 continue
+            theirs = f"model.{theirs}" if row.headless else theirs
             learned = f"xielu.{theirs.rpartition('.')[2]}"
             if learned in metadata:
                 number = np.broadcast_to(metadata[learned], config.num_hidden_layers)
@@ -181,6 +183,8 @@ def hf_logits(name: str, row: Row) -> Array:
         assert not left, f"transformers has nothing for {left}"
         text, rest = (torch.from_numpy(part)[None] for part in np.split(TOKENS, [row.n_encoded]))
         out = model(text, decoder_input_ids=rest) if row.n_encoded else model(rest)
+        if row.headless:
+            return (out.last_hidden_state[0] @ model.get_input_embeddings().weight.T).numpy()
         return (out.last_hidden_state if row.hidden else out.logits)[0].numpy()
 
 

@@ -53,6 +53,7 @@ def route_record(
         renormalize=op.renormalize,
         scale=float_bits(op.scale),
         least_sum=float_bits(LEAST_SUM),
+        threshold=float_bits(op.threshold),
         tile_rows=tile,
         routing=room,
     )
@@ -84,13 +85,16 @@ class Routing(Buffer):
 def test_route(
     lab: Lab, gating: Any, choice: tuple[int, int, int, int], n_rows: int, tile: int, seed: int
 ) -> None:
-    n_experts, n_used, n_groups, n_groups_used = choice
+    n_experts, n_used, *groups = choice
+    plain = gating == "sparsemixer"
     rng = np.random.default_rng(seed)
     logits = (rng.normal(size=(n_rows, n_experts)) * 3).astype(np.float32)
-    bias = rng.normal(size=n_experts).astype(np.float32) if seed & 1 else None
+    bias = rng.normal(size=n_experts).astype(np.float32) if seed & 1 and not plain else None
     op = Route(
         *("out", "logits", n_experts, n_used, gating, None if bias is None else "bias"),
-        *(n_groups, n_groups_used, bool(seed & 2), 2.5 if seed & 4 else 1.0),
+        *((1, 1) if plain else groups),
+        *(bool(seed & 2) and not plain, 2.5 if seed & 4 else 1.0),
+        float(rng.random(dtype=np.float32)),
     )
     out, room = Buffer((n_rows, 2 * n_used), np.float32), Routing(n_experts, n_rows * n_used)
     at = 0 if bias is None else lab.put(bias)
@@ -116,12 +120,41 @@ def test_a_logit_that_is_not_finite_shows(lab: Lab, gating: Any) -> None:
     for value in (np.nan, np.inf):
         logits = np.zeros((1, 8), np.float32)
         logits[0, 3] = value
-        op = Route("out", "logits", 8, 8, gating, renormalize=True)
+        op = Route("out", "logits", 8, 8, gating, renormalize=gating != "sparsemixer")
         out, room = Buffer((1, 16), np.float32), Routing(8, 8)
         args = route_record(lab, op, lab.put(logits), 0, out.address, room.address, 1)
         got, _ = lab.run([("route", args)], [out, room], n_rows=1)
         assert set(got[0, :8].tolist()) <= set(range(8))
         assert np.isnan(got[0, 8:]).any()
+
+
+def sparsemixer(scores: NDArray[np.float64], jitter: float) -> NDArray[np.float64]:
+    """Two experts and their weights as in transformers at inference, (n_rows, 4)."""
+    masked, experts, weights = scores, [], []
+    for _ in range(2):
+        best, most = masked.argmax(axis=1)[:, None], masked.max(axis=1, keepdims=True)
+        with np.errstate(invalid="ignore"):  # 0 / 0 is above nothing
+            far = (most - scores) / np.maximum(np.abs(scores), most) > 2.0 * jitter
+        gates = np.exp(np.where(far, -np.inf, masked) - most)
+        gates /= gates.sum(axis=1, keepdims=True)
+        experts.append(best)
+        weights.append(np.take_along_axis(gates, best, axis=1))
+        masked = np.where(np.arange(scores.shape[1]) == best, -np.inf, masked)
+    return np.concatenate([*experts, *weights], axis=1)
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.01, 0.2, 0.5])
+def test_sparsemixer_is_that_of_transformers(jitter: float) -> None:
+    rng = np.random.default_rng(7)
+    logits = rng.normal(size=(60, 16)) * np.geomspace(0.01, 30.0, 60)[:, None]
+    logits[20:40] -= logits[20:40].max(axis=1, keepdims=True) + 0.1  # all below 0
+    logits[40:50] = np.round(logits[40:50])  # equals, and zeros
+    op = Route("out", "logits", 16, 2, "sparsemixer", threshold=2.0 * jitter)
+    assert op.width({"logits": 16}) == 4
+    want = sparsemixer(logits, jitter)
+    np.testing.assert_allclose(choose(logits, None, op), want, rtol=1e-12, atol=0.0)
+    apart = np.abs(want[:, 2:] - 0.5) < 0.45
+    assert apart.any() or jitter == 0.0
 
 
 KERNELS = [

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from kernels import nmse
 from steps import logits_of
-from tiny_models import arch_of, metadata_of, tensors_of
+from tiny_models import arch_of, metadata_of, tensor, tensors_of
 from tiny_parts import TOKENS
 
 from qrt.arch import build_graph
@@ -39,6 +41,10 @@ def changed(name: str, changes: dict[str, object]) -> dict[str, object]:
         ("dots1", {"expert_group_count": 8}, "a divisor of the 8 experts"),
         ("dots1", {"expert_group_used_count": 5}, "from 2, which hold 3 experts, to 4, got 5"),
         ("dots1", {"expert_group_used_count": 1}, "from 2, which hold 3 experts, to 4, got 1"),
+        ("phimoe", {"router_jitter_noise": 0.6}, "a number from 0 to 0.5, got 0.6"),
+        ("phimoe", {"router_jitter_noise": -0.1}, "a number from 0 to 0.5, got -0.1"),
+        ("phimoe", {"router_jitter_noise": math.nan}, "a number from 0 to 0.5, got nan"),
+        ("phimoe", {"router_jitter_noise": 1}, "a number from 0 to 0.5, got 1"),
         ("deepseek2", {"attention.head_count_kv": 2}, "expected 1 for latent attention, got 2"),
         ("deepseek2", {"attention.key_length": 48}, "expected 40 for latent attention, got 48"),
         ("deepseek2", {"attention.value_length": 40}, "expected 32 for latent attention, got 40"),
@@ -50,6 +56,14 @@ def test_relations_are_explained(name: str, changes: dict[str, object], expected
         build_graph(changed(name, changes), tensors_of(name), "m.gguf")
     assert expected in str(error.value)
     assert str(error.value).startswith("m.gguf: ")
+
+
+def test_sparsemixer_has_no_bias() -> None:
+    """A bias of the choice is a tensor that nothing reads."""
+    tensors = tensors_of("phimoe@sparsemixer")
+    bias = {"blk.0.exp_probs_b.bias": tensor("blk.0.exp_probs_b.bias", np.ones(8))}
+    with pytest.raises(ArchError, match=r"no use for tensor 'blk\.0\.exp_probs_b\.bias'"):
+        build_graph(metadata_of("phimoe@sparsemixer"), tensors | bias, "m.gguf")
 
 
 def test_layers_may_choose_different_numbers_of_experts() -> None:

@@ -122,6 +122,19 @@ MIXTURES: dict[str, Tiny] = {
             "attention.temperature_length": 8,
         }
     ),
+    "mistral4@softmax": Tiny(
+        {
+            **EXPERT,
+            **LATENT,
+            **YARN,
+            "rope.scaling.yarn_log_multiplier": 0.1,
+            **ROUTED,
+            "expert_gating_func": None,
+            **GROUPS,
+            "attention.temperature_scale": 0.3,
+            "attention.temperature_length": 32,
+        }
+    ),
     "olmoe": Tiny({**MOE, "attention.head_count_kv": 4}, OUTPUT, harmless=KV_HEADS),
     "granitemoe": Tiny(
         {
@@ -212,6 +225,18 @@ MIXTURES: dict[str, Tiny] = {
         OUTPUT,
         LONGROPE,
         harmless=("rope_factors_short.weight",),
+    ),
+    "phimoe@sparsemixer": Tiny(
+        {
+            **MOE,
+            "expert_used_count": 2,
+            "attention.layer_norm_epsilon": 1e-5,
+            "router_jitter_noise": 0.2,
+            "rope.scaling.attn_factor": 1.2,
+        },
+        (*QKV_BIASES, *OUTPUT),
+        LONGROPE,
+        harmless=("rope_factors_long.weight", "attention.layer_norm_rms_epsilon"),
     ),
     "llama4": Tiny(
         {

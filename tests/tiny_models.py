@@ -249,6 +249,9 @@ MODELS: dict[str, Tiny] = {
     "qwen3vl": Tiny(
         {**WIDE, "rope.dimension_sections": [6, 5, 5, 0]}, harmless=("rope.dimension_sections",)
     ),
+    "qwen3vl@sections": Tiny(  # two pairs are behind the last, and llama.cpp does not turn them
+        {**WIDE, "rope.dimension_sections": [8, 4, 4, 0]}, harmless=("rope.dimension_sections",)
+    ),
     **MIXTURES,
     **OLDER,
     **RWKV,

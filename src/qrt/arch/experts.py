@@ -26,6 +26,9 @@ SHARED_DIM = "expert_shared_feed_forward_length"
 GATING, NORM, SCALE = "expert_gating_func", "expert_weights_norm", "expert_weights_scale"
 GROUPS = "expert_group_count"
 FIRST, STEP = "leading_dense_block_count", "interleave_moe_layer_step"
+JITTER = "router_jitter_noise"
+"""Half the threshold of sparsemixer, which a file that has it asks for. Its name is that in the
+configuration of Phi-3.5-MoE; llama.cpp and its converter do not know it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,8 @@ class Experts:
     gating: Gating
     renormalize: bool
     scale: float
+    threshold: float
+    """Of sparsemixer."""
     n_groups: int
     n_groups_used: int
     first: int
@@ -117,14 +122,17 @@ def read_experts(source: Source, hp: Hparams, rules: ExpertRules) -> Experts | N
     shared_dim = {"none": 0, "dense": dense_dim, "expert": ffn_dims[0]}[rules.shared_dim]
     n_groups = heeded(source.count, GROUPS, 1)
     n_groups_used = _n_groups_used(source, n_groups, n_experts, most) if n_groups > 1 else 1
+    gating = _gating(source, rules, heeded(source.count, GATING, 0))
+    renormalize = heeded(source.flag, NORM, rules.renormalize)
     experts = Experts(
         n_experts=n_experts,
         n_used=n_used,
         ffn_dims=ffn_dims,
         shared_dim=_n_shared(source, rules) * heeded(source.count, SHARED_DIM, shared_dim),
-        gating=_gating(source, rules, heeded(source.count, GATING, 0)),
-        renormalize=heeded(source.flag, NORM, rules.renormalize),
+        gating=gating,
+        renormalize=renormalize and gating != "sparsemixer",
         scale=heeded(partial(source.real, zero=1.0), SCALE, 1.0),
+        threshold=2.0 * heeded(source.real, JITTER, 0.0),
         n_groups=max(1, n_groups),
         n_groups_used=n_groups_used,
         first=heeded(source.count, FIRST, 0),
@@ -146,6 +154,8 @@ def _n_shared(source: Source, rules: ExpertRules) -> int:
 
 
 def _gating(source: Source, rules: ExpertRules, number: int) -> Gating:
+    if JITTER in rules.keys and source.has(JITTER):
+        return "sparsemixer"
     gating = GATINGS.get(number, rules.gating)
     if gating is None:
         raise source.wrong(source.key(GATING), f"a number from 1 to {len(GATINGS)}", number)

@@ -56,6 +56,7 @@ class Mixture(Decoder):
         assert experts is not None
         sizes = (experts.n_experts, experts.n_used[layer.number])
         has_bias = self.rules.needs_bias or "exp_probs_b.bias" in self.source.stems
+        has_bias = has_bias and experts.gating != "sparsemixer"
         route = graph.append(
             Route(
                 f"{at}ffn_route",
@@ -67,6 +68,7 @@ class Mixture(Decoder):
                 experts.n_groups_used,
                 experts.renormalize,
                 experts.scale,
+                experts.threshold,
             )
         )
 

@@ -116,6 +116,7 @@ REALS: dict[str, tuple[float, float]] = {
     "rope.scaling.yarn_beta_slow": (1e-3, 1e6),
     "rope.scaling.yarn_ext_factor": (-1.0, 1.0),
     "rope.scaling.yarn_log_multiplier": (0.0, 10.0),
+    "router_jitter_noise": (0.0, 0.5),
     "xielu.alpha_n": (-1e3, 1e3),
     "xielu.alpha_p": (-1e3, 1e3),
     "xielu.beta": (-1e3, 1e3),

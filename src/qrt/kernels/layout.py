@@ -114,10 +114,11 @@ def routing_parts(n_experts: int) -> tuple[int, int, int]:
 ROUTE = record(
     "Route",
     "logits out bias n_experts n_used gating n_groups n_groups_used renormalize scale "
-    "least_sum tile_rows routing",
+    "least_sum threshold tile_rows routing",
 )
-"""gating: 0 softmax, 1 sigmoid, 2 softmax of the chosen, 3 square root of softplus. least_sum: what
-the sum of weights counts for at least when they are renormalized."""
+"""gating: 0 softmax, 1 sigmoid, 2 softmax of the chosen, 3 square root of softplus, 4 sparsemixer,
+without bias and groups. least_sum: what the sum of weights counts for at least when they are
+renormalized. threshold: of sparsemixer."""
 GATHER = record("Gather", "x n_in route n_used weighted places lines floats tile_rows")
 """places: the routed rows in a ROUTING. lines, floats, tile_rows: as in NORM."""
 SCATTER = record("Scatter", "x route out residual n_in n_used weighted places")

@@ -129,6 +129,19 @@ def keep_groups(ranks, n_groups, size, n_kept, sums):
 
 
 @inline
+def among_near(ranks, n, e, threshold, shares):
+    """What each of n experts has of the softmax over those whose ranks are near that of e, the
+    greatest; in `shares`.
+    """
+    most = load_f32(ranks + 4 * e)
+    for i in range(n):
+        rank = load_f32(ranks + 4 * i)
+        is_near = most - rank <= threshold * max(most, 0.0 - rank)  # no rank is above most
+        store_f32(shares + 4 * i, rank if is_near else LOWEST)
+    softmax(shares, n)
+
+
+@inline
 def sort_rows(step, args):
     """Gives the chosen rows of each expert places one after the other, in whole tiles."""
     n_experts, n_used = load_i64(args + ROUTE.n_experts), load_i64(args + ROUTE.n_used)
@@ -189,6 +202,8 @@ def build() -> Any:
             out = load_i64(args + ROUTE.out) + 8 * n_used * row
             for choice in range(n_used):
                 e = best_of(ranks, 0, n_experts)
+                if gating == 4:
+                    among_near(ranks, n_experts, e, load_f32(args + ROUTE.threshold), scores)
                 store_f32(ranks + 4 * e, LOWEST)
                 store_f32(out + 4 * choice, float(e))
                 store_f32(chosen + 4 * choice, load_f32(scores + 4 * e))

@@ -8,7 +8,7 @@ from typing import Literal
 
 from qrt.graph.op import Op, WeightUse
 
-Gating = Literal["softmax", "sigmoid", "softmax_of_chosen", "sqrt_softplus"]
+Gating = Literal["softmax", "sigmoid", "softmax_of_chosen", "sqrt_softplus", "sparsemixer"]
 
 LEAST_SUM = 6.103515625e-5
 """What the sum of weights counts for at least when they are renormalized: the least normal F16."""
@@ -24,6 +24,12 @@ class Route(Op):
     the softmax of the chosen logits; `renormalize` divides them by their sum, and `scale`
     multiplies them. The result is (n_rows, 2 * n_used): the experts' numbers, then the weights, the
     best first.
+
+    "sparsemixer" (Liu et al. 2024, arXiv 2409.12136) chooses by the logits as they are. The weight
+    of each choice is its share in the softmax over those experts that were not chosen before it
+    and are near it: its logit is above theirs by at most `threshold` times the greater of it and
+    their magnitude. What adds up to 1 is each of these softmaxes, not the weights; it is combined
+    with neither bias nor groups nor `renormalize`.
     """
 
     kind = "route"
@@ -39,6 +45,7 @@ class Route(Op):
     n_groups_used: int = 1
     renormalize: bool = False
     scale: float = 1.0
+    threshold: float = 0.0
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -51,6 +58,11 @@ class Route(Op):
         per_group = self.n_experts // self.n_groups
         assert 1 <= self.n_used <= self.n_groups_used * per_group, self.out
         assert self.n_groups == 1 or per_group > 1, self.out
+        if self.gating == "sparsemixer":
+            assert self.bias is None, self.out
+            assert self.n_groups == 1, self.out
+            assert not self.renormalize, self.out
+            assert 0.0 <= self.threshold <= 1.0, self.out
         return 2 * self.n_used
 
     def weights(self, widths: Mapping[str, int]) -> tuple[WeightUse, ...]:

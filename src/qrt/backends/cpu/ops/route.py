@@ -14,7 +14,13 @@ if TYPE_CHECKING:
     from qrt.backends.cpu.variant import Variant
 
 
-GATINGS = {"softmax": 0, "sigmoid": 1, "softmax_of_chosen": 2, "sqrt_softplus": 3}
+GATINGS = {
+    "softmax": 0,
+    "sigmoid": 1,
+    "softmax_of_chosen": 2,
+    "sqrt_softplus": 3,
+    "sparsemixer": 4,
+}
 
 
 def kernel(op: Route, task: Task, variant: Variant) -> str:
@@ -34,6 +40,7 @@ def arguments(op: Route, task: Task, recorder: Recorder) -> tuple[Any, dict[str,
         "renormalize": int(op.renormalize),
         "scale": bits(op.scale),
         "least_sum": bits(LEAST_SUM),
+        "threshold": bits(op.threshold),
         "tile_rows": recorder.variant.tiling.routed_rows,
         "routing": recorder.scratch("routing"),
     }

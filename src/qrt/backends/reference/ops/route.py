@@ -31,6 +31,8 @@ def choose(logits: Array, bias: NDArray[Any] | None, op: Route) -> Array:
     weights = np.take_along_axis(scores, chosen, axis=1)
     if op.gating == "softmax_of_chosen":
         weights = _softmax(weights)
+    if op.gating == "sparsemixer":
+        weights = _among_near(logits, chosen, op.threshold)
     if op.renormalize:
         weights = weights / np.maximum(weights.sum(axis=1, keepdims=True), LEAST_SUM)
     return np.concatenate([chosen.astype(np.float64), weights * op.scale], axis=1)
@@ -44,6 +46,18 @@ def _scores(logits: Array, op: Route) -> Array:
     if op.gating == "sqrt_softplus":
         return np.sqrt(np.logaddexp(0.0, logits))
     return logits
+
+
+def _among_near(logits: Array, chosen: NDArray[np.int64], threshold: float) -> Array:
+    """The share of each choice in the softmax over what is near it and was not chosen before it."""
+    left, weights = logits.astype(np.float64), []
+    for choice in range(chosen.shape[1]):
+        best = chosen[:, choice : choice + 1]  # (n_rows, 1)
+        most = np.take_along_axis(left, best, axis=1)
+        is_near = most - left <= threshold * np.maximum(np.abs(logits), most)
+        weights.append(np.take_along_axis(_softmax(np.where(is_near, left, -np.inf)), best, axis=1))
+        np.put_along_axis(left, best, -np.inf, axis=1)
+    return np.concatenate(weights, axis=1)
 
 
 def _softmax(x: Array) -> Array:
