@@ -32,7 +32,10 @@ from qrt.kernels.team import TEAM_KERNELS
 
 SYSTEM = "linux"
 TRIPLES = {"x86_64": "", "aarch64": "aarch64-unknown-linux-gnu"}
-SHIPPED = ("avx2", "avxvnni", "avx512vnni", "avx512vbmi", "amx", "neon_dotprod", "neon_i8mm")
+SHIPPED = (
+    *("avx2", "avxvnni", "avx512vnni", "avx512vbmi", "zen4", "amx"),
+    *("neon_dotprod", "neon_i8mm"),
+)
 
 FORMATS = (
     *("F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"),

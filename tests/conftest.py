@@ -8,7 +8,7 @@ import pytest
 from asked import keyed_server, reply  # noqa: F401
 from hub_server import hub, hub_cache  # noqa: F401
 from hypothesis import settings
-from kernels import BEST, RUNNABLE, TIER_KERNELS, Lab
+from kernels import BEST, LOOKUPS, RUNNABLE, TIER_KERNELS, Lab
 from letters import loaded, make, model  # noqa: F401
 from oracles import data_folder
 from sidecars import kept, model_file, packed  # noqa: F401
@@ -34,6 +34,14 @@ def lab() -> Iterator[Lab]:
 @pytest.fixture(scope="session", params=RUNNABLE)
 def any_lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """The dot products of each tier that this machine can run."""
+    one = Lab(request.param)
+    yield one
+    one.close()
+
+
+@pytest.fixture(scope="session", params=[t for t in RUNNABLE if LOOKUPS[0] in TIER_KERNELS[t]])
+def lookup_lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """The lookups of the tiers that have their own."""
     one = Lab(request.param)
     yield one
     one.close()

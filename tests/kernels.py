@@ -55,12 +55,15 @@ DOTS = (
     "matmul_prefill.Q4_0.4.1",
     "matmul.Q8_0.1",
 )
+LOOKED_UP = ("IQ4_NL", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_S", "IQ1_M")
+"""Formats whose codes or points tiers look up or gather, each in a way of its own."""
+LOOKUPS = tuple(f"matmul.{qtype}.1" for qtype in LOOKED_UP)
 GLU_ACTS = get_args(get_type_hints(Glu)["act"])
 FUNCTIONS = get_args(Function)
 SOME = (  # every row of the instruction table
     *(*DOTS, "embed.F16", "store_kv.f16.f16", "attention.f16.f16.1", "attend_rows"),
     *(f"glu.{act}" for act in GLU_ACTS),
-    *("matmul.IQ4_NL.1", "matmul.IQ2_XXS.1", "matmul.F16.1", "delta", "add"),
+    *(*LOOKUPS, "matmul.F16.1", "delta", "add"),
     *(TILES.matmul.format("Q4_0"), TILINGS[-1].matmul.format("F16")),
     *ROW_KERNELS,
 )
@@ -91,7 +94,7 @@ ALL = (
     *(f"attention.{kv}.{kv}.1.learned" for kv in ("f16", "f32", "q8_0")),
 )
 TIER_KERNELS = dict.fromkeys(("generic", "avx2", "avx512vnni", "neon_dotprod"), SOME)
-TIER_KERNELS |= {"avxvnni": DOTS, "avx512vbmi": DOTS, BEST: ALL}
+TIER_KERNELS |= {"avxvnni": DOTS, "avx512vbmi": (*DOTS, *LOOKUPS), BEST: ALL}
 
 
 def load(tier: str, names: Iterable[str]) -> Library:

@@ -64,4 +64,4 @@ def test_what_fails_the_trial_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(BackendError, match="QRT_ISA=amx: no"):
         choose("amx")
     assert missing(TIERS["amx"], every) == "no"
-    assert choose(None).name == "avx512vbmi"
+    assert choose(None).name == "zen4"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from kernels import (
     HEAD_TILINGS,
     HEAD_TYPES,
+    LOOKED_UP,
     MANY,
     ONE,
     TILES,
@@ -120,9 +121,9 @@ def test_tile_registers_of_every_tier(main_lab: Lab) -> None:
     check_tier(main_lab, "Q4_0", TILES)
 
 
-@pytest.mark.parametrize("qtype", ["IQ4_NL", "IQ2_XXS"])
-def test_lookups_of_every_tier(main_lab: Lab, qtype: str) -> None:
-    check_tier(main_lab, qtype, ONE)
+@pytest.mark.parametrize("qtype", LOOKED_UP)
+def test_lookups_of_every_tier(lookup_lab: Lab, qtype: str) -> None:
+    check_tier(lookup_lab, qtype, ONE)
 
 
 def test_floats_of_every_tier(main_lab: Lab) -> None:

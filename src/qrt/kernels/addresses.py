@@ -9,9 +9,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from qrt.kernels.instructions import bytes_ahead
-from qrt.kernels.llvm import I8, I32
-
-I64 = ir.IntType(64)
+from qrt.kernels.llvm import I8, I32, I64
 
 
 def prefetch_run(count: int, level: int = 2) -> Any:

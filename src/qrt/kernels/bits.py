@@ -8,10 +8,10 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from qrt.kernels.llvm import I16, vector
+from qrt.kernels.llvm import I16, I64, vector
 from qrt.kernels.vectors import LANES, F32x16, splat
 
-I1, I64 = ir.IntType(1), ir.IntType(64)
+I1 = ir.IntType(1)
 
 
 @intrinsic

@@ -11,8 +11,7 @@ from numba.extending import intrinsic
 from qrt.kernels.intrinsics import lane, load_i32x16, load_i64, store_i64
 from qrt.kernels.jit import inline
 from qrt.kernels.layout import FETCH
-
-I32, I64 = ir.IntType(32), ir.IntType(64)
+from qrt.kernels.llvm import I32, I64
 
 MIX = 0x9E3779B1 - (1 << 32)
 MIX_WIDE = 0x1E3779B97F4A7C15

@@ -14,8 +14,9 @@ from numba.extending import intrinsic
 
 from qrt.kernels.intrinsics import store_i64
 from qrt.kernels.layout import GUARD, GUARDED
+from qrt.kernels.llvm import I8, I32, I64
 
-I32, I64, PLACE = ir.IntType(32), ir.IntType(64), ir.IntType(8).as_pointer()
+PLACE = I8.as_pointer()
 
 CODE, FAULT_AT = 8, 16
 """Where siginfo_t has the cause, above 0 for a fault, and the address, on 64-bit Linux."""

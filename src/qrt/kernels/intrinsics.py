@@ -13,10 +13,9 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from qrt.kernels.instructions import emit
-from qrt.kernels.llvm import F32, I8, I16, I32, constant, join, lanes_of, vector
+from qrt.kernels.llvm import F32, I8, I16, I32, I64, constant, join, lanes_of, vector
 from qrt.kernels.vectors import ELEMENTS, LANES, F32x16, I32x16, Vector, as_lanes, splat
 
-I64 = ir.IntType(64)
 ADDRESS = types.int64
 
 

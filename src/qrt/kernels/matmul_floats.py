@@ -11,13 +11,7 @@ from typing import Any
 
 from qrt.kernels.addresses import anchored, prefetch, prefetch_run
 from qrt.kernels.instructions import register_lanes
-from qrt.kernels.intrinsics import (
-    each_of,
-    fma,
-    load_wide,
-    store,
-    zeros,
-)
+from qrt.kernels.intrinsics import each_of, fma, load_wide, store, zeros
 from qrt.kernels.jit import inline
 from qrt.kernels.layout import ROW_TILE, SCRATCH
 from qrt.kernels.matmul import FLOATS

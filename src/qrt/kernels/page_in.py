@@ -10,8 +10,7 @@ from numba.extending import intrinsic
 
 from qrt.kernels.intrinsics import load_i64
 from qrt.kernels.layout import ACTIVE, PAGE_IN, ROUTING
-
-I32, I64 = ir.IntType(32), ir.IntType(64)
+from qrt.kernels.llvm import I32, I64
 
 WILL_NEED = 3
 """POSIX's MADV_WILLNEED, the same number on Linux and macOS."""

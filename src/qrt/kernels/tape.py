@@ -16,9 +16,7 @@ from numba.extending import intrinsic
 from qrt.kernels.intrinsics import fetch_add, load_i64, store_i64
 from qrt.kernels.jit import inline
 from qrt.kernels.layout import STEP, TAPE, TEAM
-from qrt.kernels.llvm import is_arm
-
-I32, I64 = ir.IntType(32), ir.IntType(64)
+from qrt.kernels.llvm import I32, I64, is_arm
 
 SPINS = 2000
 """Pauses (some 40 ns each) before a waiting thread yields its core: 80 us, more than threads are

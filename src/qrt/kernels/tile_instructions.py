@@ -11,10 +11,9 @@ from collections.abc import Callable
 from llvmlite import ir
 from numba.core import cgutils
 
-from qrt.kernels.llvm import I8, I32, constant, vector
+from qrt.kernels.llvm import I8, I32, I64, constant, vector
 from qrt.kernels.vectors import splat
 
-I64 = ir.IntType(64)
 ROWS, ROW_BYTES = 16, 64
 TILE_BYTES = ROWS * ROW_BYTES
 WORDS = vector(I32, 16)

@@ -13,7 +13,8 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from qrt.kernels.instructions import emit
-from qrt.kernels.intrinsics import ADDRESS, I64
+from qrt.kernels.intrinsics import ADDRESS
+from qrt.kernels.llvm import I64
 from qrt.kernels.tile_instructions import ROW_BYTES, ROWS, TILE_BYTES, Shape
 
 REGISTERS = 8 * TILE_BYTES
