@@ -50,6 +50,7 @@ def float_products(
     nothing, rows = zeros(lanes * at_once), repeat(at_once)
     k_bytes, x_step, size = 16 * fmt.block_bytes, 4 * tile_rows, vector * at_once
     sums_bytes, ask_near = 2 * vector * most, prefetch_run(1, level=1)
+    n_tiles = max(1, at_once // tile_rows)
     assert sums_bytes + K_AT_ONCE * vector <= SCRATCH
 
     @inline
@@ -64,13 +65,16 @@ def float_products(
             p += k_bytes
 
     @inline
-    def meet(sums, w, x, apart, n_k, fresh, ahead):
-        """Even k, then odd; of rows `ahead` the same k are asked for meanwhile."""
+    def meet(sums, w, x, apart, n_k, fresh, tile_bytes):
+        """Even k, then odd; of the next rows the same k are asked for meanwhile, of two tiles one
+        with either.
+        """
         for side in range(2):
             total = nothing()
             if not fresh:
                 total = load_sums(sums)
             at, weights = x + side * x_step, w + side * vector
+            ahead = (n_tiles + side * (n_tiles - 1)) * tile_bytes
             for _ in range((n_k + 1 - side) >> 1):
                 at = anchored(at)
                 ask_near(at, ahead)
