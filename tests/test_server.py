@@ -184,7 +184,7 @@ def test_a_client_that_goes_ends_its_generation(
 ) -> None:
     metrics = server.app.state.metrics
     n_requests, n_tokens = metrics.requests.total(), metrics.answer_tokens
-    body = {**LONG, "stream": is_stream, "n": 2}
+    body = {**LONG, "stream": is_stream, "n": 8, "max_tokens": 500}  # longer than after_s
     server.leave("/v1/completions", body, after_s)
     assert _until(lambda: metrics.requests.total() == n_requests + 1, 1.0)
     assert metrics.n_running == 0
