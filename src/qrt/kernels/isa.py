@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import platform
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from qrt.errors import BackendError
@@ -58,6 +58,16 @@ _AVX512_FEATURES = (
 )
 """Without what that CPU has and others of the tier may lack."""
 
+_VBMI_TIER = Tier(
+    "avx512vbmi",
+    "x86_64",
+    _AVX512.union(_VBMI),
+    _AVX512_CPU,
+    ",".join([_AVX512_FEATURES, *(f"+{name}" for name in _VBMI)]),
+    rows=_MORE_ROWS,
+    prefill=(ROW_TILE, 2),
+)
+
 TIERS: dict[str, Tier] = {
     tier.name: tier
     for tier in (  # weakest first
@@ -73,24 +83,8 @@ TIERS: dict[str, Tier] = {
             rows=_MORE_ROWS,
             prefill=(ROW_TILE, 2),
         ),
-        Tier(
-            "avx512vbmi",
-            "x86_64",
-            _AVX512.union(_VBMI),
-            _AVX512_CPU,
-            ",".join([_AVX512_FEATURES, *(f"+{name}" for name in _VBMI)]),
-            rows=_MORE_ROWS,
-            prefill=(ROW_TILE, 2),
-        ),
-        Tier(
-            "zen4",
-            "x86_64",
-            _AVX512.union(_VBMI, {"sse4a"}),  # which AMD's CPUs alone have
-            _AVX512_CPU,
-            ",".join([_AVX512_FEATURES, *(f"+{name}" for name in _VBMI)]),
-            rows=_MORE_ROWS,
-            prefill=(ROW_TILE, 2),
-        ),
+        _VBMI_TIER,
+        replace(_VBMI_TIER, name="zen4", needs=_VBMI_TIER.needs | {"sse4a"}),  # of AMD's CPUs alone
         Tier(
             "amx",
             "x86_64",
