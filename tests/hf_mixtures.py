@@ -87,6 +87,15 @@ DEEPSEEK = {
     "routed_scaling_factor": 2.5,
     "mlp_layer_types": DENSE_FIRST,
 }
+LATENT = {
+    **DEEPSEEK,
+    "kv_lora_rank": 32,
+    "q_lora_rank": 48,
+    "qk_rope_head_dim": 8,
+    "qk_nope_head_dim": 16,
+    "v_head_dim": 20,
+    "num_key_value_heads": 4,
+}
 
 HF_MIXTURES: dict[str, Row] = {
     "llama@experts": Row(
@@ -121,28 +130,16 @@ HF_MIXTURES: dict[str, Row] = {
     "deepseek2": Row(
         "deepseek_v3",
         {
-            **DEEPSEEK,
+            **LATENT,
             "head_dim": 8,
-            "kv_lora_rank": 32,
-            "q_lora_rank": 48,
-            "qk_rope_head_dim": 8,
-            "qk_nope_head_dim": 16,
-            "v_head_dim": 20,
-            "num_key_value_heads": 4,
             "rope_parameters": {**YARN, "mscale": 0.707, "mscale_all_dim": 0.707},
         },
     ),
     "mistral4@softmax": Row(
         "mistral4",
         {
-            **DEEPSEEK,
+            **LATENT,
             "head_dim": 24,
-            "kv_lora_rank": 32,
-            "q_lora_rank": 48,
-            "qk_rope_head_dim": 8,
-            "qk_nope_head_dim": 16,
-            "v_head_dim": 20,
-            "num_key_value_heads": 4,
             "rope_parameters": {
                 **YARN,
                 "mscale": 1.0,
