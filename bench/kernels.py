@@ -1,4 +1,7 @@
-"""Measure single kernels: decode matmul beside reading the same bytes, and prefill matmul."""
+"""Measure single kernels: decode matmul beside reading the weights' bytes, and prefill matmul.
+
+Bytes are those that the weights have in a file, also where panels have more.
+"""
 
 from __future__ import annotations
 
@@ -70,9 +73,9 @@ def measure(
 ) -> Row:
     """Decode and prefill of one format."""
     n_threads = team.n_threads
-    row_bytes = N_IN // fmt.block_size * fmt.block_bytes
-    n_out = data.size // (16 * row_bytes) * 16
-    n_bytes = n_out * row_bytes
+    n_blocks = N_IN // fmt.block_size
+    n_out = data.size // (n_blocks * fmt.panel_bytes) * 16
+    n_bytes = n_out * n_blocks * fmt.block_bytes
     read = read_job(library, data[: n_bytes // 1024 * 1024], n_threads)
     decode = matmul_job(library, tier, fmt, data, n_out, 1, n_threads)
     prefill_out = min(n_out, PREFILL_OUT)

@@ -55,9 +55,10 @@ DOTS = (
     "matmul_prefill.Q4_0.4.1",
     "matmul.Q8_0.1",
 )
-LOOKED_UP = ("IQ4_NL", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_S", "IQ1_M")
+LOOKED_UP = ("IQ4_NL", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_S", "TQ1_0", "IQ1_M")
 """Formats whose codes or points tiers look up or gather, each in a way of its own."""
-LOOKUPS = tuple(f"matmul.{qtype}.1" for qtype in LOOKED_UP)
+EXPANDED = tuple(name for name, fmt in PANEL_FORMATS.items() if fmt.expanded)
+LOOKUPS = (*(f"matmul.{qtype}.1" for qtype in LOOKED_UP), "expand.IQ1_M")
 GLU_ACTS = get_args(get_type_hints(Glu)["act"])
 FUNCTIONS = get_args(Function)
 SOME = (  # every row of the instruction table
@@ -80,6 +81,7 @@ ALL = (
     *(f"add_positions.{name}" for name in ("F32", "F16", "Q8_0", "Q6_K")),
     *(f"embed.{name}" for name in PANEL_FORMATS if name != "F16"),
     *(tiling.matmul.format(name) for name in PANEL_FORMATS for tiling in tilings_of(name)),
+    *(f"expand.{name}" for name in EXPANDED),
     *("route", "gather", "scatter", "page_in"),
     *("lora_down", "lora_up", "expert_lora_down", "expert_lora_up"),
     *("conv.plain", "conv.silu", "ssd", "selective_scan"),
@@ -194,6 +196,17 @@ class Lab:
 
     def pack(self, blocks: NDArray[np.uint8], qtype: str) -> NDArray[np.uint8]:
         """Panels of a matrix given as blocks (n_rows, n_blocks, block_bytes)."""
+        panels, fmt = self.pack_fields(blocks, qtype), PANEL_FORMATS[qtype]
+        if not fmt.expanded:
+            return panels
+        n_panels, n_blocks = -(-len(blocks) // 16), blocks.shape[1]
+        out = Buffer((n_panels * n_blocks * fmt.panel_bytes,), np.uint8)
+        places = {"source": self.put(panels), "target": out.address}
+        args = self.record(layout.EXPAND, **places, n_panels=n_panels, n_blocks=n_blocks)
+        return self.run([(f"expand.{qtype}", args)], [out])[0]
+
+    def pack_fields(self, blocks: NDArray[np.uint8], qtype: str) -> NDArray[np.uint8]:
+        """Panels with the fields of the blocks."""
         fmt = PANEL_FORMATS[qtype]
         n_rows, n_blocks, block_bytes = blocks.shape
         n_in = n_blocks * fmt.block_size

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kernels import nmse
+from kernels import EXPANDED, nmse
 from numpy.typing import NDArray
-from oracles import HALVES, TOKENS
+from oracles import HALVES, TOKENS, random_weights
 from steps import Model, prepare, segment, step
 
 from qrt.backends import cpu, reference
@@ -269,19 +269,35 @@ def test_placement_names_every_op(data: Path) -> None:
     assert any("blk.1.ffn_down" in op and "Q4_K" in where for op, where in rows)
 
 
-def test_a_table_that_is_only_looked_up_stays_in_the_file() -> None:
+def looking_up(output: str, table: QTensor) -> Model:
+    """Rows of a table, 256 wide as those of `chain`, times a matrix or the table itself."""
+    graph = GraphBuilder()
+    x = graph.append(Select("selected", graph.append(Embed("x", "table", 256, 256))))
+    graph.append(Linear("out", x, output, 256))
+    weight = chain(1)[1]["weight"]
+    tensors = {"table": table, "weight": weight}
+    return graph.build("lookup", n_ctx_train=8, dim=256), tensors
+
+
+@pytest.mark.parametrize("output", ["table", "weight"])
+def test_a_table_that_is_only_looked_up_stays_in_the_file(output: str) -> None:
     """A table that the output reads too is packed; either way a token gets its row."""
-    for output in ("table", "weight"):
-        graph = GraphBuilder()
-        x = graph.append(Select("selected", graph.append(Embed("x", "table", 256, 256))))
-        graph.append(Linear("out", x, output, 256))
-        built = graph.build("lookup", n_ctx_train=8, dim=256)
-        _, tensors = chain(1)
-        tensors = {**tensors, "table": tensors["weight"]}
-        exact = prepare(reference, (built, tensors), capacities=())
-        with closing(prepare(cpu, (built, tensors), capacities=())) as model:
-            table = model.recorder.weights["table"]
-            assert table.packed == (output == "table")
-            assert np.shares_memory(table.data, tensors["table"].data) != table.packed
-            rows = rows_of_chain(8, [0, 7])
-            assert nmse(step(model, rows), step(exact, rows)) <= 1e-12
+    built = looking_up(output, chain(1)[1]["weight"])
+    exact, source = prepare(reference, built, capacities=()), built[1]["table"].source
+    with closing(prepare(cpu, built, capacities=())) as model:
+        table = model.recorder.weights["table"]
+        assert table.packed == (output == "table")
+        assert np.shares_memory(table.data, source) != table.packed
+        rows = rows_of_chain(8, [0, 7])
+        assert nmse(step(model, rows), step(exact, rows)) <= 1e-12
+
+
+@pytest.mark.parametrize("qtype", EXPANDED)
+def test_a_table_whose_panels_are_laid_out_anew_is_packed(qtype: str) -> None:
+    kind = QTYPES[qtype]
+    blocks = random_weights(kind, 256 * 256, 1.0, 3)
+    built = looking_up("weight", QTensor("table", kind, (256, 256), blocks.reshape(-1)))
+    exact, rows = prepare(reference, built, capacities=()), rows_of_chain(8, [0, 7])
+    with closing(prepare(cpu, built, capacities=())) as model:
+        assert model.recorder.weights["table"].data.size > blocks.size
+        assert nmse(step(model, rows), step(exact, rows)) <= 1e-12

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernels import (
+    EXPANDED,
     HEAD_TILINGS,
     HEAD_TYPES,
     LOOKED_UP,
@@ -233,7 +234,7 @@ def test_pack_moves_every_byte_once(lab: Lab, qtype: str, rows: int) -> None:
     fmt = PANEL_FORMATS[qtype]
     rng = np.random.default_rng(rows)
     blocks = rng.integers(0, 256, (rows, 3, fmt.block_bytes), dtype=np.uint8)
-    back = unpacked(lab.pack(blocks, qtype), qtype, rows)
+    back = unpacked(lab.pack_fields(blocks, qtype), qtype, rows)
     np.testing.assert_array_equal(back[:rows], blocks)
     changed = [f for f in fmt.fields if f.change == "flip"]
     padding = np.zeros(fmt.block_bytes, np.uint8)
@@ -275,9 +276,16 @@ def test_embed(
 ) -> None:
     blocks, weights = matrix(qtype, n_vocab, n_blocks * QTYPES[qtype].block_size, seed)
     tokens = np.random.default_rng(seed).integers(0, n_vocab, n_tokens)
-    for packed in (True, False):
+    for packed in (True,) if PANEL_FORMATS[qtype].expanded else (True, False):
         got = embed(lab, qtype, blocks, tokens, scale, packed)
         np.testing.assert_array_equal(got, weights[tokens] * np.float32(scale))
+
+
+@pytest.mark.parametrize("qtype", EXPANDED)
+def test_every_point_of_a_grid_becomes_its_digits(lab: Lab, qtype: str) -> None:
+    blocks, weights = matrix(qtype, 2048, 256, 1)  # 32 points a row: each about 32 times
+    got = embed(lab, qtype, blocks, np.arange(2048), 1.0)
+    np.testing.assert_array_equal(got, weights)
 
 
 def test_every_half_becomes_the_same_float(main_lab: Lab) -> None:

@@ -95,14 +95,14 @@ def row_reader(qtype: str) -> Any:
     fmt = PANEL_FORMATS[qtype]
     block = _quantized_row(fmt) if fmt.quantized else _float_row(fmt)
     copy = _copy_to_lane_0(fmt)
-    block_bytes, values = fmt.block_bytes, fmt.block_size
+    block_bytes, panel_bytes, values = fmt.block_bytes, fmt.panel_bytes, fmt.block_size
 
     @inline
     def read(out, table, number, packed, n_in, panel):
         n_blocks = n_in // values
         row = number & 15 if packed else 0
-        size = 16 * block_bytes if packed else block_bytes
-        p = table + (number - row) * n_blocks * block_bytes
+        size = panel_bytes if packed else block_bytes
+        p = table + (number >> 4 if packed else number) * n_blocks * size
         for _ in range(n_blocks):
             if not packed:
                 copy(p, panel)

@@ -22,7 +22,7 @@ PIECES = 8
 
 def expert_matmul_of(fmt: PanelFormat, multiply: Any) -> Any:
     """The kernel whose pieces of work `multiply` does, as `matmul.few_rows` describes it."""
-    row_bytes, block_bytes, block_size = x_bytes(fmt), 16 * fmt.block_bytes, fmt.block_size
+    row_bytes, block_bytes, block_size = x_bytes(fmt), fmt.panel_bytes, fmt.block_size
 
     def expert_matmul(step, args, thread, n_threads):
         n_in, n_out = load_i64(args + EXPERT_MATMUL.n_in), load_i64(args + EXPERT_MATMUL.n_out)

@@ -17,7 +17,7 @@ def head_matmul_of(fmt: PanelFormat, multiply: Any, tile: int) -> Any:
     """The kernel whose panels `multiply` does, as `matmul.few_rows` describes it; activations lie
     in tiles of `tile` rows.
     """
-    row_bytes, block_bytes, block_size = x_bytes(fmt), 16 * fmt.block_bytes, fmt.block_size
+    row_bytes, block_bytes, block_size = x_bytes(fmt), fmt.panel_bytes, fmt.block_size
 
     def head_matmul(step, args, thread, n_threads):
         n_in, n_out = load_i64(args + HEAD_MATMUL.n_in), load_i64(args + HEAD_MATMUL.n_out)

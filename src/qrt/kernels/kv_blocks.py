@@ -108,7 +108,7 @@ def writers(kv_type: str) -> tuple[Any, Any]:
     qtype = CACHE_TYPES[kv_type].name
     fmt, (quantize, _) = PANEL_FORMATS[qtype], CODECS[qtype]
     _, codes = fmt.fields
-    code_bytes, block_bytes, panel_bytes = 4 * codes.count, fmt.block_bytes, 16 * fmt.block_bytes
+    code_bytes, block_bytes, panel_bytes = 4 * codes.count, fmt.block_bytes, fmt.panel_bytes
     most = dims_at_once()
     flip = 0x80808080 if codes.change == "flip" else 0
 
@@ -145,7 +145,7 @@ def writers(kv_type: str) -> tuple[Any, Any]:
 def key_readers(kv_type: str, heads: int) -> tuple[Any, Any]:
     """put_query and scores for `heads` query heads at once; see `attend_page`."""
     fmt = PANEL_FORMATS[CACHE_TYPES[kv_type].name]
-    nothing, panel_bytes = zeros(16 * heads), 16 * fmt.block_bytes
+    nothing, panel_bytes = zeros(16 * heads), fmt.panel_bytes
     block = quantized_block(fmt, heads, fetch_nothing)
 
     @inline
@@ -178,7 +178,7 @@ def key_readers(kv_type: str, heads: int) -> tuple[Any, Any]:
 def column_reader(kv_type: str) -> tuple[Any, Any, int]:
     """columns_of, load_16 and the bytes of an element; see `values`."""
     fmt = PANEL_FORMATS[CACHE_TYPES[kv_type].name]
-    zero, panel_bytes = fmt.zero, 16 * fmt.block_bytes
+    zero, panel_bytes = fmt.zero, fmt.panel_bytes
 
     @inline
     def spread(column, codes, scales, mins, words):

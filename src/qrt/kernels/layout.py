@@ -81,7 +81,8 @@ MAX_HEAD_DIM = 1024
 """Heads beyond this do not fit attention's part of the scratch memory."""
 
 EMBED = record("Embed", "weights n_in out scale packed")
-"""packed: 1 for a table of panels, 0 for one whose rows lie as in the file."""
+"""packed: 1 for a table of panels, 0 for one whose rows lie as in the file; where panels are
+`expanded`, always 1."""
 ADD_POSITIONS = record("AddPositions", "x weights n_in out packed")
 NORM = record(
     "Norm", "x weight bias n_in group own_weights eps kind rows_of out lines floats tile_rows"
@@ -204,6 +205,7 @@ GUARDED = record("Guarded", "start end damaged")
 PACK = record("Pack", "source target n_rows row_bytes n_blocks block_bytes fields n_fields")
 PACK_FIELD = record("PackField", "offset count unit change")
 """`count` units of 1, 2, 4 or 8 bytes at `offset` of a block; change: a place in CHANGES."""
+EXPAND = record("Expand", "source target n_panels n_blocks")
 
 TAPE = record("Tape", "kernel args barrier")
 TEAM = record(

@@ -134,7 +134,7 @@ def quantized_block(fmt: PanelFormat, tile: int, fetch: Any) -> Any:
 def _quantized_panel(fmt: PanelFormat, tile: int) -> Any:
     """The accumulators of one panel and one tile of quantized rows."""
     block = quantized_block(fmt, tile, fetch)
-    size, values = 16 * fmt.block_bytes, fmt.block_size
+    size, values = fmt.panel_bytes, fmt.block_size
     x_block = tile * LINE * (values // 32)
 
     @inline
@@ -155,7 +155,7 @@ FLOATS = {"F32": load_f32x16, "F16": load_f16x16, "BF16": load_bf16x16}
 def _float_panel(fmt: PanelFormat, tile: int) -> Any:
     """The accumulators of one panel and one tile of float32 rows; acc must be zero."""
     load, each_x, rows = FLOATS[fmt.qtype], each_of("f32", tile, 4), repeat(tile)
-    k_bytes, x_step = 16 * fmt.block_bytes, 4 * tile
+    k_bytes, x_step = fmt.panel_bytes, 4 * tile
 
     @inline
     def panel(acc, p, x, n_in):
@@ -220,7 +220,7 @@ def few_rows(fmt: PanelFormat, tile: int) -> Any:
     """
     panel = (_quantized_panel if fmt.quantized else _float_panel)(fmt, tile)
     nothing, row_bytes = zeros(16 * tile), x_bytes(fmt)
-    block_bytes, block_size = 16 * fmt.block_bytes, fmt.block_size
+    block_bytes, block_size = fmt.panel_bytes, fmt.block_size
 
     @inline
     def multiply(scratch, weights, x, n_x, n_in, first, end, rows, n_rows, scale, bias, args, out):

@@ -48,7 +48,7 @@ def float_products(
     at_once, each_x = _each_x(lanes)
     load_one, load_w, load_sums = FLOATS[fmt.qtype], load_wide(lanes), load_wide(lanes * at_once)
     nothing, rows = zeros(lanes * at_once), repeat(at_once)
-    k_bytes, x_step, size = 16 * fmt.block_bytes, 4 * tile_rows, vector * at_once
+    k_bytes, x_step, size = fmt.panel_bytes, 4 * tile_rows, vector * at_once
     sums_bytes, ask_near = 2 * vector * most, prefetch_run(1, level=1)
     n_tiles = max(1, at_once // tile_rows)
     assert sums_bytes + K_AT_ONCE * vector <= SCRATCH

@@ -48,7 +48,7 @@ def _quantized_products(fmt: PanelFormat, at_once: int, n_panels: int, finish_ro
     scales_at, mins_at = numbers(fmt.scales, lanes, vector), numbers(fmt.mins, lanes, vector)
     first_scale, first_min = parts_of.first_scale, parts_of.first_min
     load_sums, nothing = load_wide(lanes * at_once), zeros(lanes * at_once)
-    block_bytes, block_size = 16 * fmt.block_bytes, fmt.block_size
+    block_bytes, block_size = fmt.panel_bytes, fmt.block_size
     assert SUMS_BYTES * n_panels + K_AT_ONCE // 32 * part <= SCRATCH
 
     @inline
@@ -107,7 +107,7 @@ def many_rows(fmt: PanelFormat, rows_at_once: int, panels_at_once: int) -> Any:
     else:
         products = _quantized_products(fmt, at_once, n_panels, finish_rows)
     row_bytes = x_bytes(fmt)
-    block_bytes, block_size = 16 * fmt.block_bytes, fmt.block_size
+    block_bytes, block_size = fmt.panel_bytes, fmt.block_size
 
     @inline
     def multiply(scratch, weights, x, n_x, n_in, first, end, rows, n_rows, scale, bias, args, out):

@@ -48,7 +48,7 @@ def tile_products(fmt: PanelFormat, rows_at_once: int) -> Any:
     scales_at, mins_at = numbers(scales, 16, parts.vector), numbers(fmt.mins, 16, parts.vector)
     first_scale, first_min, part = parts.first_scale, parts.first_min, parts.size
     half, x_block, last = first_scale // 2, TILE_ROWS * LINE, (scales - 1) * SUMS_BYTES
-    block_bytes, block_size = 16 * fmt.block_bytes, fmt.block_size
+    block_bytes, block_size = fmt.panel_bytes, fmt.block_size
     pair_bytes = 64 * PAIR * rows_at_once
     whole = REGISTERS + PANELS // PAIR * pair_bytes
     unpacked = whole + scales * SUMS_BYTES

@@ -3,7 +3,8 @@
 A panel holds its rows' blocks side by side: every field of a block is taken 16 rows at a time, as
 bytes, halves (16 x 2 bytes) or words (16 x 4 bytes), so a packed panel has exactly the bytes of its
 rows in the file. Four bytes of codes are four consecutive k of one row; where a file has them
-otherwise, bits change places within a word as it is packed.
+otherwise, bits change places within a word as it is packed. IQ1 alone has panels of a layout of its
+own, which `expand` makes of those.
 """
 
 from __future__ import annotations
@@ -62,7 +63,8 @@ class PanelFormat:
     """A block format's packed fields in order, and how its codes are to be read.
 
     A weight is scale * (code - zero) - min. `scales` and `mins` count them per 32 values. `bits` is
-    the width of a code; 0 marks plain floating-point values.
+    the width of a code; 0 marks plain floating-point values. `expanded` is the bytes of a row's
+    block where `expand` lays panels out anew, else 0.
     """
 
     qtype: str
@@ -73,6 +75,12 @@ class PanelFormat:
     zero: int = 0
     scales: int = 1
     mins: int = 0
+    expanded: int = 0
+
+    @property
+    def panel_bytes(self) -> int:
+        """Bytes of a block of 16 rows in its panel."""
+        return 16 * (self.expanded or self.block_bytes)
 
     @property
     def quantized(self) -> bool:
@@ -169,11 +177,12 @@ PANEL_FORMATS: dict[str, PanelFormat] = {
             bits=7, zero=64,
         ),
         PanelFormat(
-            "IQ1_M", 256, 56, (Field(48, 2), Field(32, 4), Field(0, 8)), bits=5, zero=9, scales=2
+            "IQ1_M", 256, 56, (Field(48, 2), Field(32, 4), Field(0, 8)),
+            bits=5, zero=9, scales=2, expanded=64,
         ),
         PanelFormat(
             "IQ1_S", 256, 50, (_half(0), Field(34, 8, unit=2), Field(2, 8)),
-            bits=2, zero=1, mins=1,
+            bits=2, zero=1, mins=1, expanded=58,
         ),
         PanelFormat("TQ2_0", 256, 66, (_half(64), Field(0, 16)), bits=2, zero=1),
         PanelFormat("TQ1_0", 256, 54, (_half(52), Field(48, 1), Field(0, 12)), bits=2, zero=1),

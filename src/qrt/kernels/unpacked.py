@@ -76,7 +76,7 @@ def unpack_of(parts: Parts, change: Any) -> Any:
     fmt, vector, part = parts.fmt, parts.vector, parts.size
     two_scales, any_mins, two_mins = fmt.scales == 2, fmt.mins > 0, fmt.mins == 2
     first_scale, first_min = parts.first_scale, parts.first_min
-    size = 16 * fmt.block_bytes
+    size = fmt.panel_bytes
 
     @inline
     def keep(target, codes, scales, mins, x):

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from qrt.backends.base import Room, Settings
 from qrt.backends.cpu.mapped import Mapped
+from qrt.backends.cpu.packing import packing_kernels
 from qrt.backends.cpu.sidecar import Kept, Sidecar, Split, sidecar_of
-from qrt.backends.cpu.weights import Matrix, Weight, matrix_bytes, matrix_names
+from qrt.backends.cpu.weights import Matrix, Weight, matrix_bytes, matrix_names, matrix_types
 from qrt.config import Env, cache_dir, default_threads, read_env
 from qrt.errors import BackendError, ModelError
 from qrt.formats.gguf import GGUFFile
@@ -159,7 +160,7 @@ def make_sidecar(file: GGUFFile, graph: Graph, progress: Progress) -> Sidecar:
     Raises BackendError where kernels or packed weights cannot be kept.
     """
     sidecar = _sidecar(file, graph)
-    with _team(progress) as (library, team):
+    with _team(file, graph, progress) as (library, team):
         sidecar.write(file.tensors, library, team, progress)
     return sidecar
 
@@ -170,7 +171,7 @@ def check_sidecar(file: GGUFFile, graph: Graph, progress: Progress) -> Sidecar:
     Raises ModelError where nothing is, or not what was written.
     """
     sidecar = _sidecar(file, graph)
-    with _team(progress) as (library, team):
+    with _team(file, graph, progress) as (library, team):
         try:
             is_whole = sidecar.is_whole(library, team, progress)
         except FileNotFoundError:
@@ -190,10 +191,11 @@ def _sidecar(file: GGUFFile, graph: Graph) -> Sidecar:
 
 
 @contextmanager
-def _team(progress: Progress) -> Iterator[tuple[Library, Team]]:
-    """The kernels that pack and check, and threads to run them."""
+def _team(file: GGUFFile, graph: Graph, progress: Progress) -> Iterator[tuple[Library, Team]]:
+    """The kernels that pack and check a model, and threads to run them."""
     env = read_env()
-    names = (*TEAM_KERNELS, "fetch", "pack")
+    types = matrix_types(graph, file.tensors).values()
+    names = (*TEAM_KERNELS, "fetch", *packing_kernels(types))
     n_threads = default_threads(env)
     library = load_kernels(names, choose(env.isa), cache_dir(env), lambda: n_threads, progress)
     team = Team(n_threads, library)

@@ -14,6 +14,7 @@ from qrt.backends.cpu.guard import guard_kernels
 from qrt.backends.cpu.keeping import check_room, with_sidecar
 from qrt.backends.cpu.memory import reserve
 from qrt.backends.cpu.ops import runner
+from qrt.backends.cpu.packing import packing_kernels
 from qrt.backends.cpu.paging import PAGING_KERNELS
 from qrt.backends.cpu.recorder import Recorder, kernel_of, scratch_sizes
 from qrt.backends.cpu.rows import ROW_KERNELS
@@ -82,8 +83,8 @@ def prepare(
         for tiling in tilings(tier)
     }
     paging = PAGING_KERNELS if settings.room is not None else ()
-    always = (*TEAM_KERNELS, *ROW_KERNELS, "fetch", "pack", *guard_kernels())
-    names = sorted({*always, *paging, *needed})
+    always = (*TEAM_KERNELS, *ROW_KERNELS, "fetch", *guard_kernels())
+    names = sorted({*always, *packing_kernels(qtypes.values()), *paging, *needed})
     library = load_kernels(names, tier, cache_dir(env), n_compilers, progress)
     with ExitStack() as undo:
         team = Team(settings.n_threads, library)

@@ -236,7 +236,7 @@ def sidecar_of(file: GGUFFile, graph: Graph, path: Path) -> Sidecar:
     digest = hashlib.sha256(file.fingerprint() + source_digest())
     for source in (packing.__file__, weights.__file__):
         digest.update(Path(source).read_bytes())
-    sizes, packed = matrix_bytes(graph, file.tensors), frozenset(packed_names(graph))
+    sizes, packed = matrix_bytes(graph, file.tensors), frozenset(packed_names(graph, file.tensors))
     n_sums = sum(map(_n_sums, sizes.values()))
     places, end = {}, len(_MAGIC) + digest.digest_size + 8 * n_sums
     for name, size in sizes.items():

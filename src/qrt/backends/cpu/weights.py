@@ -67,14 +67,18 @@ def matrix_types(graph: Graph, tensors: Mapping[str, QTensor]) -> dict[str, str]
     return types
 
 
-def packed_names(graph: Graph) -> list[str]:
-    """The weights that are packed: all that matmuls read."""
-    return list(dict.fromkeys(use.name for use in graph.uses() if use.role == "matmul"))
+def packed_names(graph: Graph, tensors: Mapping[str, QTensor]) -> list[str]:
+    """The weights that are packed: all that matmuls read, and tables of types that kernels know in
+    panels alone.
+    """
+    names = [use.name for use in graph.uses() if use.role == "matmul"]
+    types = matrix_types(graph, tensors)
+    return list(dict.fromkeys(names + [n for n, t in types.items() if PANEL_FORMATS[t].expanded]))
 
 
 def matrix_bytes(graph: Graph, tensors: Mapping[str, QTensor]) -> dict[str, int]:
     """Bytes in memory of every matrix: those that are packed, then the tables."""
-    packed = packed_names(graph)
+    packed = packed_names(graph, tensors)
     tables = [name for name in matrix_names(graph) if name not in packed]
     sizes = {name: packed_bytes(tensors[name]) for name in packed}
     return sizes | {name: tensors[name].n_bytes for name in tables}
@@ -101,7 +105,7 @@ def load_weights(
 
     Raises GGUFError where the file changed since it was opened.
     """
-    packed = packed_names(graph)
+    packed = packed_names(graph, tensors)
     by_lanes = _by_lanes(graph)
     weights = {
         name: _vector(tensors[name], by_lanes.get(name)) for name in _vector_names(graph, tensors)

@@ -10,25 +10,6 @@ from qrt.kernels.jit import inline
 from qrt.kernels.shuffles import concat
 
 
-def eights_by(point: Any, low: Any, high: Any) -> Any:
-    """codes(numbers): the codes of 32 values from the numbers of four points of 8.
-
-    point(number) gathers them; low and high make codes of one half and the other.
-    """
-
-    @inline
-    def eight(number):
-        both = point(number)
-        return concat(low(both), high(both))
-
-    @inline
-    def codes(numbers):
-        a, b, c, d = numbers
-        return four_of(eight(a), eight(b), eight(c), eight(d))
-
-    return codes
-
-
 def signed_eights(name: str) -> Any:
     """codes(numbers, signs): the codes of 32 values from the numbers of four points of 8."""
     point, code = gather(f"grid_{name}", eights(name)), lookup((*signed_codes(name, 4), *[0] * 8))
