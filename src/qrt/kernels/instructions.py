@@ -55,6 +55,13 @@ def _gather_by(name: str, lanes: int, mask: ir.Type, scale: ir.Type) -> Emitter:
     return emit_gather
 
 
+def _permuted_floats(builder: ir.IRBuilder, table: ir.Value, index: ir.Value) -> ir.Value:
+    """table[index % 16] by one instruction for 16 of them."""
+    kind = ir.FunctionType(table.type, [table.type, index.type])
+    name = "llvm.x86.avx512.permvar.sf.512"
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [table, index])
+
+
 def _bytes(count: int) -> Emitter:
     """A number of bytes, without instructions."""
     return lambda: count
@@ -132,6 +139,8 @@ INSTRUCTIONS: dict[str, dict[str, Emitter]] = {
     "unaligned_bytes": {
         "avx512vbmi": Intrinsic("llvm.x86.avx512.pmultishift.qb.512", 16, bytewise=True),
     },
+    # table[index] for 16 floats, of the index four bits count
+    "lookup_f32": {"avx512vnni": _permuted_floats},
     # table[index] for words of a table in memory
     "gather": {
         "generic": _gather_plain,

@@ -269,6 +269,19 @@ def lookup(table: tuple[int, ...]) -> Any:
     return replace
 
 
+def lookup_f32(table: Sequence[float]) -> Any:
+    """An intrinsic that makes of the lowest four bits i of each of 16 lanes the float table[i]."""
+
+    @intrinsic
+    def replace(typingctx: Any, index: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            return emit("lookup_f32", builder, ir.Constant(F32x16.llvm, list(table)), args[0])
+
+        return F32x16(I32x16), codegen
+
+    return replace
+
+
 def gather(name: str, table: Sequence[int]) -> Any:
     """An intrinsic that replaces every lane i of an i32 vector by table[i].
 

@@ -10,7 +10,7 @@ from typing import Any
 from qrt.kernels.instructions import offers
 from qrt.kernels.intrinsics import load_i32x16, load_i32x64, load_i32x128
 from qrt.kernels.jit import inline
-from qrt.kernels.permutes import long_lookup
+from qrt.kernels.permutes import long_lookups
 from qrt.kernels.shuffles import concat
 
 DIGITS, LAST_DIGITS = 64, 576
@@ -47,25 +47,25 @@ def by_products() -> tuple[Any, list[Any]]:
 def by_lookups() -> tuple[Any, list[Any]]:
     """The same where four digits are found side by side, and the fifth by itself."""
     digits = [[i * 3**n % 256 * 3 >> 8 for n in range(5)] for i in range(256)]
-    four = long_lookup([a | b << 2 | c << 4 | d << 6 for a, b, c, d, _ in digits])
-    fifth = long_lookup([one[4] for one in digits])
+    early = [a | b << 2 | c << 4 | d << 6 for a, b, c, d, _ in digits]
+    both = long_lookups(early, [each[4] for each in digits])
 
     def digit(n: int) -> Any:
         shift = 2 * n
 
         @inline
         def one(words, opened):
-            return (opened >> shift) & 0x03030303
+            return (opened[0] >> shift) & 0x03030303
 
         return one
 
     @inline
     def opened(words):
-        return four(words, words)
+        return both(words, words)
 
     @inline
     def last(words, opened):
-        return fifth(words, words)
+        return opened[1]
 
     return opened, [*(digit(n) for n in range(4)), last]
 

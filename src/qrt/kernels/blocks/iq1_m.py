@@ -11,16 +11,19 @@ from typing import Any
 
 from qrt.kernels.blocks.digits import walk
 from qrt.kernels.blocks.grids import four_of
-from qrt.kernels.blocks.parts import in_a_row
+from qrt.kernels.blocks.parts import floats, in_a_row
 from qrt.kernels.intrinsics import half_f32, load_i32x16, to_f32
 from qrt.kernels.jit import inline
 from qrt.kernels.shuffles import concat
 
 
 @inline
-def odd_scale(words, shift):
-    """2 * scale + 1 of three bits of each word."""
-    return to_f32((((words >> shift) & 7) << 1) | 1)
+def _odd(words):
+    return to_f32(((words << 1) & 14) | 1)
+
+
+odd_scale = floats([i << 1 & 14 | 1 for i in range(16)], _odd)
+"""2 * scale + 1 of the lowest three bits of each word."""
 
 
 @inline
@@ -40,7 +43,7 @@ def build(update: Any, fetch: Any) -> Any:
         lower = ((low >> 12) & 0x0F) | ((low >> 24) & 0xF0)
         d = half_f32(lower | ((high >> 4) & 0xF00) | ((high >> 16) & 0xF000)) * 0.125
         words = load_i32x16(p + 64 * (run >> 2)) >> (16 * ((run >> 1) & 1) + 6 * (run & 1))
-        scales = d * odd_scale(words, 0), d * odd_scale(words, 3)
+        scales = d * odd_scale(words), d * odd_scale(words >> 3)
         up = load_i32x16(p + 128) >> (4 * run)
         deltas = four_of(two_where(up), two_where(up >> 1), two_where(up >> 2), two_where(up >> 3))
         return update(state, (codes << 3) | deltas, scales, (), x)

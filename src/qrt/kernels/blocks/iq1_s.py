@@ -8,12 +8,21 @@ from __future__ import annotations
 from typing import Any
 
 from qrt.kernels.blocks.digits import walk
-from qrt.kernels.blocks.parts import in_a_row
+from qrt.kernels.blocks.parts import floats, in_a_row
 from qrt.kernels.intrinsics import as_f32, load_f16x16, load_i32x16, to_f32
 from qrt.kernels.jit import inline
 
 EIGHTH, SIGN = 0x3E000000, ~0x7FFFFFFF
 """Of a float: 1/8, and the bit of its sign."""
+
+
+@inline
+def _odd(nibble):
+    return to_f32((nibble & 14) | 1)
+
+
+odd_scale = floats([i & 14 | 1 for i in range(16)], _odd)
+"""2 * scale + 1 of a nibble."""
 
 
 def build(update: Any, fetch: Any) -> Any:
@@ -23,7 +32,7 @@ def build(update: Any, fetch: Any) -> Any:
     def use(state, p, run, codes, x):
         ask(p + 116 * run)
         nibble = load_i32x16(p + 32) >> (4 * run)
-        scale = load_f16x16(p) * to_f32((nibble & 14) | 1)
+        scale = load_f16x16(p) * odd_scale(nibble)
         minus_delta = as_f32(((nibble << 31) & SIGN) | EIGHTH)
         return update(state, codes, (scale,), (scale * minus_delta,), x)
 

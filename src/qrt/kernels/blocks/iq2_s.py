@@ -42,7 +42,7 @@ def build(update: Any, fetch: Any) -> Any:
         tops = load_i32x16(p + 160 + 64 * (i >> 2) + (i & 3))
         return numbers(load_i32x16(p + 800 + 64 * i), tops)
 
-    first, known = early("IQ2_S", at)
+    first, known = early(at)
     ask = in_a_row(fetch, 164)
 
     @inline

@@ -1,4 +1,4 @@
-"""IQ2_XS: IQ2_XXS with points of nine bits, the last four above the signs, and two scales."""
+"""IQ2_XS: IQ2_XXS with points of nine bits, four of the last above the signs, and two scales."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from qrt.kernels.permutes import bytes_from
 
 @inline
 def nine_bits(points, tops):
-    """Four times nine bits, the last four of them on top of `tops`."""
+    """Four times nine bits, of the last the lowest four on top of `tops`."""
     mask = 0x1FF
     return (
         points & mask,
         (points >> 9) & mask,
         (points >> 18) & mask,
-        (points >> 27) | ((tops >> 23) & 0x1E0),
+        ((points >> 23) & 0x1F0) | (tops >> 28),
     )
 
 
-eight_bits, ninths = bytes_from(0, 9, 18, 27), bytes_from(8, 17, 26, 0)
+eight_bits, ninths = bytes_from(0, 9, 18, 23), bytes_from(8, 17, 26, 31)
 
 
 @inline
 def in_words(points, tops):
     """The same as lookups want them."""
-    low, top = eight_bits(points) & 0x1FFFFFFF, (tops << 1) & ~0x1FFFFFFF
-    return low | top, (ninths(points) & 0xFFFFFF) | ((tops >> 7) & 0x1000000)
+    mask = 0x0F000000
+    return (eight_bits(points) & ~mask) | ((tops >> 4) & mask), ninths(points)
 
 
 def build(update: Any, fetch: Any) -> Any:
@@ -43,7 +43,7 @@ def build(update: Any, fetch: Any) -> Any:
         points, signs = load_i32x16(p + 160 + 128 * i), load_i32x16(p + 224 + 128 * i)
         return numbers(points, signs), even_signs(signs)
 
-    first, known = early("IQ2_XS", at)
+    first, known = early(at)
     ask = in_a_row(fetch, 148)
 
     @inline

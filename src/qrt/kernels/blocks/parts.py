@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from qrt.kernels.addresses import prefetch_weights
-from qrt.kernels.intrinsics import load_i32x16, load_i32x64, lookup, to_f32
+from qrt.kernels.instructions import offers
+from qrt.kernels.intrinsics import load_i32x16, load_i32x64, lookup, lookup_f32, to_f32
 from qrt.kernels.jit import inline
 from qrt.kernels.shuffles import concat
 
@@ -79,10 +81,20 @@ def byte_f32(words, shift):
     return to_f32((words >> shift) & 0xFF)
 
 
+def floats(numbers: Sequence[int], computed: Any) -> Any:
+    """An inline function of words: what stands in `numbers` for the lowest four bits of each, as a
+    float; `computed` does the same where floats cannot be looked up.
+    """
+    return lookup_f32(numbers) if offers("lookup_f32") else computed
+
+
 @inline
-def odd_nibbles(words):
-    """2 * s + 1 of the lowest four bits s of each word."""
+def _odd(words):
     return to_f32(((words << 1) & 30) | 1)
+
+
+odd_nibbles = floats([2 * i + 1 for i in range(16)], _odd)
+"""2 * s + 1 of the lowest four bits s of each word."""
 
 
 @inline

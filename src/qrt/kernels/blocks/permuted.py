@@ -17,7 +17,7 @@ from qrt.kernels.blocks.grids import four_of, signed_codes
 from qrt.kernels.instructions import offers
 from qrt.kernels.intrinsics import gather
 from qrt.kernels.jit import inline
-from qrt.kernels.permutes import bytes_from, long_lookup, lookup64
+from qrt.kernels.permutes import bytes_from, long_lookups, lookup64
 from qrt.kernels.shuffles import concat
 
 
@@ -40,10 +40,11 @@ def signed(name: str, bits: int, at: int) -> Any:
     return codes
 
 
-def packed(elements: NDArray[np.uint8], bits: int) -> Any:
-    """A lookup of points (n, 8 / bits), packed into a byte each."""
-    shifts = np.arange(0, 8, bits)[: elements.shape[1]]
-    return long_lookup((elements.astype(int) << shifts).sum(1).tolist())
+def packed(points: NDArray[np.uint8], bits: int) -> list[list[int]]:
+    """The first halves of points (n, 16 / bits) packed into a byte each, and the second."""
+    places = 1 << np.arange(0, 8, bits)
+    tables: list[list[int]] = (points.reshape(len(points), 2, -1) @ places).T.tolist()
+    return tables
 
 
 @inline
@@ -52,18 +53,24 @@ def only_points(points, tops):
     return points, points
 
 
-def signed_eights(name: str) -> Any:
-    """codes(numbers, signs) as `gathered` has it; numbers are a word of four low bytes, and one of
+def signed_eights(name: str, in_words: Any) -> tuple[Any, Any]:
+    """codes(found, signs) as `gathered` has it, and found(points, tops), its first and its second
+    halves of points; in_words(points, tops) gives a word of four low bytes of numbers, and one of
     what is above them.
     """
     points = levels(name)
-    first, second = packed(points[:, :4], 2), packed(points[:, 4:], 2)
+    both = long_lookups(*packed(points, 2))
     a, b, c, d = (bytes_from(at, at + 2, at + 4, at + 6) for at in (0, 8, 16, 24))
     sign_2, sign_3, sign_4, sign_5 = (signed(name, 2, at) for at in (2, 3, 4, 5))
 
     @inline
-    def codes(numbers, signs):
-        low, high = first(numbers[0], numbers[1]), second(numbers[0], numbers[1])
+    def found(points, tops):
+        low, above = in_words(points, tops)
+        return both(low, above)
+
+    @inline
+    def codes(found, signs):
+        low, high = found
         up, down = signs << 2, signs >> 2
         return four_of(
             concat(sign_2(a(low), up), sign_4(a(high), signs)),
@@ -72,7 +79,7 @@ def signed_eights(name: str) -> Any:
             concat(sign_3(d(low), signs), sign_5(d(high), down)),
         )
 
-    return codes
+    return codes, found
 
 
 def gathered_eights(name: str) -> Any:
@@ -113,7 +120,7 @@ def gathered_eights(name: str) -> Any:
 def signed_fours(name: str) -> Any:
     """codes(low, high, tops, signs) as `gathered` has it."""
     points = levels(name)
-    first, second = packed(points[:, :2], 4), packed(points[:, 2:], 4)
+    both = long_lookups(*packed(points, 4))
     lower, upper = bytes_from(0, 4, 8, 12), bytes_from(16, 20, 24, 28)
     sign_3, sign_4, sign_5 = (signed(name, 3, at) for at in (3, 4, 5))
     low_ninths, high_ninths = bytes_from(0, 1, 2, 3), bytes_from(4, 5, 6, 7)
@@ -122,7 +129,7 @@ def signed_fours(name: str) -> Any:
     @inline
     def halves(points, ninths):
         """16 bits a point: the first and the third, the second and the fourth."""
-        low, high = first(points, ninths), second(points, ninths)
+        low, high = both(points, ninths)
         return (low & even) | ((high << 8) & ~even), ((low >> 8) & even) | (high & ~even)
 
     @inline
