@@ -71,8 +71,8 @@ def by_lookups() -> tuple[Any, list[Any]]:
 
 
 def walk(use: Any) -> Any:
-    """visit(state, p, digits, x, step): state = use(state, p, run, codes, x) for each run of 32 of
-    the values whose digits are at `digits`.
+    """visit(state, p, d, digits, x, step): state = use(state, p, d, run, codes, x) for each run of
+    32 of the values whose digits are at `digits`; d: of all of them.
 
     It is not a loop, so that what `use` does with a run's number is done by the compiler.
     """
@@ -80,25 +80,25 @@ def walk(use: Any) -> Any:
     one, two, three, four, five = digits_of
 
     @inline
-    def visit(state, p, digits, x, step):
+    def visit(state, p, d, digits, x, step):
         words = load_i32x128(digits + DIGITS)
         known = opened(words)
-        state = use(state, p, 0, one(words, known), x)
-        state = use(state, p, 1, two(words, known), x + step)
-        state = use(state, p, 2, three(words, known), x + 2 * step)
-        state = use(state, p, 3, four(words, known), x + 3 * step)
-        state = use(state, p, 4, five(words, known), x + 4 * step)
+        state = use(state, p, d, 0, one(words, known), x)
+        state = use(state, p, d, 1, two(words, known), x + step)
+        state = use(state, p, d, 2, three(words, known), x + 2 * step)
+        state = use(state, p, d, 3, four(words, known), x + 3 * step)
+        state = use(state, p, d, 4, five(words, known), x + 4 * step)
         half = load_i32x64(digits + LAST_DIGITS)
         of_half = opened(half)
         codes = concat(one(half, of_half), two(half, of_half))
-        state = use(state, p, 5, codes, x + 5 * step)
+        state = use(state, p, d, 5, codes, x + 5 * step)
         codes = concat(three(half, of_half), four(half, of_half))
-        state = use(state, p, 6, codes, x + 6 * step)
+        state = use(state, p, d, 6, codes, x + 6 * step)
         word = load_i32x16(digits)
         of_word = opened(word)
         low = concat(one(word, of_word), two(word, of_word))
         high = concat(three(word, of_word), four(word, of_word))
         codes = concat(five(half, of_half), concat(low, high))
-        return use(state, p, 7, codes, x + 7 * step)
+        return use(state, p, d, 7, codes, x + 7 * step)
 
     return visit

@@ -37,11 +37,8 @@ def build(update: Any, fetch: Any) -> Any:
     ask = in_a_row(fetch, 128)
 
     @inline
-    def use(state, p, run, codes, x):
+    def use(state, p, d, run, codes, x):
         ask(p + 128 * run)
-        low, high = load_i32x16(p), load_i32x16(p + 64)
-        lower = ((low >> 12) & 0x0F) | ((low >> 24) & 0xF0)
-        d = half_f32(lower | ((high >> 4) & 0xF00) | ((high >> 16) & 0xF000)) * 0.125
         words = load_i32x16(p + 64 * (run >> 2)) >> (16 * ((run >> 1) & 1) + 6 * (run & 1))
         scales = d * odd_scale(words), d * odd_scale(words >> 3)
         up = load_i32x16(p + 128) >> (4 * run)
@@ -52,6 +49,9 @@ def build(update: Any, fetch: Any) -> Any:
 
     @inline
     def visit(state, p, x, step):
-        return digits(state, p, p + 192, x, step)
+        low, high = load_i32x16(p), load_i32x16(p + 64)
+        lower = ((low >> 12) & 0x0F) | ((low >> 24) & 0xF0)
+        d = half_f32(lower | ((high >> 4) & 0xF00) | ((high >> 16) & 0xF000)) * 0.125
+        return digits(state, p, d, p + 192, x, step)
 
     return visit

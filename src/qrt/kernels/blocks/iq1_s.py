@@ -29,10 +29,10 @@ def build(update: Any, fetch: Any) -> Any:
     ask = in_a_row(fetch, 116)
 
     @inline
-    def use(state, p, run, codes, x):
+    def use(state, p, d, run, codes, x):
         ask(p + 116 * run)
         nibble = load_i32x16(p + 32) >> (4 * run)
-        scale = load_f16x16(p) * odd_scale(nibble)
+        scale = d * odd_scale(nibble)
         minus_delta = as_f32(((nibble << 31) & SIGN) | EIGHTH)
         return update(state, codes, (scale,), (scale * minus_delta,), x)
 
@@ -40,6 +40,6 @@ def build(update: Any, fetch: Any) -> Any:
 
     @inline
     def visit(state, p, x, step):
-        return digits(state, p, p + 96, x, step)
+        return digits(state, p, load_f16x16(p), p + 96, x, step)
 
     return visit

@@ -14,14 +14,14 @@ def build(update: Any, fetch: Any) -> Any:
     ask = in_a_row(fetch, 108)
 
     @inline
-    def use(state, p, run, codes, x):
+    def use(state, p, d, run, codes, x):
         ask(p + 108 * run)
-        return update(state, codes, (load_f16x16(p),), (), x)
+        return update(state, codes, (d,), (), x)
 
     digits = walk(use)
 
     @inline
     def visit(state, p, x, step):
-        return digits(state, p, p + 32, x, step)
+        return digits(state, p, load_f16x16(p), p + 32, x, step)
 
     return visit
