@@ -1,7 +1,7 @@
 """Panels of IQ1 laid out anew: points of 8 values, of -1, 0 and 1, become digits of base 3.
 
-They take 1.14 to 1.16 times the bytes, as kernels/blocks/digits.py has them; each row of a panel
-has `scales` and `deltas`, then the digits.
+They take 1.14 to 1.16 times the bytes. In front of a row's digits, which lie as blocks/digits.py
+says, stand its scales and the signs of its deltas.
 """
 
 from __future__ import annotations
