@@ -148,8 +148,12 @@ class Panels:
             values = {"source": source, "target": packed, "n_rows": n, **self._fields}
             each = [Call("pack", fill(PACK, values), barrier and not between.size)]
             if between.size:
-                values = {"source": packed, "target": there, "n_panels": -(-n // 16)}
-                values["n_blocks"] = self._fields["n_blocks"]
+                values = {
+                    "source": packed,
+                    "target": there,
+                    "n_panels": -(-n // 16),
+                    "n_blocks": self._fields["n_blocks"],
+                }
                 each.append(Call(_expanding(self._fmt.qtype), fill(EXPAND, values), barrier))
             calls.append(each)
         return calls
