@@ -7,11 +7,12 @@ from dataclasses import replace
 from typing import Any, get_args, get_type_hints
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import ArrayLike, NDArray
 
 from qrt.backends.cpu.rows import ROW_KERNELS
 from qrt.backends.cpu.tiling import Tiling, few, many
-from qrt.config import cache_dir
+from qrt.config import cache_dir, private_dir
 from qrt.formats.cache_types import CACHE_BYTES
 from qrt.graph.ops.elementwise import Function
 from qrt.graph.ops.glu import Glu
@@ -100,9 +101,13 @@ TIER_KERNELS |= {"avxvnni": DOTS, "avx512vbmi": (*DOTS, *LOOKUPS), BEST: ALL}
 
 
 def load(tier: str, names: Iterable[str]) -> Library:
-    """Kernels from the user's cache, compiled where they are missing."""
+    """Kernels from the user's cache, compiled where they are missing: of a tier by one process of
+    the tests, for which others wait.
+    """
     names = list(dict.fromkeys(names))
-    return load_kernels(names, choose(tier), cache_dir(), lambda: 2, lambda *_: None)
+    private_dir(cache_dir())
+    with FileLock(cache_dir() / f"tests-{tier}.lock"):
+        return load_kernels(names, choose(tier), cache_dir(), lambda: 2, lambda *_: None)
 
 
 def nmse(got: ArrayLike, want: ArrayLike) -> float:

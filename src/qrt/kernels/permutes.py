@@ -66,7 +66,7 @@ def long_lookups(*tables: Sequence[int]) -> Any:
     """An intrinsic of two i32 vectors that gives a vector for each table: every byte i of the first
     is replaced by table[i], where the bytes of the second have bits 8 and on of i, lowest first.
 
-    The tables have equally many entries, a power of two from 256 on.
+    The tables have equally many entries, a power of two from 128 on.
     """
 
     def emit_lookups(builder: ir.IRBuilder, low: ir.Value, above: ir.Value) -> list[ir.Value]:
@@ -83,7 +83,9 @@ def long_lookups(*tables: Sequence[int]) -> Any:
 
         def found_in(table: Sequence[int]) -> ir.Value:
             parts = [_repeated(table[i : i + 64], n) for i in range(0, len(table), 64)]
-            if in_place:
+            if in_place and len(parts) == 2:
+                found = [emit("lookup128", builder, parts[0], low, parts[1])]
+            elif in_place:
                 fours = (parts[i : i + 4] for i in range(0, len(parts), 4))
                 found = [
                     _either(builder, low, (lower, a, b), (upper, c, d)) for a, b, c, d in fours

@@ -1,10 +1,10 @@
-"""IQ2_XS: IQ2_XXS with points of nine bits, four of the last above the signs, and two scales."""
+"""IQ2_XS: IQ2_XXS with points of nine bits, the last of each above the signs, and two scales."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from qrt.kernels.blocks.grids import even_signs
+from qrt.kernels.blocks.grids import even_signs, four_bytes
 from qrt.kernels.blocks.parts import in_a_row, odd_nibbles
 from qrt.kernels.blocks.points import early, signed_eights
 from qrt.kernels.intrinsics import load_f16x16, load_i32x16
@@ -14,24 +14,24 @@ from qrt.kernels.permutes import bytes_from
 
 @inline
 def nine_bits(points, tops):
-    """Four times nine bits, of the last the lowest four on top of `tops`."""
-    mask = 0x1FF
+    """The bytes of `points`, each under one of the highest bits of `tops`."""
+    a, b, c, d = four_bytes(points, tops)
+    mask = 0x100
     return (
-        points & mask,
-        (points >> 9) & mask,
-        (points >> 18) & mask,
-        ((points >> 23) & 0x1F0) | (tops >> 28),
+        a | ((tops >> 20) & mask),
+        b | ((tops >> 21) & mask),
+        c | ((tops >> 22) & mask),
+        d | ((tops >> 23) & mask),
     )
 
 
-eight_bits, ninths = bytes_from(0, 9, 18, 23), bytes_from(8, 17, 26, 31)
+ninths = bytes_from(28, 29, 30, 31)
 
 
 @inline
 def in_words(points, tops):
     """The same as lookups want them."""
-    mask = 0x0F000000
-    return (eight_bits(points) & ~mask) | ((tops >> 4) & mask), ninths(points)
+    return points, ninths(tops)
 
 
 def build(update: Any, fetch: Any) -> Any:

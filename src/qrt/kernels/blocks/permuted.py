@@ -23,14 +23,14 @@ from qrt.kernels.shuffles import concat
 
 def looks_up(name: str) -> bool:
     """Whether the points of 8 of a grid are looked up: those of large ones are better gathered."""
-    most = 1024 if offers("lookup128") else 256 if offers("lookup64") else 0
+    most = 512 if offers("lookup128") else 256 if offers("lookup64") else 0
     return len(levels(name)) <= most
 
 
-def signed(name: str, bits: int, at: int) -> Any:
-    """codes(elements, signs): levels in the lowest `bits` of bytes, signs in bit `at`."""
+def signed(name: str, bits: int, at: int, start: int = 0) -> Any:
+    """codes(elements, signs): levels in `bits` of bytes from bit `start` on, signs in bit `at`."""
     table = signed_codes(name, 1 << bits)
-    code = lookup64([table[i % (1 << bits) | (i >> at & 1) << bits] for i in range(64)])
+    code = lookup64([table[(i >> start) % (1 << bits) | (i >> at & 1) << bits] for i in range(64)])
     mask = 0x01010101 << at
 
     @inline
