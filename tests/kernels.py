@@ -59,7 +59,8 @@ DOTS = (
 LOOKED_UP = ("IQ4_NL", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_S", "TQ1_0", "IQ1_M")
 """Formats whose codes or points tiers look up or gather, each in a way of its own."""
 EXPANDED = tuple(name for name, fmt in PANEL_FORMATS.items() if fmt.expanded)
-LOOKUPS = (*(f"matmul.{qtype}.1" for qtype in LOOKED_UP), "expand.IQ1_M")
+LOOKUPS = tuple(f"matmul.{qtype}.1" for qtype in LOOKED_UP)
+LOOKUPS += tuple(f"expand.{qtype}" for qtype in LOOKED_UP if qtype in EXPANDED)
 GLU_ACTS = get_args(get_type_hints(Glu)["act"])
 FUNCTIONS = get_args(Function)
 SOME = (  # every row of the instruction table
