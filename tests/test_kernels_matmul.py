@@ -194,8 +194,7 @@ ORDERS = {  # where each bit of a unit goes
         at
         for i in range(4)
         for at in (
-            *[8 * i + e for e in range(8)],
-            60 + i,
+            *[*range(27), *range(60, 64), *range(27, 32)][9 * i : 9 * i + 9],
             *(32 + SIGNS[8 * i + e] for e in range(7)),
         )
     ],

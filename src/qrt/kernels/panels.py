@@ -29,7 +29,10 @@ ORDERS: dict[Change, tuple[int, ...]] = {
     "points": tuple(
         at
         for e in range(4)
-        for at in (*range(8 * e, 8 * e + 8), 60 + e, *(32 + _SIGNS[8 * e + i] for i in range(7)))
+        for at in (
+            *(range(9 * e, 9 * e + 9) if e < 3 else (*range(60, 64), *range(27, 32))),
+            *(32 + _SIGNS[8 * e + i] for i in range(7)),
+        )
     ),
 }
 """Where each bit of a unit goes, the lowest first.
@@ -38,7 +41,7 @@ sort: element 4 g + b, of one bit, to bit g of byte b. quarters: element 4 g + b
 2 g and 2 g + 1 of byte b. signs: element 4 g + b to bit g / 2 of byte b for even g, 4 + g / 2 for
 odd g. short signs: the same for seven of each eight elements, and four bits where the eighths would
 be; of a unit of 8 bytes the second word. points: four times nine bits of a point and seven signs,
-to a word of the lowest eight of each, and one of the ninths above short signs.
+to 36 bits of points, of which the lowest four of the last stand above a word of short signs.
 """
 
 

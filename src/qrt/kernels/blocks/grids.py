@@ -11,7 +11,7 @@ import numpy as np
 from qrt.formats.quants.grids import LEVELS, levels
 from qrt.kernels.jit import inline
 from qrt.kernels.panels import PANEL_FORMATS
-from qrt.kernels.shuffles import concat
+from qrt.kernels.shuffles import concat, lower_half, upper_half
 
 
 def eights(name: str) -> list[int]:
@@ -36,6 +36,13 @@ def signed_codes(name: str, size: int) -> tuple[int, ...]:
 def four_of(a, b, c, d):
     """Four vectors side by side."""
     return concat(concat(a, b), concat(c, d))
+
+
+@inline
+def fourth(vectors, i):
+    """Vector i of these."""
+    half = lower_half(vectors) if i < 2 else upper_half(vectors)
+    return upper_half(half) if i & 1 else lower_half(half)
 
 
 @inline

@@ -1,11 +1,12 @@
-"""IQ2_XS: IQ2_XXS with points of nine bits, the last of each above the signs, and two scales."""
+"""IQ2_XS: IQ2_XXS with points of nine bits, four of the last above the signs, and two scales."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from qrt.kernels.blocks.grids import even_signs, four_bytes
+from qrt.kernels.blocks.grids import even_signs, four_of, fourth
 from qrt.kernels.blocks.parts import in_a_row, odd_nibbles
+from qrt.kernels.blocks.permuted import looks_up
 from qrt.kernels.blocks.points import early, signed_eights
 from qrt.kernels.intrinsics import load_f16x16, load_i32x16
 from qrt.kernels.jit import inline
@@ -14,27 +15,41 @@ from qrt.kernels.permutes import bytes_from
 
 @inline
 def nine_bits(points, tops):
-    """The bytes of `points`, each under one of the highest bits of `tops`."""
-    a, b, c, d = four_bytes(points, tops)
-    mask = 0x100
+    """Four times nine bits, of the last the lowest four on top of `tops`."""
+    mask = 0x1FF
     return (
-        a | ((tops >> 20) & mask),
-        b | ((tops >> 21) & mask),
-        c | ((tops >> 22) & mask),
-        d | ((tops >> 23) & mask),
+        points & mask,
+        (points >> 9) & mask,
+        (points >> 18) & mask,
+        ((points >> 23) & 0x1F0) | (tops >> 28),
     )
 
 
-ninths = bytes_from(28, 29, 30, 31)
+eight_bits, ninths = bytes_from(0, 9, 18, 23), bytes_from(8, 17, 26, 31)
 
 
 @inline
 def in_words(points, tops):
     """The same as lookups want them."""
-    return points, ninths(tops)
+    mask = 0x0F000000
+    return (eight_bits(points) & ~mask) | ((tops >> 4) & mask), ninths(points)
 
 
-def build(update: Any, fetch: Any) -> Any:
+@inline
+def scales_of(p, i, d):
+    """Those of run i."""
+    words = load_i32x16(p + 32 + 64 * (i >> 2) + (i & 3))
+    return d * odd_nibbles(words), d * odd_nibbles(words >> 4)
+
+
+@inline
+def words_of_four(p):
+    """The words at `p` of a run and the next three."""
+    return four_of(load_i32x16(p), load_i32x16(p + 128), load_i32x16(p + 256), load_i32x16(p + 384))
+
+
+def in_turn(update: Any, ask: Any) -> Any:
+    """Run by run."""
     codes, numbers = signed_eights("IQ2_XS", nine_bits, in_words)
 
     @inline
@@ -44,7 +59,6 @@ def build(update: Any, fetch: Any) -> Any:
         return numbers(points, signs), even_signs(signs)
 
     first, known = early(at)
-    ask = in_a_row(fetch, 148)
 
     @inline
     def visit(state, p, x, step):
@@ -52,10 +66,44 @@ def build(update: Any, fetch: Any) -> Any:
         for i in range(8):
             ask(p + 148 * i)
             here, following = known(p, i, following)
-            words = load_i32x16(p + 32 + 64 * (i >> 2) + (i & 3))
-            scales = d * odd_nibbles(words), d * odd_nibbles(words >> 4)
+            scales = scales_of(p, i, d)
             state = update(state, codes(here[0], here[1]), scales, (), x)
             x += step
         return state
 
     return visit
+
+
+def in_fours(update: Any, ask: Any) -> Any:
+    """Points of four runs are looked up together: registers have no room for all of the tables."""
+    codes, numbers = signed_eights("IQ2_XS", nine_bits, in_words)
+
+    @inline
+    def add(state, p, d, i, known, j, x):
+        """Run i + j, of the j-th of what is known."""
+        ask(p + 148 * (i + j))
+        scales, (low, high, signs) = scales_of(p, i + j, d), known
+        found = fourth(low, j), fourth(high, j)
+        return update(state, codes(found, fourth(signs, j)), scales, (), x)
+
+    @inline
+    def visit(state, p, x, step):
+        d = load_f16x16(p) * 0.125
+        for i in range(0, 8, 4):
+            at = p + 160 + 128 * i
+            signs = words_of_four(at + 64)
+            low, high = numbers(words_of_four(at), signs)
+            known = low, high, even_signs(signs)
+            state = add(state, p, d, i, known, 0, x)
+            state = add(state, p, d, i, known, 1, x + step)
+            state = add(state, p, d, i, known, 2, x + 2 * step)
+            state = add(state, p, d, i, known, 3, x + 3 * step)
+            x += 4 * step
+        return state
+
+    return visit
+
+
+def build(update: Any, fetch: Any) -> Any:
+    visit_of = in_fours if looks_up("IQ2_XS") else in_turn
+    return visit_of(update, in_a_row(fetch, 148))
