@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from qrt.kernels.blocks.digits import DIGITS, LAST_DIGITS
 from qrt.kernels.blocks.grids import four_bytes
-from qrt.kernels.blocks.levels import digits_of, fractions
+from qrt.kernels.blocks.levels import digits_of, fractions, in_base_3
 from qrt.kernels.intrinsics import load_i32x16, load_i32x64, load_i32x128, load_u16x16, store
 from qrt.kernels.jit import inline
 from qrt.kernels.shuffles import lower_half, upper_half
@@ -43,9 +43,7 @@ def put(at, run, digits):
         store(at + LAST_DIGITS, 3 * (3 * load_i32x64(at + LAST_DIGITS) + first) + second)
     else:
         store(at + LAST_DIGITS, fractions(3 * load_i32x64(at + LAST_DIGITS) + first))
-        low, high = lower_half(second), upper_half(second)
-        four = 3 * (3 * lower_half(low) + upper_half(low)) + lower_half(high)
-        store(at, fractions(3 * (3 * four + upper_half(high))))
+        store(at, fractions(3 * in_base_3(second)))
     if run == 4:
         store(at + DIGITS, fractions(load_i32x128(at + DIGITS)))
 

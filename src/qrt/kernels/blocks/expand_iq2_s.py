@@ -6,7 +6,7 @@ They take 1.2 times the bytes. `d` stands in front, and the two scales of 32 val
 from __future__ import annotations
 
 from qrt.kernels.blocks.grids import four_bytes
-from qrt.kernels.blocks.levels import digits_of, fractions
+from qrt.kernels.blocks.levels import digits_of, fractions, in_base_3
 from qrt.kernels.blocks.signed_digits import DIGITS, RUN, SIGN_AT
 from qrt.kernels.intrinsics import load_i32x16, store
 from qrt.kernels.jit import inline
@@ -30,10 +30,7 @@ def ten_bits(points, tops):
 @inline
 def four_digits(digits):
     """Four digits a byte, as fractions of 128, rounded up, of their numbers below 81."""
-    low, high = lower_half(digits), upper_half(digits)
-    three = 3 * (3 * lower_half(low) + upper_half(low)) + lower_half(high)
-    of_256 = fractions(3 * (3 * three + upper_half(high)))
-    return ((of_256 + 0x01010101) >> 1) & 0x7F7F7F7F
+    return ((fractions(3 * in_base_3(digits)) + 0x01010101) >> 1) & 0x7F7F7F7F
 
 
 order = [

@@ -7,7 +7,7 @@ from typing import Any
 from qrt.kernels.blocks.grids import eights, four_of
 from qrt.kernels.intrinsics import gather
 from qrt.kernels.jit import inline
-from qrt.kernels.shuffles import concat
+from qrt.kernels.shuffles import concat, lower_half, upper_half
 
 
 def digits_of(name: str) -> Any:
@@ -24,6 +24,14 @@ def digits_of(name: str) -> Any:
         return four_of(eight(a), eight(b), eight(c), eight(d))
 
     return digits
+
+
+@inline
+def in_base_3(digits):
+    """The numbers that four vectors of digits are, the first uppermost."""
+    low, high = lower_half(digits), upper_half(digits)
+    first_three = 3 * (3 * lower_half(low) + upper_half(low)) + lower_half(high)
+    return 3 * first_three + upper_half(high)
 
 
 @inline
