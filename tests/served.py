@@ -8,7 +8,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -83,12 +83,17 @@ class Served:
         finally:
             connection.close()
 
-    def leave(self, path: str, body: Any, after_s: float) -> None:
-        """Sends a request and goes without waiting for all of the reply."""
+    def leave(
+        self, path: str, body: Any, after_s: float, has_begun: Callable[[], bool] = lambda: True
+    ) -> None:
+        """Sends a request and goes, so long after it `has_begun`, without waiting for the reply."""
         data = json.dumps(body).encode()
         head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         with socket.create_connection((self.host, self.port), 60) as connection:
             connection.sendall(head.encode() + b"Content-Length: %d\r\n\r\n" % len(data) + data)
+            until = time.monotonic() + 20
+            while not has_begun() and time.monotonic() < until:
+                time.sleep(0.02)
             time.sleep(after_s)
 
     def send(self, data: bytes, timeout: float = 30.0) -> bytes:

@@ -202,12 +202,16 @@ def test_requests_at_the_same_time_share_steps(server):
 
 def test_a_client_that_leaves_ends_its_texts(server):
     before, calls = server.model.health.counts, server.model.embedder._hidden._calls
-    server.leave(V1, {"input": [[5] * 500] * 1000}, 0.5)
+
+    def n_steps():
+        return server.model.health.counts.n_steps - before.n_steps
+
+    server.leave(V1, {"input": [[5] * 500] * 1000}, 0.1, lambda: n_steps() > 0)
     until = time.monotonic() + 20
     while calls and time.monotonic() < until:
         time.sleep(0.02)
     assert not calls
-    assert 0 < server.model.health.counts.n_steps - before.n_steps < 900
+    assert 0 < n_steps() < 900
 
 
 def test_official_clients(server):
