@@ -3,8 +3,8 @@
 A panel holds its rows' blocks side by side: every field of a block is taken 16 rows at a time, as
 bytes, halves (16 x 2 bytes) or words (16 x 4 bytes), so a packed panel has exactly the bytes of its
 rows in the file. Four bytes of codes are four consecutive k of one row; where a file has them
-otherwise, bits change places within a word as it is packed. IQ1 alone has panels of a layout of its
-own, which `expand` makes of those.
+otherwise, bits change places within a word as it is packed. IQ1 and IQ2_S have panels of a layout
+of their own, which `expand` makes of those.
 """
 
 from __future__ import annotations
